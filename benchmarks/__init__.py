@@ -1,0 +1,1 @@
+"""Measuring Damselfly: what the `dfbench` command and `make demo` stand on."""

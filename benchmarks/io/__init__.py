@@ -1,0 +1,1 @@
+"""The benchmarks' contact with the outside: files, sockets, processes."""
