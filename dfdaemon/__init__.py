@@ -1,0 +1,1 @@
+"""The daemon of a node: downloads, shares and keeps blobs. Pure."""

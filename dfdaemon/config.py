@@ -1,0 +1,151 @@
+"""The settings of a daemon. Every field is a key of the TOML file, a flag and an environment variable."""
+
+from dataclasses import dataclass
+
+from swarm.settings import require, setting
+
+MIB = 1 << 20
+LOOPBACK = ("127.", "localhost:", "[::1]:")
+
+
+def _is_loopback(listen: str) -> bool:
+    return listen.startswith(LOOPBACK)
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorConfig:
+    """The registry mirror that containerd talks to."""
+
+    listen: str = setting("127.0.0.1:4001", "Address of the registry mirror. Keep it on loopback.")
+    default_registry: str = setting("docker.io", "Registry of requests that name none, as Docker's do.")
+    stream: str = setting(
+        "eager",
+        'When clients get bytes: "eager" as pieces are verified, "after-digest" once the blob\'s own digest is.',
+    )
+    outage: str = setting(
+        "allow-known",
+        'When the origin cannot be asked: "allow-known" serves what was allowed before, "deny" serves nothing.',
+    )
+    connections_max: int = setting(1024, "Client connections at once; more are answered 503.")
+
+    def __post_init__(self) -> None:
+        require(self.stream in ("eager", "after-digest"), "mirror.stream", self.stream, "eager or after-digest")
+        require(self.outage in ("allow-known", "deny"), "mirror.outage", self.outage, "allow-known or deny")
+        require(1 <= self.connections_max <= 16384, "mirror.connections_max", self.connections_max, "1 to 16384")
+
+
+@dataclass(frozen=True, slots=True)
+class PeerConfig:
+    """The peer wire: taking pieces from other hosts, and serving them."""
+
+    listen: str = setting("127.0.0.1:4002", "Address on which other hosts take pieces.")
+    advertise: tuple[str, ...] = setting((), "Addresses (host:port) told to other hosts; empty: the listening one.")
+    token_file: str = setting("", "File with the cluster token that peers prove to know.")
+    insecure_no_token: bool = setting(False, "Serve peers beyond loopback without a cluster token.")
+    upload_slots: int = setting(4, "Uploads at once, while the host's rate is unknown.")
+    download_slots: int = setting(4, "Requests to parents at once, for all blobs together.")
+    children_max: int = setting(64, "Hosts that may be connected to take pieces; more are refused.")
+    receive_threads: int = setting(2, "Threads that receive, hash and store pieces.")
+    piece_digest: str = setting("xxh3", 'Piece digest of the cluster: "xxh3", or "blake3" where nodes are not trusted.')
+
+    def __post_init__(self) -> None:
+        require(
+            bool(self.token_file) or self.insecure_no_token or _is_loopback(self.listen),
+            "peer.listen",
+            self.listen,
+            "beyond loopback a cluster token is needed: set peer.token_file, or peer.insecure_no_token = true",
+        )
+        require(1 <= self.upload_slots <= 64, "peer.upload_slots", self.upload_slots, "1 to 64")
+        require(1 <= self.download_slots <= 64, "peer.download_slots", self.download_slots, "1 to 64")
+        require(1 <= self.children_max <= 4096, "peer.children_max", self.children_max, "1 to 4096")
+        require(1 <= self.receive_threads <= 8, "peer.receive_threads", self.receive_threads, "1 to 8")
+        require(self.piece_digest in ("xxh3", "blake3"), "peer.piece_digest", self.piece_digest, "xxh3 or blake3")
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerLinkConfig:
+    """Where the scheduler is."""
+
+    addresses: tuple[str, ...] = setting((), "Schedulers, host:port, tried in order; empty: work without one.")
+    connect_timeout_s: float = setting(3.0, "Seconds to wait for a scheduler to take the stream.")
+    retry_max_s: float = setting(5.0, "Longest pause between attempts to attach again.")
+
+    def __post_init__(self) -> None:
+        require(0.1 <= self.connect_timeout_s <= 60, "scheduler.connect_timeout_s", self.connect_timeout_s, "0.1 to 60")
+        require(0.1 <= self.retry_max_s <= 300, "scheduler.retry_max_s", self.retry_max_s, "0.1 to 300")
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryConfig:
+    """One origin registry, when its name alone does not say how to reach it."""
+
+    name: str = setting("", "Name in image references, such as registry.example.com or docker.io.")
+    url: str = setting("", "Where it is: https://host[:port]; empty: https://NAME.")
+    ca_file: str = setting("", "Certificates (PEM) to trust in addition to the system's.")
+    insecure_skip_verify: bool = setting(False, "Do not verify its TLS certificate.")
+
+    def __post_init__(self) -> None:
+        require(bool(self.name), "registries.name", self.name, "a registry needs a name")
+        good = self.url == "" or self.url.startswith(("https://", "http://"))
+        require(good, f"registries.{self.name}.url", self.url, "https://host[:port] or http://host[:port]")
+
+
+@dataclass(frozen=True, slots=True)
+class OriginConfig:
+    """How the origin registries are asked."""
+
+    registries: tuple[RegistryConfig, ...] = setting((), "Registries that need more than their name.")
+    allow_any_registry: bool = setting(True, "Also reach any public registry that is not listed.")
+    connect_timeout_s: float = setting(5.0, "Seconds for a connection to an origin.")
+    read_timeout_s: float = setting(20.0, "Seconds of silence after which an origin's answer is given up.")
+    retries: int = setting(3, "Attempts at one request before the origin counts as failed.")
+
+    def __post_init__(self) -> None:
+        require(0.1 <= self.connect_timeout_s <= 60, "origin.connect_timeout_s", self.connect_timeout_s, "0.1 to 60")
+        require(0.1 <= self.read_timeout_s <= 600, "origin.read_timeout_s", self.read_timeout_s, "0.1 to 600")
+        require(1 <= self.retries <= 10, "origin.retries", self.retries, "1 to 10")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreConfig:
+    """The blobs on disk."""
+
+    directory: str = setting("/var/lib/damselfly", "Folder of the blobs; the daemon owns all of it.")
+    quota_bytes: int = setting(50 << 30, "Bytes that blobs may take before the least recently used go.")
+    free_bytes_min: int = setting(1 << 30, "Bytes of the disk that are always left free.")
+    ring_bytes: int = setting(32 * MIB, "Memory for a blob that finds no room on disk.")
+
+    def __post_init__(self) -> None:
+        require(self.quota_bytes >= 0, "store.quota_bytes", self.quota_bytes, "0 or more")
+        require(self.free_bytes_min >= 0, "store.free_bytes_min", self.free_bytes_min, "0 or more")
+        require(self.ring_bytes >= 16 * MIB, "store.ring_bytes", self.ring_bytes, "at least 16 MiB: two large pieces")
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    """All settings of one dfdaemon."""
+
+    host: str = setting("", "Name of this host in the cluster; empty: the machine's host name.")
+    zone: str = setting("", "Zone of this host; hosts of one zone are preferred as parents.")
+    rack: str = setting("", "Rack of this host.")
+    seed: bool = setting(False, "Whether this host is a seed: keeps more, preferred for leases.")
+    upload_bytes_per_s: int = setting(0, "The host's uplink in bytes a second; 0: unknown.")
+    download_bytes_per_s: int = setting(0, "The host's downlink in bytes a second; 0: unknown.")
+    control_socket: str = setting("/run/damselfly/dfdaemon.sock", "Unix socket of dfget and dfctl.")
+    metrics_listen: str = setting("127.0.0.1:4003", "Address of /healthz, /readyz and /metrics.")
+    log_format: str = setting("text", 'Form of log lines: "text" or "json".')
+    log_level: str = setting("info", "Least severe level that is logged: debug, info, warning, error.")
+    stop_timeout_s: float = setting(10.0, "Seconds that uploads in progress get when the daemon stops.")
+    mirror: MirrorConfig = setting(MirrorConfig, "The registry mirror.")
+    peer: PeerConfig = setting(PeerConfig, "The peer wire.")
+    scheduler: SchedulerLinkConfig = setting(SchedulerLinkConfig, "The scheduler.")
+    origin: OriginConfig = setting(OriginConfig, "The origin registries.")
+    store: StoreConfig = setting(StoreConfig, "The blobs on disk.")
+
+    def __post_init__(self) -> None:
+        require(self.log_format in ("text", "json"), "log_format", self.log_format, "text or json")
+        levels = ("debug", "info", "warning", "error")
+        require(self.log_level in levels, "log_level", self.log_level, ", ".join(levels))
+        require(0 <= self.stop_timeout_s <= 600, "stop_timeout_s", self.stop_timeout_s, "0 to 600")
+        require(self.upload_bytes_per_s >= 0, "upload_bytes_per_s", self.upload_bytes_per_s, "0 or more")
+        require(self.download_bytes_per_s >= 0, "download_bytes_per_s", self.download_bytes_per_s, "0 or more")

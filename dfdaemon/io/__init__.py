@@ -1,0 +1,1 @@
+"""The daemon's outside: registry mirror, peers, origin, blob store, scheduler stream."""

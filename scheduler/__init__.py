@@ -1,0 +1,1 @@
+"""Knows who holds what and decides who takes what from whom. Pure."""

@@ -1,0 +1,49 @@
+"""What a scheduler's machine asks I/O to do, in order. Results come back as events (scheduler/events.py)."""
+
+from dataclasses import dataclass
+
+from swarm.facts import Note
+from swarm.ids import Epoch, HostId, TaskId
+from swarm.messages import PieceRecord, ToDaemon
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message on a daemon's stream; dropped when the stream is gone."""
+
+    host: HostId
+    message: ToDaemon
+
+
+@dataclass(frozen=True, slots=True)
+class SendInline:
+    """Send the tiny blob that the service holds for this task, as Inline."""
+
+    hosts: tuple[HostId, ...]
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTask:
+    """Ask the shared store what it knows of a task. Answered by TaskLoaded."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class SaveEpoch:
+    """Make a grant durable in the shared store. Answered by EpochSaved."""
+
+    task: TaskId
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRecords:
+    """Keep piece digests in the shared store. Not answered: losing them loses nothing but early detection."""
+
+    task: TaskId
+    records: tuple[PieceRecord, ...]
+
+
+Command = Send | SendInline | LoadTask | SaveEpoch | SaveRecords | Note

@@ -1,0 +1,1 @@
+"""The scheduler's outside: its gRPC service, its single writer, its state store."""

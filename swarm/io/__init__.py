@@ -1,0 +1,1 @@
+"""What the processes share towards the outside: clock, configuration, channels, telemetry."""
