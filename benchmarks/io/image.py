@@ -1,8 +1,8 @@
-"""Container images made from nothing: an OCI image layout whose layers are incompressible, valid and reproducible.
+"""Container images made from nothing: OCI layouts whose layers are incompressible, valid, reproducible.
 
-A layer is a tar of one random file inside a gzip of stored blocks, so that its size is known, no tool can shrink it,
-and writing 300 MB takes about a second and a few megabytes of memory. The same arguments give the same bytes.
-Formats: OCI image-spec 1.0, image-layout.md, manifest.md, config.md.
+A layer is a tar of one random file inside a gzip of stored blocks, so that its size is known, no tool can
+shrink it, and writing 300 MB takes about a second and a few megabytes of memory. The same arguments give the
+same bytes. Formats: OCI image-spec 1.0, image-layout.md, manifest.md, config.md.
 """
 
 import hashlib
@@ -45,8 +45,8 @@ class BlobInfo(NamedTuple):
 class Image:
     """An image on disk.
 
-    `root_digest` is what the tag names: an index if the image was made with one, otherwise the manifest itself.
-    `total_bytes` counts the layers and the config, the blobs that a pull fetches besides manifests.
+    `root_digest` is what the tag names: an index if the image was made with one, otherwise the manifest
+    itself. `total_bytes` counts the layers and the config, the blobs that a pull fetches besides manifests.
     """
 
     name: str
@@ -112,7 +112,8 @@ def generate_image(
 
     `layer_bytes` are the sizes of the random files, one a layer; a layer is about 0.01 % and 2 KiB larger.
     `runnable` puts a layer with a static busybox before them (`/bin/sh`, `/bin/echo`); `with_index` lets the
-    tag name an index of one platform, as multi-platform images have it. Raises FileNotFoundError without busybox.
+    tag name an index of one platform, as multi-platform images have it. Raises FileNotFoundError without
+    busybox.
     """
     blobs = directory / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)

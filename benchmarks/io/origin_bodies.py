@@ -1,6 +1,7 @@
 """Sending content with the faults that were ordered, counting each byte.
 
-Undisturbed and without a limit bytes go by sendfile, at more than a gigabyte a second; otherwise in paced steps.
+Undisturbed and without a limit bytes go by sendfile, at more than a gigabyte a second; otherwise in paced
+steps.
 """
 
 import asyncio
@@ -82,7 +83,7 @@ def _stops(part: ByteRange, disturbance: Disturbance) -> list[tuple[int, Fault |
     stops: list[tuple[int, Fault | None]] = [
         (part.start + fault.at_bytes, fault) for fault in faults if fault and fault.at_bytes < part.length
     ]
-    return sorted(stops, key=lambda stop: stop[0]) + [(part.stop, None)]
+    return [*sorted(stops, key=lambda stop: stop[0]), (part.stop, None)]
 
 
 def _spoiled(chunk: bytes, at: int, wrong: Fault | None) -> bytes:

@@ -1,9 +1,10 @@
-"""An origin registry for `make demo`, benchmarks and tests: pull only, exact in its counts, and faulty to order.
+"""An origin registry for `make demo`, benchmarks and tests: pull only, exact counts, faults to order.
 
-It speaks the OCI distribution protocol (distribution-spec 1.0) as docker-registry 2.8 does, strict Accept check
-included. Inside a loop: `async with OriginRegistry([image]) as origin: ... origin.url`. As a process:
-`python -m benchmarks.io.origin_registry --layout DIR` prints one line of JSON with its address when it is ready,
-and ends on SIGTERM. `GET /_counters` tells what left it; `GET` and `PUT /_faults` show and set its faults.
+It speaks the OCI distribution protocol (distribution-spec 1.0) as docker-registry 2.8 does, strict Accept
+check included. Inside a loop: `async with OriginRegistry([image]) as origin: ... origin.url`. As a process:
+`python -m benchmarks.io.origin_registry --layout DIR` prints one line of JSON with its address when it is
+ready, and ends on SIGTERM. `GET /_counters` tells what left it; `GET` and `PUT /_faults` show and set its
+faults.
 """
 
 import argparse
@@ -47,8 +48,8 @@ class OriginSettings:
     """How the registry behaves.
 
     `port`: 0 picks a free one. `bytes_per_s`: the limit of all bodies together. `redirect_host`: blobs are
-    redirected there (307) as to a storage of its own, which refuses requests that carry Authorization, as S3 does;
-    an address such as 127.0.0.2 is listened on too, a name such as localhost must lead to `host`.
+    redirected there (307) as to a storage of its own, which refuses requests that carry Authorization, as S3
+    does; an address such as 127.0.0.2 is listened on too, a name such as localhost must lead to `host`.
     """
 
     host: str = "127.0.0.1"
@@ -59,7 +60,7 @@ class OriginSettings:
 
 
 class OriginRegistry:
-    """The registry: `faults`, `counters`, `pacer.bytes_per_s` and `gate.policy` may be changed while it runs."""
+    """The registry; `faults`, `counters`, `pacer.bytes_per_s` and `gate.policy` may change while it runs."""
 
     def __init__(
         self,

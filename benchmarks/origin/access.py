@@ -1,7 +1,7 @@
 """Who may read what in the origin registry: open, Basic, or Bearer with tokens as Docker Hub gives them.
 
-Protocol: distribution's docs/spec/auth/token.md. In Bearer mode anybody gets a token for a public repository; a token
-for a private one says so only if an account that may read it asked.
+Protocol: distribution's docs/spec/auth/token.md. In Bearer mode anybody gets a token for a public repository;
+a token for a private one says so only if an account that may read it asked.
 """
 
 import base64
@@ -68,7 +68,7 @@ class Gate:
     def judge(
         self, repository: str | None, authorization: str | None, realm: str, now: float
     ) -> Refusal | None:
-        """None if the request may pass. `repository` is None for `/v2/`; `realm` is the token endpoint's URL."""
+        """None if the request may pass. `repository` is None for `/v2/`; `realm` is the token URL."""
         if self.policy.mode is AuthMode.NONE:
             return None
         if self.policy.mode is AuthMode.BASIC:
@@ -86,6 +86,11 @@ class Gate:
         ]
         token = self._sign({"repositories": granted, "expires": now + self.policy.token_ttl_s})
         return {"token": token, "access_token": token, "expires_in": int(self.policy.token_ttl_s)}
+
+    def readable(self, authorization: str | None, scopes: Iterable[str]) -> list[str]:
+        """The repositories of these scopes that the bearer of Basic credentials, or nobody, may read."""
+        names = filter(None, map(_scope_repository, scopes))
+        return [name for name in names if self._may_read(name, authorization)]
 
     def account(self, authorization: str | None) -> Account | None:
         """The account whose Basic credentials these are."""

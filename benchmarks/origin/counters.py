@@ -10,10 +10,10 @@ from typing import Any
 class Counters:
     """Counts since the start, or since `clear`.
 
-    `requests`: by kind, such as `GET manifest by tag` or `GET blob range`.
-    `manifest_gets`: by digest, whichever way it was named. `blob_gets`: by digest; a redirect is not yet a GET.
-    `blob_bytes`: body bytes handed to the kernel, by digest, cut and cancelled answers included: a client that goes
-    away may have received less, by at most a socket's buffer.
+    `requests`: by kind, such as `GET manifest by tag` or `GET blob range`. `manifest_gets`: by digest,
+    whichever way it was named. `blob_gets`: by digest; a redirect is not yet a GET. `blob_bytes`: body bytes
+    handed to the kernel, by digest, cut and cancelled answers included: a client that goes away may have
+    received less, by at most a socket's buffer.
     """
 
     requests: Counter[str] = field(default_factory=Counter)

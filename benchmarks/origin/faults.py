@@ -38,8 +38,8 @@ ANSWER_KINDS = frozenset({FaultKind.STATUS, FaultKind.SLOW_HEADERS})
 class Fault:
     """One thing that goes wrong with the next `times` matching requests (None: with all).
 
-    `match` is a digest, a tag, or ANY. A fault of a BLOB's body strikes in STORAGE where blobs are redirected.
-    `hits` tells how often it has struck.
+    `match` is a digest, a tag, or ANY. A fault of a BLOB's body strikes in STORAGE where blobs are
+    redirected. `hits` tells how often it has struck.
     """
 
     kind: FaultKind
