@@ -1,7 +1,7 @@
 """Starts Damselfly's programs: the one module that an installation shows to other projects.
 
-A wheel keeps the packages in the private folder `_damselfly`, so that names like `scheduler` never meet those of other
-projects in site-packages. In a checkout that folder does not exist and the packages are importable as they are.
+A wheel keeps the packages in the private folder `_damselfly`, so that names like `scheduler` never meet those
+of other projects in site-packages. In a checkout that folder does not exist, and the packages are importable.
 `python -m damselfly_launcher PROGRAM ...` starts a program where the console scripts are not on PATH.
 """
 
@@ -20,7 +20,7 @@ MODULES = {
 
 def launch(program: str) -> int:
     """Runs `main()` of the program's module; its return value is the exit status."""
-    private = Path(__file__).with_name("_damselfly")
+    private = Path(__file__).resolve().with_name("_damselfly")
     if private.is_dir() and str(private) not in sys.path:
         sys.path.insert(0, str(private))
     return int(importlib.import_module(MODULES[program]).main() or 0)

@@ -1,0 +1,1 @@
+"""The production machines on a virtual clock and network, from one seed. Pure."""
