@@ -1,4 +1,4 @@
-"""A real containerd of a node: own root, state, socket and hosts.toml, so that several run side by side. Needs root."""
+"""A real containerd of a node: own root, state, socket and hosts.toml. Several run side by side, as root."""
 
 import hashlib
 import itertools
@@ -20,14 +20,28 @@ RUN_S = 30.0
 SOCKET_BYTES_MAX = 107  # sun_path of unix(7), without its NUL
 
 _CONFIG = """\
-version = 2 root = "{root}/root" state = "{root}/state" # What pulls, runs and CRI images don't use costs half
-the start-up. disabled_plugins = [ "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-"io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
-"io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing", ] [grpc] address = "{socket}"
-[debug] level = "info" [plugins."io.containerd.internal.v1.opt"] path = "{root}/opt"
-[plugins."io.containerd.grpc.v1.cri"] disable_apparmor = true restrict_oom_score_adj = true
-[plugins."io.containerd.grpc.v1.cri".cni] bin_dir = "{root}/cni" conf_dir = "{root}/cni"
-[plugins."io.containerd.grpc.v1.cri".registry] config_path = "{root}/certs.d"
+version = 2
+root = "{root}/root"
+state = "{root}/state"
+disabled_plugins = [
+    "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+    "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+    "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",
+]
+[grpc]
+address = "{socket}"
+[debug]
+level = "info"
+[plugins."io.containerd.internal.v1.opt"]
+path = "{root}/opt"
+[plugins."io.containerd.grpc.v1.cri"]
+disable_apparmor = true
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{root}/cni"
+conf_dir = "{root}/cni"
+[plugins."io.containerd.grpc.v1.cri".registry]
+config_path = "{root}/certs.d"
 """
 
 _run_ids = itertools.count(1)
@@ -49,7 +63,7 @@ class Containerd:
         config = self.root / "config.toml"
         config.write_text(_CONFIG.format(root=self.root, socket=self.socket))
         self._prefix = [*prefix]
-        argv = [*prefix, PROGRAM, "--config", config]
+        argv: list[str | Path] = [*prefix, PROGRAM, "--config", config]
         self.process = ChildProcess("containerd", argv, self.root, ready=unix_open(self.socket))
         self.cri = ImageService(self.socket)
 
@@ -73,11 +87,11 @@ class Containerd:
         self.stop()
 
     def use_mirror(self, mirror: str | None, server: str, *, registry: str = REGISTRY) -> None:
-        """Write the hosts.toml of a registry: `mirror` first (a URL, if any), then `server`. Read at every pull."""
-        host = "" if mirror is None else f'\n[host."{mirror}"]\ncapabilities = ["pull", "resolve"]\n'
+        """Write a registry's hosts.toml: `mirror` first (a URL, or none), then `server`. Read at a pull."""
+        host = "[host]" if mirror is None else f'[host."{mirror}"]\ncapabilities = ["pull", "resolve"]'
         directory = self.root / "certs.d" / registry
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "hosts.toml").write_text(f'server = "{server}"\n{host}')
+        (directory / "hosts.toml").write_text(f'server = "{server}"\n\n{host}\n')
 
     def pull(self, image: str, *, credentials: str | None = None, timeout_s: float = PULL_S) -> str:
         """`ctr images pull` through the hosts.toml. `credentials` are user:password. Raises ProcessFailed."""

@@ -4,7 +4,7 @@ The messages are described here instead of generated, so that they fit whichever
 Numbers are from kubernetes/cri-api, pkg/apis/runtime/v1/api.proto.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class ImageService:
         return reference
 
     def status(self, image: str) -> Any | None:
-        """ImageStatus: a message with id, repo_tags, repo_digests and size, or None if it does not have the image."""
+        """ImageStatus: a message with id, repo_tags, repo_digests and size; None without the image."""
         answer = self._call("ImageStatus", {"image": _spec(image)}, STATUS_S)
         return answer.image if answer.HasField("image") else None
 
@@ -88,7 +88,7 @@ class ImageService:
     def _call(self, method: str, fields: Mapping[str, Any], timeout_s: float) -> Any:
         request = _CLASSES[f"{method}Request"](**fields)
         with grpc.insecure_channel(self._target) as channel:
-            call = channel.unary_unary(
+            call: Callable[..., Any] = channel.unary_unary(
                 f"/{PACKAGE}.ImageService/{method}",
                 request_serializer=lambda message: bytes(message.SerializeToString()),
                 response_deserializer=_CLASSES[f"{method}Response"].FromString,

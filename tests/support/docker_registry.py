@@ -1,8 +1,9 @@
-"""A real docker-registry (distribution 2.8): plain, as a pull-through cache, with Basic or with token authentication."""
+"""A real docker-registry (distribution 2.8): plain, as a pull-through cache, with Basic or Bearer."""
 
 import json
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,7 @@ _CONTENT = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs)/(?P<reference
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One line of the access log. `path` is with its query; `size` counts body bytes written to the client."""
+    """One line of the access log: `path` with its query, `size` in body bytes written to the client."""
 
     method: str
     path: str
@@ -37,7 +38,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Traffic:
-    """What left the registry, by digest; manifests by the reference that was asked for. Successful answers only."""
+    """What left the registry by digest, manifests by the reference asked for. Successful answers only."""
 
     blob_bytes: Counter[str] = field(default_factory=Counter)
     blob_gets: Counter[str] = field(default_factory=Counter)
@@ -67,7 +68,7 @@ class Traffic:
 
 
 class DockerRegistry:
-    """One docker-registry process with its storage and log in `directory`; a restart keeps the port and the storage.
+    """One docker-registry, storage and log in `directory`; a restart keeps the port and the storage.
 
     `proxy_of`: URL of a registry whose pull-through cache this is. `accounts`: users and passwords, Basic.
     `tokens`: Bearer, with tokens of that server. `storage`: another registry's, to share its content.
@@ -152,12 +153,18 @@ class DockerRegistry:
             traffic.add(answer)
         return traffic
 
-    def settled_traffic(self, blob_bytes: int) -> Traffic:
-        """`traffic` when at least `blob_bytes` are logged: a client sees its last byte before the log's line is written."""
+    def settled_traffic(self, blob_bytes: int, digest: str | None = None) -> Traffic:
+        """`traffic` once at least `blob_bytes` are logged, of all blobs or of this one.
+
+        A client sees its last byte before the log has its line. After 5 s the caller gets what there is.
+        """
         deadline = time.monotonic() + QUIET_S
-        while (traffic := self.traffic()).total_blob_bytes < blob_bytes and time.monotonic() < deadline:
+        while True:
+            traffic = self.traffic()
+            logged = traffic.total_blob_bytes if digest is None else traffic.blob_bytes[digest]
+            if logged >= blob_bytes or time.monotonic() > deadline:
+                return traffic
             time.sleep(processes.POLL_S)
-        return traffic
 
     def forget_traffic(self) -> None:
         """Count from here on."""
@@ -173,7 +180,7 @@ class DockerRegistry:
         """YAML's subset JSON."""
         config: dict[str, Any] = {
             "version": 0.1,
-            "log": {"level": "warn", "accesslog": {"disabled": False}},
+            "log": {"level": "error", "accesslog": {"disabled": False}},
             "storage": {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": True}},
             "http": {"addr": self.address, "secret": "of-a-test", "relativeurls": True},
         }
@@ -207,7 +214,10 @@ def _store(root: Path, image: Image, digest: str) -> None:
     data = root / "blobs/sha256" / encoded[:2] / encoded / "data"
     if not data.exists():
         data.parent.mkdir(parents=True, exist_ok=True)
-        os.link(blob_path(image.directory, digest), data)
+        try:
+            os.link(blob_path(image.directory, digest), data)
+        except OSError:  # another file system
+            shutil.copyfile(blob_path(image.directory, digest), data)
 
 
 def _link(directory: Path, digest: str) -> None:

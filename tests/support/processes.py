@@ -1,4 +1,4 @@
-"""Child processes of a test: started, waited for until ready, stopped or killed, always reaped, never by name.
+"""Child processes of a test: started, awaited until ready, stopped or killed by pid, always reaped.
 
 Everything here blocks; inside an asyncio test use `asyncio.to_thread` for what takes long.
 """
@@ -39,7 +39,7 @@ class ProcessFailed(AssertionError):
 
 
 class ChildProcess:
-    """One child, whose output goes to `directory/name.out` and `.err`. After it ended it may be started again."""
+    """One child; its output goes to `directory/name.out` and `.err`. Once ended it may be started again."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from typing import Self
 
 from benchmarks.io.pacing import STEP_BYTES_MAX, Pacer
 
-# What lies between the registry and its client must be little, or the registry's log counts bytes that never arrive.
+# Little may lie between the registry and its client, or the registry logs bytes that never arrive.
 UPSTREAM_BUFFER_BYTES = 256 << 10
 BACKLOG = 1024
 _LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on with 0 s: close() sends RST

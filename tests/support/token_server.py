@@ -31,7 +31,7 @@ VALID = datetime.timedelta(days=1)
 
 
 class TokenServer:
-    """Gives tokens for what `policy` allows; accounts may push too. Every request's query is kept in `asked`."""
+    """Gives tokens for what `policy` allows; accounts may push too. `asked` keeps every request's query."""
 
     def __init__(self, directory: Path, policy: AccessPolicy) -> None:
         self.certificate = directory / "token.crt"
