@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from swarm.digest import Digest
 from swarm.errors import BadDigest
@@ -148,14 +148,13 @@ def count_of(size: int) -> int:
     return PieceMap.of(size).count
 
 
-def write_records(records: Iterable[PieceRecord]) -> pb.Records:
+def write_records(records: Sequence[PieceRecord]) -> pb.Records:
     """Write records as columns: three lists cost less than a message for each."""
-    columns = pb.Records()
-    for record in records:
-        columns.indexes.append(record.index)
-        columns.digests.append(record.digest)
-        columns.epochs.append(record.epoch)
-    return columns
+    return pb.Records(
+        indexes=[record.index for record in records],
+        digests=[record.digest for record in records],
+        epochs=[record.epoch for record in records],
+    )
 
 
 def read_records(columns: pb.Records, count: int = PIECES_MAX) -> tuple[PieceRecord, ...]:
@@ -167,7 +166,7 @@ def read_records(columns: pb.Records, count: int = PIECES_MAX) -> tuple[PieceRec
         raise Malformed(f"a record beyond {count} pieces")
     if not _DIGEST_BYTES.issuperset(map(len, digests)):
         raise Malformed("a piece digest is neither 16 nor 32 bytes")
-    return tuple(map(PieceRecord, indexes, digests, map(Epoch, epochs)))
+    return tuple(map(PieceRecord, indexes, digests, cast(list[Epoch], epochs)))
 
 
 def write_addresses(addresses: Iterable[Address]) -> list[pb.Address]:
