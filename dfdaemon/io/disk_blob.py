@@ -1,0 +1,224 @@
+"""One blob on disk: its data, preallocated, and its state. The loop's thread changes it; what blocks says so."""
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dfdaemon.io.journal import Header, Journal, read_state, write_state
+from dfdaemon.io.piece_file import PieceFile
+from swarm import availability
+from swarm.digest import Digest
+from swarm.errors import StoreBroken, StoreError
+from swarm.ids import UNGRANTED, TaskId
+from swarm.messages import PieceRecord
+from swarm.piece_digest import DIGEST_BYTES, piece_digest
+
+TOUCH_INTERVAL_S = 60.0
+"""The time of last use is written at most this often: losing a minute of it spoils no eviction."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """What the disk holds of a blob. `verified`: false when a crash may have damaged its pieces: verify() first."""
+
+    task: TaskId
+    size: int
+    records: tuple[PieceRecord, ...]
+    complete: bool
+    media_type: str
+    verified: bool = True
+
+
+class DiskBlob:
+    """A blob's folder, its records in memory, its data file while somebody uses it."""
+
+    def __init__(self, path: Path, header: Header, last_used: float) -> None:
+        self.header = header
+        self.pieces = header.pieces
+        self.bits = availability.NONE
+        self.complete = False
+        self.verified = True
+        self.last_used = last_used
+        self._path = path
+        self._touched = last_used
+        self._records: list[PieceRecord | None] = [None] * self.pieces.count
+        self._journal: Journal | None = None
+        self._file: PieceFile | None = None
+
+    @classmethod
+    def create(cls, path: Path, header: Header, now: float) -> "DiskBlob":
+        """Make the folder of a new blob with room for all its bytes; blocks. Raises OSError and leaves nothing."""
+        blob = cls(path, header, now)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _preallocate(path / "data", header.pieces.size)
+            write_state(path / "state", header, (), complete=False)
+        except OSError:
+            with suppress(OSError):
+                blob.delete()
+            raise
+        return blob
+
+    @classmethod
+    def load(cls, path: Path, digest: Digest) -> "DiskBlob":
+        """Read a blob's folder; blocks. Raises StoreBroken, or OSError, when it is of no use."""
+        state = read_state(path / "state")
+        size = (path / "data").stat().st_size
+        if state.header.digest != digest or size != state.header.pieces.size:
+            raise StoreBroken(
+                f"holds {size} bytes, the header says {state.header.pieces.size} of another blob"
+            )
+        blob = cls(path, state.header, (path / "state").stat().st_mtime)
+        blob._remember(state.records, state.complete)
+        if state.torn:
+            blob.rewrite(state.records, state.complete)
+        return blob
+
+    @property
+    def task(self) -> TaskId:
+        """The name of the swarm's work on this blob."""
+        return self.header.digest.task
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all pieces are recorded."""
+        return self.bits == availability.full(self.pieces.count)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether anybody holds its data file."""
+        return self._file is not None and self._file.references > 0
+
+    @property
+    def records(self) -> tuple[PieceRecord, ...]:
+        """The recorded pieces, lowest first."""
+        return tuple(record for record in self._records if record is not None)
+
+    def stored(self) -> StoredBlob:
+        """Return what is there, as a value."""
+        size, media_type = self.pieces.size, self.header.media_type
+        return StoredBlob(self.task, size, self.records, self.complete, media_type, self.verified)
+
+    def file(self) -> PieceFile:
+        """Return its data file, held once more, for the caller to release; raises OSError."""
+        if self._file is None or not self._file.try_retain():
+            self._file = PieceFile.on_disk(self._path / "data", self.pieces)
+        return self._file
+
+    def commit(self, record: PieceRecord) -> None:
+        """Record a piece; raises StoreError, and then nothing is recorded."""
+        if not 0 <= record.index < self.pieces.count:
+            raise StoreError(f"{self.task} has {self.pieces.count} pieces, there is no piece {record.index}")
+        if len(record.digest) != DIGEST_BYTES[self.header.kind]:
+            raise StoreError(f"the digest of piece {record.index} of {self.task} is not {self.header.kind}")
+        if self._records[record.index] == record:
+            return
+        try:
+            self._open_journal().append(record)
+        except OSError as error:
+            raise StoreError(f"piece {record.index} of {self.task} cannot be recorded: {error}") from error
+        self._records[record.index] = record
+        self.bits |= 1 << record.index
+
+    def mark_complete(self) -> None:
+        """Record that the blob's own digest was checked; raises OSError, and is complete in memory all the same."""
+        assert self.is_whole, f"{self.task} lacks pieces and cannot be complete"
+        if self.complete:
+            return
+        self.complete = True
+        try:
+            self._open_journal().append_complete()
+        finally:
+            self.rest()
+
+    def rewrite(self, records: tuple[PieceRecord, ...], complete: bool, header: Header | None = None) -> None:
+        """Replace all records, and the header; raises OSError, and holds in memory all the same."""
+        self.rest()
+        self.header = header or self.header
+        self._remember(records, complete)
+        write_state(self._path / "state", self.header, self.records, self.complete)
+
+    def touch(self, now: float) -> None:
+        """It is used now; raises OSError when that cannot be written."""
+        self.last_used = now
+        if now - self._touched >= TOUCH_INTERVAL_S:
+            self._touched = now
+            os.utime(self._path / "state", (now, now))
+
+    def rest(self) -> None:
+        """Close what is open for writing records."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
+
+    def delete(self) -> None:
+        """Remove it from the disk; blocks. Open files stay readable. What is left after a crash goes at the next start."""
+        for name in ("state", "state.new", "data"):
+            (self._path / name).unlink(missing_ok=True)
+        if self._path.exists():
+            self._path.rmdir()
+
+    def _remember(self, records: tuple[PieceRecord, ...], complete: bool) -> None:
+        self._records = [None] * self.pieces.count
+        self.bits = availability.NONE
+        for record in records:
+            self._records[record.index] = record
+            self.bits |= 1 << record.index
+        self.complete = complete and self.is_whole
+
+    def _open_journal(self) -> Journal:
+        if self._journal is None:
+            self._journal = Journal(self._path / "state", self.header.kind)
+        return self._journal
+
+
+def _preallocate(path: Path, size: int) -> None:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if size:
+            os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+            raise
+        os.ftruncate(fd, size)  # a file system that cannot reserve: writes find out
+    finally:
+        os.close(fd)
+
+
+def reread(
+    file: PieceFile, records: tuple[PieceRecord, ...], known: str, kind: str
+) -> dict[int, PieceRecord]:
+    """Hash recorded pieces; blocks. Returns those whose bytes bear out their digest of kind `known`, as `kind`."""
+    good: dict[int, PieceRecord] = {}
+    for record in records:
+        try:
+            if digest_of(file, record.index, known) == record.digest:
+                digest = record.digest if kind == known else digest_of(file, record.index, kind)
+                good[record.index] = PieceRecord(record.index, digest, record.epoch)
+        except StoreError:
+            continue  # it cannot be read: it is as lost as a wrong one
+    return good
+
+
+def digest_of(file: PieceFile, index: int, kind: str) -> bytes:
+    """Return the digest of a piece's bytes; blocks. Raises StoreError when they cannot be read."""
+    hasher = piece_digest(kind)()
+    file.feed(index, hasher.update)
+    return hasher.digest()
+
+
+def fill(file: PieceFile, content: bytes, kind: str) -> tuple[PieceRecord, ...]:
+    """Write all bytes of a blob; blocks. Returns the records of its pieces; raises OSError."""
+    records = []
+    for index in range(file.pieces.count):
+        data = memoryview(content)[file.pieces.start(index) : file.pieces.end(index)]
+        hasher = piece_digest(kind)()
+        hasher.update(data)
+        records.append(PieceRecord(index, hasher.digest(), UNGRANTED))
+        place = file.place(index)
+        while data:
+            count = os.pwrite(file.fd, data, place)
+            data, place = data[count:], place + count
+    return tuple(records)
