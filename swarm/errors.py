@@ -29,7 +29,7 @@ class ClientError(DamselflyError):
     """The client's request cannot be served as it stands."""
 
 
-@dataclass
+@dataclass(eq=False)
 class BadDigest(ClientError):
     """A text that is not a digest that we can check."""
 
@@ -40,7 +40,7 @@ class BadDigest(ClientError):
         return f"malformed digest {self.text!r}: {self.reason}"
 
 
-@dataclass
+@dataclass(eq=False)
 class BadName(ClientError):
     """A registry, repository or tag name outside the grammar of the OCI distribution specification."""
 
@@ -51,7 +51,7 @@ class BadName(ClientError):
         return f"malformed name {self.text!r}: {self.reason}"
 
 
-@dataclass
+@dataclass(eq=False)
 class BadRange(ClientError):
     """A Range that lies outside the blob (RFC 9110, section 14.1.2)."""
 
@@ -62,7 +62,7 @@ class BadRange(ClientError):
         return f"range {self.text!r} lies outside a blob of {self.size} bytes"
 
 
-@dataclass
+@dataclass(eq=False)
 class NotAllowed(ClientError):
     """A registry or address that this mirror's configuration does not let clients reach."""
 
@@ -113,7 +113,7 @@ class OriginContent(OriginError):
     """The origin's body is not what its digest or its size says."""
 
 
-@dataclass
+@dataclass(eq=False)
 class OriginStatus(OriginError):
     """The origin answered with another status than the one asked for."""
 
@@ -125,7 +125,7 @@ class OriginStatus(OriginError):
         return f"the origin answered {self.status} to {self.target}"
 
 
-@dataclass
+@dataclass(eq=False)
 class OriginThrottled(OriginError):
     """The origin asks us to wait: 429, or 503 with Retry-After."""
 

@@ -1,0 +1,52 @@
+"""Virtual time: what happens when, in order, without waiting."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Action = Callable[[], None]
+
+
+@dataclass(order=True, slots=True)
+class Alarm:
+    """Something to do at a time; alarms of the same time ring in the order in which they were set."""
+
+    at: float
+    order: int
+    action: Action | None = field(compare=False)
+
+    def cancel(self) -> None:
+        """Never ring."""
+        self.action = None
+
+
+class Clock:
+    """The simulator's only notion of time, in seconds from 0."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._alarms: list[tuple[float, int, Alarm]] = []
+        self._order = 0
+
+    def after(self, seconds: float, action: Action) -> Alarm:
+        """Do something in a while."""
+        return self.at(self.now + seconds, action)
+
+    def at(self, time: float, action: Action) -> Alarm:
+        """Do something at a time; what lies in the past happens now."""
+        self._order += 1
+        alarm = Alarm(max(time, self.now), self._order, action)
+        heapq.heappush(self._alarms, (alarm.at, alarm.order, alarm))
+        return alarm
+
+    def run(self, until: float, done: Callable[[], bool]) -> None:
+        """Let time pass until nothing is left to do, `done()` holds, or `until` is reached."""
+        while self._alarms and not done():
+            at, _, alarm = heapq.heappop(self._alarms)
+            if alarm.action is None:
+                continue
+            if at > until:
+                self.now = until
+                return
+            self.now = at
+            alarm.action()

@@ -1,0 +1,180 @@
+"""The I/O side of one download: its file, where the origin has it, its fetches, and the clients that read it."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dfdaemon.io.blobs import Span
+from dfdaemon.io.ledger import Account, Ledger
+from dfdaemon.io.origin_client import OriginSource
+from dfdaemon.io.origin_fetch import OriginFetch
+from dfdaemon.io.piece_file import PieceFile
+from swarm import availability
+from swarm.errors import DamselflyError
+from swarm.ids import Epoch, HostId, ReaderId, TaskId
+from swarm.pieces import PieceMap
+
+SOURCES_MAX = 4
+"""Credentials and repositories remembered per download; the newest is tried first."""
+
+
+class ReaderMoves(Protocol):
+    """Where readers report to; the driver turns it into events."""
+
+    def advanced(self, task: TaskId, reader: ReaderId, offset: int) -> None:
+        """A reader finished a piece."""
+
+    def closed(self, task: TaskId, reader: ReaderId) -> None:
+        """A reader is done."""
+
+
+class DownloadFailed(DamselflyError):
+    """The swarm cannot finish a download; the client should go to the origin itself."""
+
+
+@dataclass(slots=True)
+class ActiveBlob:
+    """What the driver keeps for a task from the first BlobWanted until CloseTask."""
+
+    task: TaskId
+    pieces: PieceMap
+    media_type: str
+    account: Account
+    hold: bool = False
+    """Readers wait until its own digest is checked."""
+    file: PieceFile | None = None
+    ring: bool = False
+    pinned: bool = False
+    whole: bool = False
+    """Its own digest was checked."""
+    from_disk: bool = False
+    """It was whole already when it was asked for."""
+    released: int = availability.NONE
+    """Bitmap of the pieces that readers may have."""
+    failure: DamselflyError | None = None
+    sources: list[OriginSource] = field(default_factory=list)
+    fetches: dict[tuple[Epoch, int], tuple[OriginFetch, asyncio.Task[None]]] = field(default_factory=dict)
+    scratch: dict[int, tuple[HostId, PieceFile]] = field(default_factory=dict)
+    """Second copies on their way, by piece, with the parent that sends them."""
+    readers: dict[ReaderId, "Reader"] = field(default_factory=dict)
+
+    def add_source(self, source: OriginSource) -> None:
+        """Remember where the origin has it, newest first."""
+        if source in self.sources:
+            self.sources.remove(source)
+        self.sources.insert(0, source)
+        del self.sources[SOURCES_MAX:]
+
+    def release(self, bits: int) -> None:
+        """Let readers have these pieces."""
+        self.released = bits
+        self.wake()
+
+    def fail(self, failure: DamselflyError) -> None:
+        """End all readers with this error."""
+        self.failure = failure
+        self.wake()
+
+    def wake(self) -> None:
+        """Let every waiting reader look again."""
+        for reader in self.readers.values():
+            reader.wake()
+
+    def span_at(self, offset: int, end: int) -> tuple[int, int] | None:
+        """Return (place, length) of the released bytes at `offset`, up to `end`, that lie together in the file."""
+        if self.file is None or (self.hold and not self.whole):
+            return None
+        first = self.pieces.index_at(offset)
+        run = availability.first_missing(self.released >> first)
+        if run == 0:
+            return None
+        if self.ring:
+            run = 1
+        length = min(end, self.pieces.end(first + run - 1)) - offset
+        return self.file.place(first) + offset - self.pieces.start(first), length
+
+    def drop_scratch(self, index: int, parent: HostId) -> None:
+        """Free the scratch space of a second copy that this parent will not send any more."""
+        if index in self.scratch and self.scratch[index][0] == parent:
+            self.scratch.pop(index)[1].release()
+
+    def close(self) -> None:
+        """Stop the fetches, let go of the file and the scratch files."""
+        for _, job in self.fetches.values():
+            job.cancel()
+        for _, file in self.scratch.values():
+            file.release()
+        self.scratch.clear()
+        if self.file is not None:
+            self.file.release()
+            self.file = None
+
+
+class Reader:
+    """One client's read of an active blob (BlobReader of dfdaemon/io/blobs.py)."""
+
+    def __init__(self, blob: ActiveBlob, reader: ReaderId, start: int, end: int, moves: ReaderMoves) -> None:
+        self.number = reader
+        self._blob = blob
+        self._sent = start
+        self._end = end
+        self._moves = moves
+        self._changed = asyncio.Event()
+        self._file: PieceFile | None = None
+        self._piece = -1
+        self._closed = False
+
+    def wake(self) -> None:
+        """Something about the blob changed."""
+        self._changed.set()
+
+    async def span(self, offset: int) -> Span:
+        """Wait until the byte at `offset` may be sent; raises DownloadFailed when the download cannot go on."""
+        while True:
+            self._changed.clear()
+            if self._blob.failure is not None:
+                raise self._blob.failure
+            found = self._blob.span_at(offset, self._end)
+            if found is not None:
+                return Span(self._held_file(), *found)
+            await self._changed.wait()
+
+    def _held_file(self) -> PieceFile:
+        if self._file is None:
+            assert self._blob.file is not None, "released pieces lie in a file"
+            self._file = self._blob.file.retain()
+        return self._file
+
+    def advance(self, offset: int) -> None:
+        """Everything before `offset` was sent; tells the machine when that finished a piece."""
+        if self._blob.from_disk:
+            self._blob.account.disk_bytes += offset - self._sent
+        self._sent = offset
+        piece = self._blob.pieces.index_at(offset)
+        if piece != self._piece or offset >= self._end:
+            self._piece = piece
+            self._moves.advanced(self._blob.task, self.number, offset)
+
+    def close(self) -> None:
+        """End the read; more calls do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._file is not None:
+            self._file.release()
+        self._blob.readers.pop(self.number, None)
+        self._moves.closed(self._blob.task, self.number)
+
+
+class ActiveBlobs:
+    """All active blobs of the daemon, and the accounts of these and earlier ones."""
+
+    def __init__(self) -> None:
+        self.active: dict[TaskId, ActiveBlob] = {}
+        self.ledger = Ledger()
+
+    def close(self) -> None:
+        """Let go of every file."""
+        for blob in self.active.values():
+            blob.close()
+        self.active.clear()

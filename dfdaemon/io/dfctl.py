@@ -1,0 +1,124 @@
+"""dfctl: ask the daemon of this machine what it holds, from whom it came, and how fast."""
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from dfdaemon.config import DaemonConfig
+from dfdaemon.io.local_client import LocalDaemon
+from dfdaemon.io.sizes import human_bytes
+from dfdaemon.reference import Reference, parse_reference
+from swarm.digest import Digest
+from swarm.errors import DamselflyError
+
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run dfctl; exits 1 when the daemon cannot answer, 2 when the command line is wrong."""
+    arguments = _arguments(argv)
+    console = Console()
+    try:
+        asyncio.run(_run(arguments, console))
+    except DamselflyError as error:
+        console.print(f"dfctl: {error}", highlight=False, markup=False)
+        sys.exit(EXIT_FAILED)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="dfctl", description=__doc__)
+    parser.add_argument("--socket", default=DaemonConfig().control_socket, help="the daemon's control socket (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print what the daemon said as JSON")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("status", help="what the daemon holds and is doing")
+    explain = verbs.add_parser("explain", help="from whom a blob or an image came, and how fast")
+    explain.add_argument("what", help="a digest, or an image such as docker.io/library/busybox:1.36")
+    return parser.parse_args(argv)
+
+
+async def _run(arguments: argparse.Namespace, console: Console) -> None:
+    async with LocalDaemon(arguments.socket) as daemon:
+        if arguments.verb == "status":
+            found: Any = await daemon.control("status")
+        else:
+            found = await _explain(daemon, arguments.what)
+    if arguments.json:
+        console.print_json(json.dumps(found))
+    elif arguments.verb == "status":
+        _print_status(found, console)
+    else:
+        for account in found:
+            _print_account(account, console)
+
+
+async def _explain(daemon: LocalDaemon, what: str) -> list[dict[str, Any]]:
+    """Explain one digest, or every blob of an image that this daemon knows."""
+    if what.startswith(("sha256:", "sha512:")):
+        return [await daemon.control(f"explain/{Digest.parse(what)}")]
+    digests = await _digests(daemon, parse_reference(what))
+    return [await daemon.control(f"explain/{digest}") for digest in digests]
+
+
+async def _digests(daemon: LocalDaemon, reference: Reference) -> list[str]:
+    """Return the digests of an image's blobs, of all platforms that this daemon has the manifest of."""
+    if reference.blob:
+        return [str(reference.digest)]
+    digest, manifest = await daemon.manifest(reference)
+    digests = [str(digest)]
+    for entry in manifest.get("manifests", ()):
+        try:
+            await daemon.control(f"explain/{entry['digest']}")
+        except DamselflyError:
+            continue  # a platform that this machine never pulled
+        inner = Reference(reference.registry, reference.repository, "", Digest.parse(entry["digest"]))
+        digests += await _digests(daemon, inner)
+    parts = [manifest["config"], *manifest["layers"]] if "layers" in manifest else []
+    return digests + [str(part["digest"]) for part in parts]
+
+
+def _print_status(status: dict[str, Any], console: Console) -> None:
+    scheduler = status["scheduler"] or "none: blobs come from the origin, or from hosts known from before"
+    store = status["store"]
+    console.print(f"host       {status['host']}  (version {status['version']}, zone {status['zone'] or '-'})", highlight=False)
+    console.print(f"scheduler  {scheduler}", highlight=False)
+    held = f"{store['blobs']} blobs, {store['partial']} partial, {human_bytes(store['bytes'])}"
+    console.print(f"store      {held}", highlight=False)
+    if not status["active"]:
+        console.print("active     nothing is being pulled", highlight=False)
+        return
+    table = Table("active", "size", "pieces", "readers", "to", box=None)
+    for blob in status["active"]:
+        share = f"{blob['pieces_held']}/{blob['pieces']}"
+        target = "memory" if blob["ring"] else "disk"
+        table.add_row(blob["digest"][:19], human_bytes(blob["size"]), share, str(blob["readers"]), target)
+    console.print(table)
+
+
+def _print_account(account: dict[str, Any], console: Console) -> None:
+    console.print(f"[bold]{account['digest']}[/bold]  {human_bytes(account['size'])}, {account['state']}", highlight=False)
+    if "started_at" not in account:
+        console.print("  held since before the daemon started; how it came is not remembered", highlight=False)
+        return
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(account["started_at"]))
+    console.print(f"  asked for  {began}, as {account['registry']}/{account['repository']}", highlight=False)
+    if account["failure"]:
+        console.print(f"  failed     {account['failure']}", highlight=False, markup=False)
+    received = account["origin_bytes"] + account["inline_bytes"] + sum(account["peer_bytes"].values())
+    rate = human_bytes(int(received / account["seconds"])) if account["seconds"] > 0 else "-"
+    ending = "took" if account["finished_at"] else "so far"
+    console.print(f"  {ending:10} {account['seconds']:.2f} s, {rate}/s", highlight=False)
+    sources = [("origin", account["origin_bytes"]), ("scheduler", account["inline_bytes"])]
+    sources += sorted(account["peer_bytes"].items(), key=lambda item: -item[1])
+    sources += [("disk, before", account["resumed_bytes"])]
+    for name, count in sources:
+        if count:
+            console.print(f"  from       {name:24} {human_bytes(count):>10}", highlight=False, markup=False)
+    console.print(f"  sent on    {human_bytes(account['uploaded_bytes'])} to other hosts", highlight=False)

@@ -1,0 +1,124 @@
+"""Runs the daemon's machine: events in, commands out to the other I/O modules, one at a time, on the event loop.
+
+Everything that happens is posted here; nothing else touches the machine. An event that a command raises at once
+waits until the commands before it are done, so that the machine is never entered twice.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dfdaemon import commands, events
+from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed, Reader
+from dfdaemon.io.blobs import BlobReader
+from dfdaemon.io.origin_client import OriginSource
+from dfdaemon.machine import DaemonMachine
+from swarm.ids import ReaderId, TaskId
+from swarm.messages import RepositoryAnswer
+from swarm.pieces import PieceMap
+
+CommandTable = Mapping[type, Callable[[Any], None]]
+"""Which function carries out which command."""
+
+
+class Driver:
+    """Owns the machine and opens readers for the registry mirror (Blobs of dfdaemon/io/blobs.py)."""
+
+    def __init__(self, machine: DaemonMachine, blobs: ActiveBlobs, hold_until_whole: bool) -> None:
+        self.machine = machine
+        self.blobs = blobs
+        self.answered: Callable[[RepositoryAnswer], None] = lambda answer: None
+        """Takes what the scheduler says of repositories: not the machine's business."""
+        self._hold = hold_until_whole
+        self._events: deque[events.Event] = deque()
+        self._draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = float("inf")
+        self._last_reader = 0
+        self._loop = asyncio.get_running_loop()
+        self._execute: dict[type, Callable[[Any], None]] = {
+            commands.ReleaseReaders: self._release_readers,
+            commands.FailReaders: self._fail_readers,
+        }
+
+    def carry_out(self, *tables: CommandTable) -> None:
+        """Say who carries out the other commands; called once, before the first event."""
+        for table in tables:
+            self._execute.update(table)
+
+    # --- the loop ---------------------------------------------------------------------------------------------
+
+    def post(self, event: events.Event) -> None:
+        """Give the machine an event; must be called on the event loop's thread."""
+        self._events.append(event)
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._events:
+                for command in self.machine.handle(self._events.popleft(), self._loop.time()):
+                    self._execute[type(command)](command)
+        finally:
+            self._draining = False
+        self._set_timer()
+
+    def said(self, event: events.Event) -> None:
+        """Take an event of the scheduler client; answers about repositories go to whoever asked."""
+        if isinstance(event, events.SchedulerSaid) and isinstance(event.message, RepositoryAnswer):
+            self.answered(event.message)
+        else:
+            self.post(event)
+
+    def _set_timer(self) -> None:
+        at = self.machine.wakeup_at()
+        if at == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._ring_bell) if at != float("inf") else None
+
+    def _ring_bell(self) -> None:
+        self._timer_at = float("inf")
+        self.post(events.TimeReached())
+
+    def close(self) -> None:
+        """Stop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # --- readers ------------------------------------------------------------------------------------------------
+
+    async def open(self, source: OriginSource, size: int, media_type: str, start: int, end: int) -> BlobReader:
+        """Start to read bytes [start, end) of a blob; see Blobs.open."""
+        task = source.digest.task
+        blob = self.blobs.active.get(task)
+        if blob is None:
+            account = self.blobs.ledger.open(task, size)
+            blob = ActiveBlob(task, PieceMap.of(size), media_type, account, hold=self._hold)
+            self.blobs.active[task] = blob
+        blob.add_source(source)
+        blob.account.registry, blob.account.repository = source.registry, source.repository
+        self._last_reader += 1
+        reader = Reader(blob, ReaderId(self._last_reader), start, end, self)
+        blob.readers[reader.number] = reader
+        self.post(events.BlobWanted(task, size, source.registry, True))
+        self.post(events.ReaderOpened(task, reader.number, start, end))
+        return reader
+
+    def advanced(self, task: TaskId, reader: ReaderId, offset: int) -> None:
+        """A reader finished a piece (ReaderMoves)."""
+        self.post(events.ReaderAdvanced(task, reader, offset))
+
+    def closed(self, task: TaskId, reader: ReaderId) -> None:
+        """A reader is done (ReaderMoves)."""
+        self.post(events.ReaderClosed(task, reader))
+
+    def _release_readers(self, command: commands.ReleaseReaders) -> None:
+        self.blobs.active[command.task].release(command.bits)
+
+    def _fail_readers(self, command: commands.FailReaders) -> None:
+        blob = self.blobs.active[command.task]
+        blob.account.failure = command.reason
+        blob.fail(DownloadFailed(command.reason))

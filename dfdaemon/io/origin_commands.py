@@ -1,0 +1,94 @@
+"""Carries out what the machine asks of the origin: fetches of ranges, and tiny blobs for everybody."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from dfdaemon import commands, events
+from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs
+from dfdaemon.io.driver import CommandTable
+from dfdaemon.io.jobs import Jobs
+from dfdaemon.io.origin_client import OriginClient
+from dfdaemon.io.origin_fetch import OriginFetch
+from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.scheduler_client import SchedulerClient
+from swarm.digest import Digest
+from swarm.ids import TaskId
+from swarm.messages import InlineContent, OriginFault
+
+Post = Callable[[events.Event], None]
+
+
+class OriginCommands:
+    """Runs fetches for the driver: the newest source first, the next one when the origin denies it."""
+
+    def __init__(
+        self,
+        origin: OriginClient,
+        scheduler: SchedulerClient,
+        blobs: ActiveBlobs,
+        jobs: Jobs,
+        workers: Executor,
+        piece_digest: str,
+        post: Post,
+    ) -> None:
+        self._origin = origin
+        self._scheduler = scheduler
+        self._blobs = blobs
+        self._jobs = jobs
+        self._workers = workers
+        self._piece_digest = piece_digest
+        self._post = post
+
+    def table(self) -> CommandTable:
+        """Return who carries out which command."""
+        return {
+            commands.FetchRange: self._fetch,
+            commands.RaiseLimit: self._raise_limit,
+            commands.StopFetch: self._stop,
+        }
+
+    def _fetch(self, command: commands.FetchRange) -> None:
+        blob = self._blobs.active[command.task]
+        assert blob.file is not None, "a range is fetched only once there is a place for it"
+        if not blob.sources:
+            denied = "no credential of this host is accepted by the origin"
+            self._post(events.OriginEnded(command.task, command.epoch, OriginFault.DENIED, detail=denied))
+            return
+        fetch = OriginFetch(command, blob.file, self._piece_digest, self._watched(blob, command), self._workers)
+        blob.fetches[command.epoch, command.start] = fetch, self._jobs.start(fetch.run(self._origin, blob.sources[0]))
+
+    def _watched(self, blob: ActiveBlob, command: commands.FetchRange) -> Post:
+        """Return where the events of one fetch go: past us, to the machine."""
+
+        def post(event: events.Event) -> None:
+            if isinstance(event, events.OriginEnded):
+                blob.fetches.pop((command.epoch, command.start), None)
+                if event.fault is OriginFault.DENIED and len(blob.sources) > 1:
+                    blob.sources.pop(0)
+                    self._fetch(command)
+                    return
+            if isinstance(event, events.OriginPieceArrived) and command.inline:
+                self._share(command.task, blob.file)
+            self._post(event)
+
+        return post
+
+    def _share(self, task: TaskId, file: PieceFile | None) -> None:
+        """Give a tiny blob to everybody, if it is what its digest says."""
+        if file is None:
+            return
+        content = os.pread(file.fd, file.pieces.size, file.place(0))
+        digest = Digest.parse(task)
+        if Digest.of(content, digest.algorithm) == digest:
+            self._scheduler.tell(InlineContent(task, content))
+
+    def _raise_limit(self, command: commands.RaiseLimit) -> None:
+        for (epoch, _), (fetch, _job) in self._blobs.active[command.task].fetches.items():
+            if epoch == command.epoch:
+                fetch.raise_limit(command.limit)
+
+    def _stop(self, command: commands.StopFetch) -> None:
+        for (epoch, _), (_fetch, job) in self._blobs.active[command.task].fetches.items():
+            if epoch == command.epoch:
+                job.cancel()

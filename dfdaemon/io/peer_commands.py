@@ -1,0 +1,84 @@
+"""Carries out what the machine asks of other hosts: parents to take pieces from, children to serve."""
+
+from collections.abc import Callable
+
+from dfdaemon import commands, events
+from dfdaemon.io.active_blob import ActiveBlobs
+from dfdaemon.io.blob_store import BlobStore
+from dfdaemon.io.driver import CommandTable
+from dfdaemon.io.peer_client import PeerClient
+from dfdaemon.io.peer_server import PeerServer
+from dfdaemon.io.scheduler_client import SchedulerClient
+from swarm.pieces import PieceMap
+
+
+class PeerCommands:
+    """Works on the peer wire and the Attach stream for the driver."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        blobs: ActiveBlobs,
+        client: PeerClient,
+        server: PeerServer,
+        scheduler: SchedulerClient,
+        post: Callable[[events.Event], None],
+    ) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._client = client
+        self._server = server
+        self._scheduler = scheduler
+        self._post = post
+
+    def table(self) -> CommandTable:
+        """Return who carries out which command."""
+        client, server = self._client, self._server
+        return {
+            commands.TellScheduler: lambda c: self._scheduler.tell(c.message),
+            commands.Subscribe: self._subscribe,
+            commands.Unsubscribe: lambda c: client.unsubscribe(c.parent, c.task),
+            commands.RequestPiece: self._request,
+            commands.CancelRequest: lambda c: client.cancel(c.parent, c.task, c.index, c.scratch),
+            commands.SendAvailability: lambda c: server.send_availability(c.child, c.task, c.size, c.bits),
+            commands.SendGone: lambda c: server.send_gone(c.child, c.task),
+            commands.SendHave: lambda c: server.send_have(c.children, c.task, c.records),
+            commands.StartUpload: self._upload,
+            commands.RefuseUpload: lambda c: server.refuse(c.child, c.request, c.gone),
+            commands.AbortUpload: lambda c: server.abort(c.child, c.request),
+            commands.WakeChild: lambda c: server.wake(c.child),
+        }
+
+    def _subscribe(self, command: commands.Subscribe) -> None:
+        size = self._blobs.active[command.task].pieces.size
+        self._client.subscribe(command.parent, command.task, size)
+
+    def _request(self, command: commands.RequestPiece) -> None:
+        blob = self._blobs.active[command.task]
+        file = blob.file
+        assert file is not None, "pieces are requested only once there is a place for them"
+        if command.scratch:
+            file = self._store.scratch(command.task, command.index)
+            blob.scratch[command.index] = command.parent, file
+        self._client.request(command.parent, command.task, command.index, file, command.scratch)
+
+    def heard(self, event: events.Event) -> None:
+        """Pass an event of the peer client on; first free the scratch space of a second copy that failed."""
+        if isinstance(event, events.ParentBusy | events.PieceFailed):
+            blob = self._blobs.active.get(event.task)
+            if blob is not None:
+                blob.drop_scratch(event.index, event.parent)
+        self._post(event)
+
+    def _upload(self, command: commands.StartUpload) -> None:
+        """Send a piece; a blob that left the disk in this very moment is answered as gone."""
+        try:
+            file = self._store.file(command.task)
+        except KeyError:
+            self._server.refuse(command.child, command.request, True)
+            return
+        stored = self._store.get(command.task)
+        assert stored is not None, "a blob with a file is in the store"
+        length = PieceMap.of(stored.size).length(command.record.index)
+        self._server.start_upload(command.child, command.request, command.task, command.record, file, length)
+        file.release()

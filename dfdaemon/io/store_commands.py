@@ -1,0 +1,149 @@
+"""Carries out what the machine asks of the store: room, records, digests, and rings where there is no room."""
+
+from collections.abc import Callable
+
+from dfdaemon import commands, events
+from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed
+from dfdaemon.io.blob_store import BlobStore
+from dfdaemon.io.driver import CommandTable
+from dfdaemon.io.jobs import Jobs, Sink
+from dfdaemon.io.piece_file import PieceFile
+from swarm.digest import Digest
+from swarm.errors import StoreError, StoreFull
+from swarm.facts import Note
+from swarm.ids import TaskId
+
+Post = Callable[[events.Event], None]
+
+
+class StoreCommands:
+    """Works on the blob store for the driver; every result is posted as an event."""
+
+    def __init__(self, store: BlobStore, blobs: ActiveBlobs, jobs: Jobs, telemetry: Sink, post: Post) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._jobs = jobs
+        self._telemetry = telemetry
+        self._post = post
+
+    def table(self) -> CommandTable:
+        """Return who carries out which command."""
+        return {
+            commands.OpenStore: lambda c: self._jobs.start(self._open(c)),
+            commands.OpenRing: self._open_ring,
+            commands.CommitPiece: self._commit,
+            commands.CheckBlob: lambda c: self._jobs.start(self._check(c)),
+            commands.DropPieces: lambda c: self._store.drop(c.task, c.bits),
+            commands.CompleteBlob: self._complete,
+            commands.CloseTask: self._close,
+            commands.WriteInline: lambda c: self._jobs.start(self._write_inline(c)),
+            Note: self._telemetry.note,
+        }
+
+    async def _open(self, command: commands.OpenStore) -> None:
+        blob = self._blobs.active.get(command.task)
+        try:
+            stored = await self._store.open(command.task, command.size)
+        except StoreError as error:
+            if not isinstance(error, StoreFull):
+                self._complain(command.task, error)
+            self._post(events.StoreRefused(command.task))
+            return
+        if blob is None or self._blobs.active.get(command.task) is not blob:
+            return  # given up meanwhile
+        if blob.media_type:
+            self._store.set_media_type(command.task, blob.media_type)
+        self._store.pin(command.task)
+        blob.pinned = True
+        blob.file = self._store.file(command.task)
+        blob.whole = blob.from_disk = stored.complete
+        blob.account.resumed_bytes = sum(blob.pieces.length(record.index) for record in stored.records)
+        self._post(events.StoreOpened(command.task, stored.records, stored.complete))
+
+    def _open_ring(self, command: commands.OpenRing) -> None:
+        blob = self._blobs.active[command.task]
+        blob.file = PieceFile.ring(command.size, command.slots)
+        blob.ring = True
+        self._telemetry.count("rings_total", 1)
+
+    def _complain(self, task: TaskId, error: Exception) -> None:
+        self._telemetry.note(Note("store_failed", task, fields=(("error", str(error)),)))
+
+    def _commit(self, command: commands.CommitPiece) -> None:
+        blob = self._blobs.active[command.task]
+        if command.scratch:
+            self._jobs.start(self._commit_scratch(command, blob))
+            return
+        try:
+            if not blob.ring:
+                self._store.commit(command.task, command.record)
+        except StoreError as error:
+            self._lost(command, error)
+            return
+        self._committed(command, blob)
+
+    async def _commit_scratch(self, command: commands.CommitPiece, blob: ActiveBlob) -> None:
+        _, scratch = blob.scratch.pop(command.record.index)
+        try:
+            await self._store.commit_scratch(command.task, command.record, scratch)
+        except StoreError as error:
+            self._lost(command, error)
+            return
+        finally:
+            scratch.release()
+        self._committed(command, blob)
+
+    def _lost(self, command: commands.CommitPiece, error: StoreError) -> None:
+        self._complain(command.task, error)
+        self._post(events.PieceLost(command.task, command.record.index))
+
+    def _committed(self, command: commands.CommitPiece, blob: ActiveBlob) -> None:
+        count = blob.pieces.length(command.record.index)
+        blob.account.arrived(count, command.source)
+        source = "origin" if command.source is None else "peer"
+        self._telemetry.count("downloaded_bytes_total", count, source=source)
+        self._post(events.PieceCommitted(command.task, command.record.index))
+
+    async def _check(self, command: commands.CheckBlob) -> None:
+        matches = await self._store.check(command.task)
+        self._post(events.BlobChecked(command.task, matches))
+
+    def _complete(self, command: commands.CompleteBlob) -> None:
+        blob = self._blobs.active[command.task]
+        if not blob.ring:
+            self._store.complete(command.task)
+        blob.whole = True
+        blob.account.finish()
+        blob.wake()
+
+    def _close(self, command: commands.CloseTask) -> None:
+        blob = self._blobs.active.pop(command.task, None)
+        if blob is None:
+            return
+        if blob.readers and blob.failure is None:
+            blob.fail(DownloadFailed(f"the download of {command.task} was given up: ask again"))
+        blob.close()
+        if blob.pinned:
+            self._store.unpin(command.task)
+
+    async def _write_inline(self, command: commands.WriteInline) -> None:
+        """Store a tiny blob that came through the scheduler, unless its digest says that it is another."""
+        blob = self._blobs.active.get(command.task)
+        if blob is None:
+            return
+        digest = Digest.parse(command.task)
+        if Digest.of(command.content, digest.algorithm) != digest:
+            self._telemetry.note(Note("inline_wrong", command.task))
+            return  # peers or the origin have it too: the machine asks them when its time comes
+        try:
+            await self._store.put(command.task, command.content, blob.media_type)
+        except StoreError as error:
+            self._complain(command.task, error)
+            self._post(events.StoreRefused(command.task))
+            return
+        blob.whole = True
+        blob.account.inline_bytes += len(command.content)
+        blob.account.finish()
+        self._telemetry.count("downloaded_bytes_total", len(command.content), source="scheduler")
+        self._post(events.InlineWritten(command.task))
+
