@@ -1,0 +1,104 @@
+"""A control connection of the peer wire after its handshake: frames both ways, and a heartbeat. Same at both ends."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from typing import cast
+
+from dfdaemon.events import PeerFault
+from swarm.errors import WireError
+from swarm.frames import Frame, PingFrame, PongFrame
+from swarm.wire import Decoder, encode
+
+PING_AFTER_S = 5.0
+"""Silence after which the other side is asked whether it is there."""
+SILENCE_S_MAX = 15.0
+"""Silence after which it is dead: three pings without an answer."""
+BACKLOG_BYTES_MAX = 1 << 20
+"""Frames that wait for a peer that does not read: beyond this it is given up. Bitmaps of 16 of the largest blobs."""
+
+
+class ControlConnection(asyncio.Protocol):
+    """Hands frames to `on_frame`. `on_lost(fault, reason)` comes once, unless close() was called before."""
+
+    def __init__(
+        self,
+        expected: Collection[type[Frame]],
+        on_frame: Callable[[Frame], None],
+        on_lost: Callable[[PeerFault, str], None],
+    ) -> None:
+        self._decoder = Decoder(expected)
+        self._on_frame = on_frame
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._closed = False
+        self._heard = self._loop.time()
+        self._timer = self._loop.call_later(PING_AFTER_S, self._watch)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; called by the loop."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without inheriting from it
+        if self._closed:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; called by the loop."""
+        self._heard = self._loop.time()
+        try:
+            received = self._decoder.feed(data)
+        except WireError as error:
+            self.fail(PeerFault.PROTOCOL, str(error))
+            return
+        for frame in received:
+            if self._closed:
+                return
+            if isinstance(frame, PingFrame):
+                self.send(PongFrame())
+            elif not isinstance(frame, PongFrame):
+                self._on_frame(frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; called by the loop."""
+        self.fail(PeerFault.CLOSED, str(exc) if exc else "it closed the connection")
+
+    def send(self, frame: Frame) -> None:
+        """Send a frame; before the beginning and after the end nothing happens."""
+        self.write(encode(frame))
+
+    def write(self, data: bytes) -> None:
+        """Send encoded frames."""
+        if self._closed or self._transport is None:
+            return
+        self._transport.write(data)
+        if self._transport.get_write_buffer_size() > BACKLOG_BYTES_MAX:
+            self.fail(PeerFault.TIMEOUT, f"it left {BACKLOG_BYTES_MAX} bytes of frames unread")
+
+    def close(self) -> None:
+        """End the connection from this side, quietly; what was sent still goes out."""
+        if self._end() and self._transport is not None:
+            self._transport.close()
+
+    def fail(self, fault: PeerFault, reason: str) -> None:
+        """End the connection at once and report it lost."""
+        if self._end():
+            if self._transport is not None:
+                self._transport.abort()
+            self._on_lost(fault, reason)
+
+    def _end(self) -> bool:
+        if self._closed:
+            return False
+        self._closed = True
+        self._timer.cancel()
+        return True
+
+    def _watch(self) -> None:
+        silence_s = self._loop.time() - self._heard
+        wait_s = PING_AFTER_S - silence_s
+        if silence_s >= SILENCE_S_MAX:
+            self.fail(PeerFault.TIMEOUT, f"it was silent for {SILENCE_S_MAX:g} s")
+        elif wait_s <= 0:
+            self.send(PingFrame())
+            wait_s = PING_AFTER_S
+        if not self._closed:
+            self._timer = self._loop.call_later(wait_s, self._watch)

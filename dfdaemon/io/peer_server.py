@@ -1,0 +1,318 @@
+"""Serves pieces to children: listens, lets those in who know the cluster token, carries out the machine's answers.
+
+Every start_upload() is answered by exactly one UploadEnded, and all those of a child come before its ChildLost.
+Events are emitted from the loop, never from inside a call.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+from dfdaemon.config import PeerConfig
+from dfdaemon.events import (
+    ChildLost,
+    ChildSubscribed,
+    ChildUnsubscribed,
+    Event,
+    PeerFault,
+    PieceRequested,
+    UploadEnded,
+)
+from dfdaemon.io.identity import parse_address
+from dfdaemon.io.peer_connection import ControlConnection
+from dfdaemon.io.peer_handshake import Greeting, Identity, refuse, take_greeting
+from dfdaemon.io.peer_socket import listen, tune
+from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.upload_connection import Sent, UploadConnection
+from swarm.errors import PeerError
+from swarm.facts import Note
+from swarm.frames import (
+    FROM_CHILD,
+    AvailabilityFrame,
+    Frame,
+    GoneFrame,
+    Purpose,
+    ReadyFrame,
+    Refusal,
+    RequestFrame,
+    SubscribeFrame,
+    UnsubscribeFrame,
+    have_frames,
+)
+from swarm.ids import HostId, RequestId, TaskId
+from swarm.messages import Address, HostInfo, PieceRecord
+from swarm.wire import encode
+
+HANDSHAKES_MAX = 128
+"""Connections that have not proved anything yet; more wait in the kernel's backlog."""
+UPLOAD_CONNECTIONS_MAX = 8
+"""Data connections of one child: twice what ours open, so that closed ones may linger."""
+SUBSCRIPTIONS_MAX = 1024
+"""Tasks that one child may follow: the layers of a hundred images."""
+ACCEPT_PAUSE_S = 0.2
+"""How long not to accept when there are no file descriptors left."""
+
+
+def _unheard(note: Note) -> None:
+    """Where notes go that nobody listens to."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerServerStats:
+    """What the metrics show of the serving side. Counters since the start; `children` and `uploads` are now."""
+
+    children: int
+    uploads: int
+    sent_bytes: int
+    refused: int
+
+
+@dataclass(slots=True, eq=False)
+class _Child:
+    """A host that takes pieces from us."""
+
+    host: HostId
+    control: ControlConnection
+    tasks: set[TaskId] = field(default_factory=set)
+    connections: set[UploadConnection] = field(default_factory=set)
+    requests: dict[RequestId, UploadConnection] = field(default_factory=dict)
+
+
+class PeerServer:
+    """The connections of all children. All methods are called on the event loop's thread."""
+
+    def __init__(
+        self,
+        identity: HostInfo,
+        token: bytes,
+        config: PeerConfig,
+        emit: Callable[[Event], None],
+        on_note: Callable[[Note], None] = _unheard,
+    ) -> None:
+        """Listen nowhere yet. `token` is the cluster's (empty: none)."""
+        self._identity = Identity(identity.host, token)
+        self._config = config
+        self._emit = emit
+        self._on_note = on_note
+        self._listener: socket.socket | None = None
+        self._accepting = False
+        self._greeting: set[asyncio.Task[None]] = set()
+        self._children: dict[HostId, _Child] = {}
+        self._last_request = 0
+        self._uploads = 0
+        self._sent_bytes = 0
+        self._refused = 0
+        self._quiet = asyncio.Event()
+
+    async def start(self) -> Address:
+        """Listen; return where. Raises ConfigError when the address cannot be had."""
+        self._listener = listen(parse_address(self._config.listen, "peer.listen"))
+        self._resume()
+        name = self._listener.getsockname()
+        return Address(name[0], name[1])
+
+    async def close(self, grace_s: float) -> None:
+        """Take no new connections, give uploads `grace_s` to finish, then close all."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            self._pause(listener)
+            listener.close()
+        for task in self._greeting:
+            task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                while self._uploads:
+                    self._quiet.clear()
+                    await self._quiet.wait()
+        for child in list(self._children.values()):
+            self._drop(child, "this daemon stops")
+
+    def stats(self) -> PeerServerStats:
+        """Return the counters."""
+        return PeerServerStats(len(self._children), self._uploads, self._sent_bytes, self._refused)
+
+    # --- what the machine says -----------------------------------------------------------------------------------
+
+    def send_availability(self, child: HostId, task: TaskId, size: int, bits: int) -> None:
+        """Answer a child's SUBSCRIBE; a child that went away hears nothing, here and below."""
+        self._tell(child, AvailabilityFrame(task, size, bits))
+
+    def send_gone(self, child: HostId, task: TaskId) -> None:
+        """Tell a child that nothing is held of a task."""
+        self._tell(child, GoneFrame(task))
+
+    def send_have(self, children: tuple[HostId, ...], task: TaskId, records: tuple[PieceRecord, ...]) -> None:
+        """Tell children what was gained."""
+        data = b"".join([encode(frame) for frame in have_frames(task, records)])
+        for host in children:
+            if host in self._children:
+                self._children[host].control.write(data)
+
+    def wake(self, child: HostId) -> None:
+        """Tell a child that was answered BUSY that there is room."""
+        self._tell(child, ReadyFrame())
+
+    def start_upload(
+        self,
+        child: HostId,
+        request: RequestId,
+        task: TaskId,
+        record: PieceRecord,
+        file: PieceFile,
+        length: int,
+    ) -> None:
+        """Send a piece of `length` bytes from its place in `file`, which is retained until UploadEnded."""
+        connection = self._connection(child, request)
+        if connection is None:
+            self._post(UploadEnded(child, request, task, 0, 0.0, failed=True))
+            return
+        self._uploads += 1
+        connection.send(record, file, length, partial(self._upload_ended, child, request, task))
+
+    def refuse(self, child: HostId, request: RequestId, gone: bool) -> None:
+        """Answer a request with BUSY, or that the piece is not here."""
+        connection = self._connection(child, request)
+        if connection is not None:
+            del self._children[child].requests[request]
+            connection.refuse(gone)
+
+    def abort(self, child: HostId, request: RequestId) -> None:
+        """Take an upload's slot back: UploadEnded(failed) follows, unless it ended before."""
+        connection = self._connection(child, request)
+        if connection is not None:
+            connection.close("its slot was taken back")
+
+    def _tell(self, host: HostId, frame: Frame) -> None:
+        if host in self._children:
+            self._children[host].control.send(frame)
+
+    def _connection(self, host: HostId, request: RequestId) -> UploadConnection | None:
+        child = self._children.get(host)
+        return child.requests.get(request) if child is not None else None
+
+    # --- who connects --------------------------------------------------------------------------------------------
+
+    def _resume(self) -> None:
+        if self._listener is not None and not self._accepting:
+            self._accepting = True
+            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
+
+    def _pause(self, listener: socket.socket) -> None:
+        if self._accepting:
+            self._accepting = False
+            asyncio.get_running_loop().remove_reader(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while len(self._greeting) < HANDSHAKES_MAX:
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:
+                self._note("children_not_accepted", None, str(error))
+                self._pause(listener)
+                loop.call_later(ACCEPT_PAUSE_S, self._resume)
+                return
+            task = loop.create_task(self._admit(sock))
+            self._greeting.add(task)
+            task.add_done_callback(self._greeted)
+        self._pause(listener)
+
+    def _greeted(self, task: asyncio.Task[None]) -> None:
+        self._greeting.discard(task)
+        self._resume()
+
+    async def _admit(self, sock: socket.socket) -> None:
+        try:
+            tune(sock)
+            greeting = await take_greeting(sock, self._identity)
+            if greeting.purpose is Purpose.CONTROL:
+                await self._admit_control(sock, greeting)
+            else:
+                await self._admit_data(sock, greeting)
+        except (PeerError, OSError) as error:
+            sock.close()
+            self._refused += 1
+            self._note("child_refused", None, str(error))
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _admit_control(self, sock: socket.socket, greeting: Greeting) -> None:
+        host = greeting.child
+        if host not in self._children and len(self._children) >= self._config.children_max:
+            raise await refuse(sock, host, Refusal.CHILDREN, f"{len(self._children)} children are enough")
+        if host in self._children:
+            self._drop(self._children[host], "it connected anew")
+        control = ControlConnection(
+            FROM_CHILD,
+            lambda frame: self._heard(child, frame),
+            lambda fault, reason: self._drop(child, reason),
+        )
+        child = self._children[host] = _Child(host, control)
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: control, sock)
+
+    async def _admit_data(self, sock: socket.socket, greeting: Greeting) -> None:
+        child = self._children.get(greeting.child)
+        if child is None:
+            raise await refuse(sock, greeting.child, Refusal.STRANGER, "a control connection comes first")
+        if len(child.connections) >= UPLOAD_CONNECTIONS_MAX:
+            text = f"{UPLOAD_CONNECTIONS_MAX} data connections are enough"
+            raise await refuse(sock, greeting.child, Refusal.CONNECTIONS, text)
+        child.connections.add(
+            UploadConnection(sock, partial(self._asked, child), partial(self._data_closed, child))
+        )
+
+    # --- what children say ---------------------------------------------------------------------------------------
+
+    def _heard(self, child: _Child, frame: Frame) -> None:
+        if isinstance(frame, SubscribeFrame):
+            child.tasks.add(frame.task)
+            if len(child.tasks) > SUBSCRIPTIONS_MAX:
+                reason = f"it follows more than {SUBSCRIPTIONS_MAX} tasks"
+                child.control.fail(PeerFault.PROTOCOL, reason)
+            else:
+                self._post(ChildSubscribed(child.host, frame.task))
+        elif isinstance(frame, UnsubscribeFrame):
+            child.tasks.discard(frame.task)
+            self._post(ChildUnsubscribed(child.host, frame.task))
+
+    def _asked(self, child: _Child, connection: UploadConnection, frame: RequestFrame) -> None:
+        self._last_request += 1
+        request = RequestId(self._last_request)
+        child.requests[request] = connection
+        self._post(PieceRequested(child.host, request, frame.task, frame.index))
+
+    def _upload_ended(self, host: HostId, request: RequestId, task: TaskId, sent: Sent) -> None:
+        self._uploads -= 1
+        self._sent_bytes += sent.sent_bytes
+        self._quiet.set()
+        child = self._children.get(host)
+        if child is not None:
+            child.requests.pop(request, None)
+        self._post(UploadEnded(host, request, task, sent.sent_bytes, sent.seconds, sent.failed))
+
+    def _data_closed(self, child: _Child, connection: UploadConnection, reason: str) -> None:
+        child.connections.discard(connection)
+        child.requests = {
+            request: other for request, other in child.requests.items() if other is not connection
+        }
+
+    def _drop(self, child: _Child, reason: str) -> None:
+        """End all connections of a child."""
+        del self._children[child.host]
+        for connection in list(child.connections):
+            connection.close(reason)
+        child.control.close()
+        self._note("child_lost", child.host, reason)
+        self._post(ChildLost(child.host))
+
+    def _post(self, event: Event) -> None:
+        asyncio.get_running_loop().call_soon(self._emit, event)
+
+    def _note(self, name: str, host: HostId | None, reason: str) -> None:
+        self._on_note(Note(name, host=host, fields=(("reason", reason),)))

@@ -1,0 +1,150 @@
+"""TCP sockets of the peer wire: listening, connecting, and their options."""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Sequence
+
+from swarm.errors import ConfigError, PeerUnreachable
+from swarm.messages import Address
+
+CONNECT_S_MAX = 2.0
+"""A host of the same cluster that takes longer is not worth waiting for."""
+STAGGER_S = 0.25
+"""Head start of one address over the next (RFC 8305, section 5)."""
+TARGETS_MAX = 8
+"""Addresses tried for one host, so that a wrong record cannot keep us busy."""
+BACKLOG = 512
+"""Connections that may wait to be accepted: a herd of children arrives at once."""
+LOOPBACK_CONGESTION = b"reno"
+"""Needs no privilege, and on loopback costs a quarter of what bbr does."""
+
+Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+
+
+def listen(address: Address) -> socket.socket:
+    """Return a listening socket; on `::` it takes IPv4 too. Raises ConfigError when the address cannot be had."""
+    sock = None
+    try:
+        found = socket.getaddrinfo(
+            address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, _, _, _, where = found[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.host != "::"))
+        if _is_loopback(str(where[0])):
+            _prefer_cheap_congestion_control(sock)
+        sock.bind(where)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except (OSError, UnicodeError) as error:
+        if sock is not None:
+            sock.close()
+        raise ConfigError(f"cannot listen on {address.host}:{address.port} for peers: {error}") from error
+    return sock
+
+
+def tune(sock: socket.socket) -> None:
+    """Set a connected socket up for the peer wire."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _is_loopback(str(sock.getpeername()[0])):
+        _prefer_cheap_congestion_control(sock)
+
+
+async def connect(addresses: Sequence[Address]) -> socket.socket:
+    """Return a connection to the first of a host's addresses that answers; raises PeerUnreachable."""
+    targets: list[Target] = []
+    for address in addresses:
+        targets += await _resolve(address)
+    return await connect_first(targets[:TARGETS_MAX])
+
+
+async def connect_first(targets: Sequence[Target]) -> socket.socket:
+    """Try targets in turn, each with a head start over the next; raises PeerUnreachable when none answers."""
+    attempts: set[asyncio.Task[socket.socket | None]] = set()
+    try:
+        for target in targets:
+            attempts.add(asyncio.create_task(_attempt(target)))
+            last = target is targets[-1]
+            while attempts:
+                done, _ = await asyncio.wait(
+                    attempts, timeout=None if last else STAGGER_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    sock = task.result()
+                    attempts.discard(task)
+                    if sock is not None:
+                        return sock
+                if not last:
+                    break
+    finally:
+        for task in attempts:
+            task.add_done_callback(_close_result)
+            task.cancel()
+    raise PeerUnreachable(f"none of {len(targets)} addresses takes a connection within {CONNECT_S_MAX:g} s")
+
+
+def _close_result(task: asyncio.Task[socket.socket | None]) -> None:
+    sock = None if task.cancelled() else task.result()
+    if sock is not None:
+        sock.close()
+
+
+async def _attempt(target: Target) -> socket.socket | None:
+    family, where = target
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        async with asyncio.timeout(CONNECT_S_MAX):
+            await asyncio.get_running_loop().sock_connect(sock, where)
+        tune(sock)
+    except (OSError, ValueError):
+        sock.close()
+        return None
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _resolve(address: Address) -> list[Target]:
+    """Return where an address is; nothing when it is a name that nobody knows, or no address at all."""
+    loop = asyncio.get_running_loop()
+    try:
+        if _is_numeric(address.host):
+            found = socket.getaddrinfo(
+                address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )
+        else:
+            async with asyncio.timeout(CONNECT_S_MAX):
+                found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError, OverflowError):
+        return []
+    return [(family, where) for family, _, _, _, where in found]
+
+
+def _is_numeric(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def _prefer_cheap_congestion_control(sock: socket.socket) -> None:
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, LOOPBACK_CONGESTION)
+    except OSError:
+        return  # not built into this kernel: slower on loopback, but right

@@ -1,0 +1,179 @@
+"""The child's end of a data connection: one REQUEST at a time, its answer, and the piece's bytes to the receivers."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dfdaemon.events import PeerFault
+from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
+from swarm.errors import WireError
+from swarm.frames import REPLIES, BusyFrame, Frame, PieceFrame, RefusedFrame, RequestFrame
+from swarm.ids import TaskId
+from swarm.messages import PieceRecord
+from swarm.wire import Decoder, encode
+
+REPLY_S_MAX = 3.0
+"""A parent answers at once, from memory; its machine may be busy with a herd, but not for longer than this."""
+IDLE_S_MAX = 30.0
+"""An unused connection is closed after this; the parent waits twice as long, so it is the child who closes."""
+
+Key = tuple[TaskId, int, bool]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wish:
+    """A piece that the machine asked for: retained `file` is where its bytes go."""
+
+    task: TaskId
+    index: int
+    scratch: bool
+    file: PieceFile = field(repr=False)
+    since: float
+
+    @property
+    def key(self) -> Key:
+        """What names the request towards the machine; unique per parent while it runs."""
+        return self.task, self.index, self.scratch
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The piece came: what its parent claims it is, and the digest of its bytes."""
+
+    claimed: PieceRecord
+    actual: bytes
+
+
+Answer = Taken | BusyFrame | PeerFault
+OnAnswer = Callable[["PieceConnection", Wish, Answer], None]
+
+
+class PieceConnection:
+    """A data connection to a parent. After each answer it is idle again, or `closed`."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        receivers: ReceiverPool,
+        on_answer: OnAnswer,
+        on_closed: Callable[["PieceConnection"], None],
+    ) -> None:
+        """Take over a socket after its handshake. `on_closed` is called when it closes while idle."""
+        self.closed = False
+        self._sock = sock
+        self._receivers = receivers
+        self._on_answer = on_answer
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder(REPLIES)
+        self._number = 0
+        self._wish: Wish | None = None
+        self._transfer: Transfer | None = None
+        self._fault = PeerFault.CANCELLED
+        self._timer = self._loop.call_later(IDLE_S_MAX, self._fail, PeerFault.CLOSED)
+        self._loop.add_reader(sock, self._readable)
+
+    def ask(self, wish: Wish) -> None:
+        """Send a REQUEST; the connection must be idle. `on_answer` comes once, never from inside this call."""
+        assert self._wish is None and not self.closed, "one request at a time"
+        self._wish = wish
+        self._number = (self._number + 1) & 0xFFFFFFFF
+        frame = encode(RequestFrame(self._number, wish.task, wish.index))
+        self._timer.cancel()
+        self._timer = self._loop.call_later(REPLY_S_MAX, self._fail, PeerFault.TIMEOUT)
+        try:
+            sent = self._sock.send(frame)
+        except OSError:
+            sent = 0
+        if sent != len(
+            frame
+        ):  # nothing else is on its way, so a request finds room or the connection is dead
+            self._shut()
+            self._loop.call_soon(self._end, PeerFault.CLOSED)
+
+    def cancel(self, fault: PeerFault) -> None:
+        """Take the request back; the answer is `fault`, unless another is already on its way. Closes."""
+        self._fault = fault
+        if self._transfer is not None:
+            self._transfer.cancel()
+        elif not self.closed:
+            self._shut()
+            self._loop.call_soon(self._end, fault)
+
+    def close(self) -> None:
+        """Close an idle connection; more calls do nothing."""
+        assert self._wish is None, "a connection with a request is cancelled, not closed"
+        self._shut()
+
+    def _shut(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._timer.cancel()
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
+
+    def _fail(self, fault: PeerFault) -> None:
+        if self.closed or self._transfer is not None:
+            return
+        self._shut()
+        self._end(fault)
+
+    def _end(self, fault: PeerFault) -> None:
+        wish, self._wish = self._wish, None
+        if wish is None:
+            self._on_closed(self)
+        else:
+            self._on_answer(self, wish, fault)
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(self._decoder.wanted_bytes)
+            received = self._decoder.feed(data)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._fail(PeerFault.CLOSED)
+        except WireError:
+            self._fail(PeerFault.PROTOCOL)
+        else:
+            if not data:
+                self._fail(PeerFault.CLOSED)
+            elif received:
+                self._replied(received[0])
+
+    def _replied(self, frame: Frame) -> None:
+        wish = self._wish
+        if isinstance(frame, RefusedFrame):
+            self._fail(PeerFault.UNREACHABLE)
+        elif wish is None or getattr(frame, "request", None) != self._number:
+            self._fail(PeerFault.PROTOCOL)
+        elif isinstance(frame, PieceFrame):
+            self._receive(wish, frame)
+        else:
+            self._answer(wish, frame if isinstance(frame, BusyFrame) else PeerFault.GONE)
+
+    def _receive(self, wish: Wish, frame: PieceFrame) -> None:
+        right = wish.index, wish.file.pieces.length(wish.index)
+        if (frame.record.index, frame.length) != right:
+            self._fail(PeerFault.PROTOCOL)
+            return
+        self._timer.cancel()
+        self._loop.remove_reader(self._sock)
+
+        def done(outcome: Outcome) -> None:
+            self._transfer = None
+            if isinstance(outcome, Received):
+                self._loop.add_reader(self._sock, self._readable)
+                self._answer(wish, Taken(frame.record, outcome.digest))
+            else:
+                self._fail(self._fault if outcome is PeerFault.CANCELLED else outcome)
+
+        self._transfer = self._receivers.receive(self._sock, wish.file, wish.index, done)
+
+    def _answer(self, wish: Wish, answer: Answer) -> None:
+        self._wish = None
+        self._timer.cancel()
+        self._timer = self._loop.call_later(IDLE_S_MAX, self._fail, PeerFault.CLOSED)
+        self._on_answer(self, wish, answer)

@@ -1,0 +1,209 @@
+"""Receives pieces off the event loop: socket to buffer, hash, file, in a few worker threads.
+
+Each thread serves many sockets with an epoll of its own, so a slow parent blocks nobody. `recv_into`, the hashes and
+`pwrite` release the GIL. The loop hears once per piece.
+"""
+
+import asyncio
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from dfdaemon.events import PeerFault
+from dfdaemon.io.piece_file import PieceFile
+from swarm.piece_digest import PieceHash, piece_digest
+
+BUFFER_BYTES = 512 * 1024
+"""One buffer per thread, reused: fresh memory costs page faults; less than 256 KiB costs 12 % more system calls."""
+SILENCE_S_MAX = 1.0
+"""A transfer without a byte for this long ends with TIMEOUT: another parent is faster than waiting."""
+JOIN_S_MAX = 5.0
+"""How long close() waits for a thread that may be inside a write to a slow disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A whole piece is written; `digest` was made from its bytes."""
+
+    digest: bytes
+    seconds: float
+
+
+Outcome = Received | PeerFault
+OnDone = Callable[[Outcome], None]
+
+
+class Transfer:
+    """One piece on its way from a socket to its place. Its thread alone touches it until `on_done` was called."""
+
+    __slots__ = ("_worker", "fd", "hash", "left", "on_done", "place", "sock", "started", "touched")
+
+    def __init__(
+        self, worker: "_Worker", sock: socket.socket, file: PieceFile, index: int, on_done: OnDone
+    ) -> None:
+        self._worker = worker
+        self.sock = sock
+        self.fd = file.fd
+        self.place = file.place(index)
+        self.left = file.pieces.length(index)
+        self.hash = worker.make_hash()
+        self.on_done = on_done
+        self.started = self.touched = time.monotonic()
+
+    def cancel(self) -> None:
+        """End the transfer: `on_done(CANCELLED)` follows, unless it was over before; then nothing writes any more."""
+        self._worker.post(self, False)
+
+
+class ReceiverPool:
+    """The worker threads. All methods are called on the event loop's thread."""
+
+    def __init__(self, threads: int, kind: str) -> None:
+        """Start `threads` workers that make piece digests of this kind ("xxh3" or "blake3")."""
+        self._workers = [_Worker(number, piece_digest(kind)) for number in range(threads)]
+
+    def receive(self, sock: socket.socket, file: PieceFile, index: int, on_done: OnDone) -> Transfer:
+        """Take piece `index` from a non-blocking socket, whose next byte is the piece's first, to its place in `file`.
+
+        Until `on_done` is called on this loop, once, the socket and the file belong to the thread: the caller keeps
+        both open and leaves the socket alone. After a Received the socket is at the byte behind the piece.
+        """
+        worker = min(self._workers, key=lambda each: each.load)
+        worker.load += 1
+        loop = asyncio.get_running_loop()
+
+        def finish(outcome: Outcome) -> None:
+            worker.load -= 1
+            on_done(outcome)
+
+        transfer = Transfer(worker, sock, file, index, partial(_tell, loop, finish))
+        worker.post(transfer, True)
+        return transfer
+
+    def close(self) -> None:
+        """End all transfers as cancelled, and the threads."""
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.join()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, finish: OnDone, outcome: Outcome) -> None:
+    try:
+        loop.call_soon_threadsafe(finish, outcome)
+    except RuntimeError:
+        assert loop.is_closed(), "only a closed loop takes no more calls"
+
+
+class _Worker:
+    """One thread and its transfers. `load` is the loop's count of them; all else below belongs to the thread."""
+
+    def __init__(self, number: int, make_hash: Callable[[], PieceHash]) -> None:
+        self.make_hash = make_hash
+        self.load = 0
+        self._inbox: deque[tuple[Transfer, bool]] = deque()
+        self._stopping = False
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll = select.epoll()
+        self._epoll.register(self._wake, select.EPOLLIN)
+        self._active: dict[int, Transfer] = {}
+        """Transfers by their socket's descriptor, the one silent for the longest first."""
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._thread = threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True)
+        self._thread.start()
+
+    def post(self, transfer: Transfer, starts: bool) -> None:
+        """From the loop: start or cancel a transfer."""
+        self._inbox.append((transfer, starts))
+        os.eventfd_write(self._wake, 1)
+
+    def stop(self) -> None:
+        """From the loop: end all transfers and the thread."""
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+
+    def join(self) -> None:
+        """Wait for the end of the thread; leave it behind if its disk does not answer."""
+        self._thread.join(JOIN_S_MAX)
+        if not self._thread.is_alive():
+            self._epoll.close()
+            os.close(self._wake)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for fd, _ in self._epoll.poll(self._patience_s()):
+                if fd == self._wake:
+                    os.eventfd_read(self._wake)
+                    self._read_inbox()
+                elif fd in self._active:
+                    self._advance(self._active[fd])
+            self._expire()
+        self._read_inbox()
+        for transfer in list(self._active.values()):
+            self._finish(transfer, PeerFault.CANCELLED)
+
+    def _patience_s(self) -> float | None:
+        for transfer in self._active.values():
+            return max(0.0, transfer.touched + SILENCE_S_MAX - time.monotonic())
+        return None
+
+    def _expire(self) -> None:
+        long_ago = time.monotonic() - SILENCE_S_MAX
+        while self._active:
+            transfer = next(iter(self._active.values()))
+            if transfer.touched > long_ago:
+                return
+            self._finish(transfer, PeerFault.TIMEOUT)
+
+    def _read_inbox(self) -> None:
+        while self._inbox:
+            transfer, starts = self._inbox.popleft()
+            fd = transfer.sock.fileno()
+            if starts:
+                self._active[fd] = transfer
+                self._epoll.register(fd, select.EPOLLIN)
+            elif self._active.get(fd) is transfer:
+                self._finish(transfer, PeerFault.CANCELLED)
+
+    def _finish(self, transfer: Transfer, outcome: Outcome) -> None:
+        fd = transfer.sock.fileno()
+        del self._active[fd]
+        self._epoll.unregister(fd)
+        transfer.on_done(outcome)
+
+    def _advance(self, transfer: Transfer) -> None:
+        try:
+            count = transfer.sock.recv_into(self._buffer, min(transfer.left, BUFFER_BYTES))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        if count == 0:
+            self._finish(transfer, PeerFault.CLOSED)
+            return
+        try:
+            self._store(transfer, self._buffer[:count])
+        except OSError:
+            self._finish(transfer, PeerFault.DISK)
+            return
+        if transfer.left == 0:
+            seconds = transfer.touched - transfer.started
+            self._finish(transfer, Received(transfer.hash.digest(), seconds))
+            return
+        fd = transfer.sock.fileno()
+        self._active[fd] = self._active.pop(fd)
+
+    def _store(self, transfer: Transfer, data: memoryview) -> None:
+        transfer.hash.update(data)
+        while data:
+            count = os.pwrite(transfer.fd, data, transfer.place)
+            transfer.place += count
+            transfer.left -= count
+            data = data[count:]
+        transfer.touched = time.monotonic()

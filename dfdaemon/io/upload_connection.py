@@ -1,0 +1,191 @@
+"""The parent's end of a data connection: takes a REQUEST, answers it, and sends the piece with sendfile."""
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dfdaemon.io.piece_file import PieceFile
+from swarm.errors import WireError
+from swarm.frames import REQUESTS, AbsentFrame, BusyFrame, Frame, PieceFrame, RequestFrame
+from swarm.messages import PieceRecord
+from swarm.wire import Decoder, encode
+
+QUANTUM_BYTES = 1 << 20
+"""Sent in one go before other connections get their turn: 0.1 ms of the loop's time."""
+STALL_S_MAX = 1.0
+"""An upload whose child takes nothing for this long is ended: the slot is worth more to another."""
+LOOK_S = 0.5
+"""How often an upload that waits for room is looked at."""
+IDLE_S_MAX = 60.0
+"""An unused connection is closed after this; children close theirs after half of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How an upload ended: bytes of the piece that were handed to the socket, and whether some are missing."""
+
+    sent_bytes: int
+    seconds: float
+    failed: bool
+
+
+class _Upload:
+    """A piece on its way out."""
+
+    __slots__ = ("file", "header", "left", "length", "on_end", "place", "started", "taken", "touched")
+
+    def __init__(
+        self, frame: PieceFrame, file: PieceFile, now: float, on_end: Callable[[Sent], None]
+    ) -> None:
+        self.header = encode(frame)
+        self.file = file.retain()
+        self.place = file.place(frame.record.index)
+        self.left = self.length = frame.length
+        self.on_end = on_end
+        self.started = self.touched = now
+        self.taken = -len(self.header)
+        """Bytes of the piece that the child's kernel has acknowledged, when last looked at."""
+
+
+class UploadConnection:
+    """A data connection of one child. Requests come by `on_request`, one at a time; the end comes by `on_closed`."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_request: Callable[["UploadConnection", RequestFrame], None],
+        on_closed: Callable[["UploadConnection", str], None],
+    ) -> None:
+        """Take over a socket after its handshake. `on_closed` is called once, with the reason."""
+        self._sock = sock
+        self._on_request = on_request
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._decoder = Decoder(REQUESTS)
+        self._asked: int | None = None
+        self._upload: _Upload | None = None
+        self._writes = False
+        self._closed = False
+        self._timer = self._rest()
+        self._loop.add_reader(sock, self._readable)
+
+    def refuse(self, gone: bool) -> None:
+        """Answer the request: BUSY, or that the piece is not here."""
+        if self._asked is None:
+            return  # the connection broke in the meantime
+        frame: Frame = AbsentFrame(self._asked) if gone else BusyFrame(self._asked)
+        self._asked = None
+        self._timer = self._rest()
+        try:
+            sent = self._sock.send(encode(frame))
+        except OSError:
+            sent = 0
+        if not sent:  # nothing else is on its way, so there is room or the connection is dead
+            self._loop.call_soon(self.close, "it takes no answer")
+
+    def send(self, record: PieceRecord, file: PieceFile, length: int, on_end: Callable[[Sent], None]) -> None:
+        """Answer the request with a piece of `length` bytes; `on_end` comes once, maybe before this returns."""
+        assert self._asked is not None, "pieces are sent when they were asked for"
+        frame = PieceFrame(self._asked, length, record)
+        self._asked = None
+        self._upload = _Upload(frame, file, self._loop.time(), on_end)
+        self._push()
+
+    def close(self, reason: str) -> None:
+        """Close; an upload that runs has failed. More calls do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._asked = None
+        self._timer.cancel()
+        self._loop.remove_reader(self._sock)
+        self._end_upload(failed=True)
+        self._sock.close()
+        self._on_closed(self, reason)
+
+    def _rest(self) -> asyncio.TimerHandle:
+        return self._loop.call_later(IDLE_S_MAX, self.close, f"unused for {IDLE_S_MAX:g} s")
+
+    def _readable(self) -> None:
+        try:
+            data = self._sock.recv(self._decoder.wanted_bytes)
+            received = self._decoder.feed(data)
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, WireError) as error:
+            self.close(str(error))
+            return
+        if not data:
+            self.close("it closed the connection")
+        for frame in received:
+            assert isinstance(frame, RequestFrame), "the decoder lets nothing else through"
+            self._take(frame)
+
+    def _take(self, frame: RequestFrame) -> None:
+        if self._asked is not None or self._upload is not None:
+            self.close("it asked again before it was answered")
+            return
+        self._timer.cancel()
+        self._asked = frame.request
+        self._on_request(self, frame)
+
+    def _push(self) -> None:
+        upload = self._upload
+        assert upload is not None, "only an upload waits for room"
+        try:
+            while upload.header:
+                sent = self._sock.send(upload.header, socket.MSG_MORE)
+                upload.header = upload.header[sent:]
+            wanted = min(upload.left, QUANTUM_BYTES)
+            count = os.sendfile(self._sock.fileno(), upload.file.fd, upload.place, wanted)
+        except (BlockingIOError, InterruptedError):
+            self._await_room()
+            return
+        except OSError as error:
+            self.close(str(error))
+            return
+        upload.place += count
+        upload.left -= count
+        if count == 0:
+            self.close("the file ends inside the piece")
+        elif upload.left:
+            self._await_room()
+        else:
+            self._end_upload(failed=False)
+            self._timer = self._rest()
+
+    def _await_room(self) -> None:
+        if not self._writes:
+            self._writes = True
+            self._loop.add_writer(self._sock, self._push)
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """End the upload if the child took nothing for too long; room in our own kernel's buffer is no sign."""
+        upload = self._upload
+        assert upload is not None, "the timer ends with the upload"
+        queued: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
+        taken = upload.length - upload.left - queued
+        now = self._loop.time()
+        if taken > upload.taken:
+            upload.taken, upload.touched = taken, now
+        if now - upload.touched >= STALL_S_MAX:
+            self.close(f"it took nothing for {STALL_S_MAX:g} s")
+        else:
+            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def _end_upload(self, failed: bool) -> None:
+        upload, self._upload = self._upload, None
+        if upload is None:
+            return
+        if self._writes:
+            self._writes = False
+            self._loop.remove_writer(self._sock)
+            self._timer.cancel()
+        upload.file.release()
+        upload.on_end(Sent(upload.length - upload.left, self._loop.time() - upload.started, failed))
