@@ -12,7 +12,7 @@ from swarm.messages import PieceRecord
 from swarm.pieces import BLOB_BYTES_MAX, PieceMap
 
 VERSION_MIN = 1
-"""The oldest version that is understood: always at least the last one before VERSION_MAX, for rolling upgrades."""
+"""The oldest version that is understood: always the one before VERSION_MAX too, for rolling upgrades."""
 VERSION_MAX = 1
 """The newest version that is spoken."""
 
@@ -80,7 +80,7 @@ class ProofFrame:
 
 @dataclass(frozen=True, slots=True)
 class RefusedFrame:
-    """The parent will not; it closes the connection after this. `reason` is a Refusal, or one of a later version."""
+    """The parent will not, and closes. `reason` is a Refusal, or one that only a later version knows."""
 
     reason: int
     text: str
@@ -111,7 +111,7 @@ class AvailabilityFrame:
 
 @dataclass(frozen=True, slots=True)
 class HaveFrame:
-    """Parent: pieces gained, 1 to RECORDS_MAX of them, with digests of one length. `have_frames` makes these."""
+    """Parent: 1 to RECORDS_MAX pieces gained, with digests of one length. Made by have_frames()."""
 
     task: TaskId
     records: tuple[PieceRecord, ...]

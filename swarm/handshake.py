@@ -1,7 +1,8 @@
 """The handshake of the peer protocol: which version is spoken, and who proves what to whom.
 
-Both sides prove that they know the cluster token, each with an HMAC over both challenges and all that was said
-(docs/peer-wire.md, "Handshake"). The token itself is never sent, and one side's proof is of no use as the other's.
+Both sides prove that they know the cluster token, each with an HMAC over both challenges and all that was
+said (docs/peer-wire.md, "Handshake"). The token itself is never sent, and one side's proof is of no use as
+the other's.
 """
 
 import hashlib

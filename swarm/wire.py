@@ -1,8 +1,8 @@
-"""The codec of the peer protocol, byte by byte as docs/peer-wire.md says. Pure: bytes in, frames out, and back.
+"""The codec of the peer protocol, byte by byte as docs/peer-wire.md says. Pure: bytes in, frames out.
 
-Every frame is a header of 8 bytes and a body. All numbers are big-endian; only bitmaps follow swarm/availability.py.
-The body's length is checked against its type's limit before anything is kept. Whatever a peer sends, decoding it
-gives frames or raises WireError.
+Every frame is a header of 8 bytes and a body. All numbers are big-endian; only bitmaps follow
+swarm/availability.py. The body's length is checked against its type's limit before anything is kept.
+Whatever a peer sends, decoding it gives frames or raises WireError.
 """
 
 import struct
@@ -55,7 +55,7 @@ ALGORITHMS = {1: "sha256", 2: "sha512"}
 _NUMBERS = {name: number for number, name in ALGORITHMS.items()}
 _TASK_BYTES_MAX = 1 + max(HEX_DIGITS.values()) // 2
 _GREETING_EXTRA_BYTES_MAX = 256
-"""Room for what later versions append to HELLO and REFUSED, which must be readable before a version is agreed."""
+"""Room for what later versions append to HELLO and REFUSED, which come before a version is agreed."""
 _PIECE_INDEX_END = PieceMap.of(BLOB_BYTES_MAX).count
 _PIECE = struct.Struct(">IIIQB32s")
 
@@ -315,7 +315,7 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: ReadableBody) -> list[Frame]:
-        """Take in more of the stream, return the frames it completes; raises WireError: the stream is lost."""
+        """Take in more of the stream, return the frames it completes. After a WireError it is lost."""
         self._buffer += data
         return list(self._frames())
 

@@ -1,4 +1,4 @@
-"""All that connects us to one parent: a control connection, and up to four data connections, opened as needed."""
+"""All that connects us to one parent: a control connection, and data connections opened as needed."""
 
 import asyncio
 import time
@@ -38,9 +38,10 @@ IDLE_S_MAX = 30.0
 
 
 class ParentLink:
-    """The connections to one parent, and what was asked of it. Ends once, with `on_end`; `fault` says why, None means idle.
+    """The connections to one parent, and what was asked of it.
 
-    Events are posted in order; every request is answered once, and before `on_end`.
+    It ends once, with `on_end`; `fault` says why, None means idle. Events are posted in order; every request
+    is answered once, and before `on_end`.
     """
 
     def __init__(
@@ -91,7 +92,8 @@ class ParentLink:
     def request(self, task: TaskId, index: int, file: PieceFile, scratch: bool) -> None:
         """Ask for a piece."""
         wish = Wish(task, index, scratch, file.retain(), time.monotonic())
-        assert wish.key not in self._waiting and wish.key not in self._running, "asked for twice at once"
+        assert wish.key not in self._waiting, "asked for while it waits"
+        assert wish.key not in self._running, "asked for while it runs"
         if self._ending:
             self._report(wish, self.fault or PeerFault.CLOSED)
         else:
@@ -128,7 +130,7 @@ class ParentLink:
             connection.cancel(fault or PeerFault.CANCELLED)
         self._finish()
 
-    # --- opening -------------------------------------------------------------------------------------------------
+    # --- opening --------------------------------------------------------------------------------------------
 
     def _spawn(self, opening: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(opening)
@@ -169,7 +171,7 @@ class ParentLink:
             return
         self._idle.append(PieceConnection(sock, self._receivers, self._answered, self._closed))
 
-    # --- the control connection ----------------------------------------------------------------------------------
+    # --- the control connection -----------------------------------------------------------------------------
 
     def _tell(self, frame: Frame) -> None:
         if self._control is not None:
@@ -215,7 +217,7 @@ class ParentLink:
     def _note(self, name: str, reason: str) -> None:
         self._on_note(Note(name, host=self._parent.host, fields=(("reason", reason),)))
 
-    # --- the data connections ------------------------------------------------------------------------------------
+    # --- the data connections -------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         """After any change: use what is free, or find out that it is over."""

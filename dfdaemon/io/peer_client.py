@@ -1,7 +1,7 @@
 """Takes pieces from parents: carries out the machine's Subscribe, RequestPiece and CancelRequest.
 
-Every request is answered by exactly one of PieceArrived, ParentBusy and PieceFailed, and all those of a parent
-come before its ParentLost. Events are emitted from the loop, never from inside a call.
+Every request is answered by exactly one of PieceArrived, ParentBusy and PieceFailed, and all those of a
+parent come before its ParentLost. Events are emitted from the loop, never from inside a call.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class PeerClient:
         self._closing = False
 
     def subscribe(self, parent: Parent, task: TaskId, size: int) -> None:
-        """Ask a parent what it holds of a blob of `size` bytes. A parent that thinks of another size is gone."""
+        """Ask a parent what it holds of a blob of `size` bytes; if it says another size, it is gone."""
         host = parent.host
         if host not in self._links and not self._closing:
             self._links[host] = ParentLink(
@@ -69,24 +69,24 @@ class PeerClient:
             self._links[host].unsubscribe(task)
 
     def request(self, host: HostId, task: TaskId, index: int, file: PieceFile, scratch: bool) -> None:
-        """Ask a parent for a piece, whose bytes go to its place in `file`, which is retained until the answer."""
+        """Ask a parent for a piece; its bytes go to its place in `file`, retained until the answer."""
         if host in self._links:
             self._links[host].request(task, index, file, scratch)
         else:
             self._post(PieceFailed(host, task, index, PeerFault.CLOSED, scratch))
 
     def cancel(self, host: HostId, task: TaskId, index: int, scratch: bool) -> None:
-        """Take a request back: PieceFailed(CANCELLED) follows, unless another answer is already on its way."""
+        """Take a request back: PieceFailed(CANCELLED) follows, unless another answer is on its way."""
         if host in self._links:
             self._links[host].cancel((task, index, scratch))
 
     def disconnect(self, host: HostId) -> None:
-        """Leave a parent at once: its requests end with PieceFailed(CANCELLED), then ParentLost(CANCELLED) comes."""
+        """Leave a parent at once: its requests end with PieceFailed, then ParentLost comes (CANCELLED)."""
         if host in self._links:
             self._links[host].end(PeerFault.CANCELLED)
 
     async def close(self) -> None:
-        """Leave all parents; returns when nothing writes any more, or a disk does not answer for CLOSE_S_MAX."""
+        """Leave all parents; returns when nothing writes any more, or after CLOSE_S_MAX."""
         self._closing = True
         for link in self._links.values():
             link.end(PeerFault.CANCELLED)

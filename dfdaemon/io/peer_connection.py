@@ -1,4 +1,4 @@
-"""A control connection of the peer wire after its handshake: frames both ways, and a heartbeat. Same at both ends."""
+"""A control connection after its handshake: frames both ways, and a heartbeat. The same at both ends."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -14,7 +14,7 @@ PING_AFTER_S = 5.0
 SILENCE_S_MAX = 15.0
 """Silence after which it is dead: three pings without an answer."""
 BACKLOG_BYTES_MAX = 1 << 20
-"""Frames that wait for a peer that does not read: beyond this it is given up. Bitmaps of 16 of the largest blobs."""
+"""Frames that wait for a peer that does not read, before it is given up: 16 of the largest bitmaps."""
 
 
 class ControlConnection(asyncio.Protocol):

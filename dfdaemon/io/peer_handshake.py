@@ -1,4 +1,4 @@
-"""The handshake of the peer wire on a fresh socket: frames read to the byte, so that nothing after them is taken."""
+"""The handshake of the peer wire on a fresh socket, read to the byte: what follows is left in the socket."""
 
 import asyncio
 import secrets

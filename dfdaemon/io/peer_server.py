@@ -1,6 +1,6 @@
-"""Serves pieces to children: listens, lets those in who know the cluster token, carries out the machine's answers.
+"""Serves pieces to children: lets those in who know the cluster token, and sends what the machine decides.
 
-Every start_upload() is answered by exactly one UploadEnded, and all those of a child come before its ChildLost.
+Every start_upload() is answered by exactly one UploadEnded; all those of a child come before its ChildLost.
 Events are emitted from the loop, never from inside a call.
 """
 
@@ -62,7 +62,7 @@ def _unheard(note: Note) -> None:
 
 @dataclass(frozen=True, slots=True)
 class PeerServerStats:
-    """What the metrics show of the serving side. Counters since the start; `children` and `uploads` are now."""
+    """What the metrics show of serving: `children` and `uploads` now, the others since the start."""
 
     children: int
     uploads: int
@@ -134,7 +134,7 @@ class PeerServer:
         """Return the counters."""
         return PeerServerStats(len(self._children), self._uploads, self._sent_bytes, self._refused)
 
-    # --- what the machine says -----------------------------------------------------------------------------------
+    # --- what the machine says ------------------------------------------------------------------------------
 
     def send_availability(self, child: HostId, task: TaskId, size: int, bits: int) -> None:
         """Answer a child's SUBSCRIBE; a child that went away hears nothing, here and below."""
@@ -193,7 +193,7 @@ class PeerServer:
         child = self._children.get(host)
         return child.requests.get(request) if child is not None else None
 
-    # --- who connects --------------------------------------------------------------------------------------------
+    # --- who connects ---------------------------------------------------------------------------------------
 
     def _resume(self) -> None:
         if self._listener is not None and not self._accepting:
@@ -267,7 +267,7 @@ class PeerServer:
             UploadConnection(sock, partial(self._asked, child), partial(self._data_closed, child))
         )
 
-    # --- what children say ---------------------------------------------------------------------------------------
+    # --- what children say ----------------------------------------------------------------------------------
 
     def _heard(self, child: _Child, frame: Frame) -> None:
         if isinstance(frame, SubscribeFrame):

@@ -23,7 +23,7 @@ Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int]
 
 
 def listen(address: Address) -> socket.socket:
-    """Return a listening socket; on `::` it takes IPv4 too. Raises ConfigError when the address cannot be had."""
+    """Return a listening socket; on `::` it takes IPv4 too. Raises ConfigError when that fails."""
     sock = None
     try:
         found = socket.getaddrinfo(

@@ -1,4 +1,4 @@
-"""The child's end of a data connection: one REQUEST at a time, its answer, and the piece's bytes to the receivers."""
+"""The child's end of a data connection: one REQUEST at a time, its answer, its bytes to the receivers."""
 
 import asyncio
 import socket
@@ -15,9 +15,9 @@ from swarm.messages import PieceRecord
 from swarm.wire import Decoder, encode
 
 REPLY_S_MAX = 3.0
-"""A parent answers at once, from memory; its machine may be busy with a herd, but not for longer than this."""
+"""A parent answers at once, from memory; its loop may be busy with a herd, but not for this long."""
 IDLE_S_MAX = 30.0
-"""An unused connection is closed after this; the parent waits twice as long, so it is the child who closes."""
+"""An unused connection is closed after this; the parent waits twice as long, so the child closes."""
 
 Key = tuple[TaskId, int, bool]
 
@@ -76,8 +76,9 @@ class PieceConnection:
         self._loop.add_reader(sock, self._readable)
 
     def ask(self, wish: Wish) -> None:
-        """Send a REQUEST; the connection must be idle. `on_answer` comes once, never from inside this call."""
-        assert self._wish is None and not self.closed, "one request at a time"
+        """Send a REQUEST on an idle connection. `on_answer` comes once, never from inside this call."""
+        assert self._wish is None, "one request at a time"
+        assert not self.closed, "a closed connection carries nothing"
         self._wish = wish
         self._number = (self._number + 1) & 0xFFFFFFFF
         frame = encode(RequestFrame(self._number, wish.task, wish.index))

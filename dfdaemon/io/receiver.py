@@ -1,7 +1,7 @@
 """Receives pieces off the event loop: socket to buffer, hash, file, in a few worker threads.
 
-Each thread serves many sockets with an epoll of its own, so a slow parent blocks nobody. `recv_into`, the hashes and
-`pwrite` release the GIL. The loop hears once per piece.
+Each thread serves many sockets with an epoll of its own, so a slow parent blocks nobody. `recv_into`, the
+hashes and `pwrite` release the GIL. The loop hears once per piece.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from dfdaemon.io.piece_file import PieceFile
 from swarm.piece_digest import PieceHash, piece_digest
 
 BUFFER_BYTES = 512 * 1024
-"""One buffer per thread, reused: fresh memory costs page faults; less than 256 KiB costs 12 % more system calls."""
+"""One buffer per thread, reused: fresh memory costs page faults, a small one costs system calls."""
 SILENCE_S_MAX = 1.0
 """A transfer without a byte for this long ends with TIMEOUT: another parent is faster than waiting."""
 JOIN_S_MAX = 5.0
@@ -40,7 +40,7 @@ OnDone = Callable[[Outcome], None]
 
 
 class Transfer:
-    """One piece on its way from a socket to its place. Its thread alone touches it until `on_done` was called."""
+    """One piece on its way from a socket to its place. Its thread owns it until `on_done` was called."""
 
     __slots__ = ("_worker", "fd", "hash", "left", "on_done", "place", "sock", "started", "touched")
 
@@ -57,7 +57,7 @@ class Transfer:
         self.started = self.touched = time.monotonic()
 
     def cancel(self) -> None:
-        """End the transfer: `on_done(CANCELLED)` follows, unless it was over before; then nothing writes any more."""
+        """End it: `on_done(CANCELLED)` follows, when nothing writes any more, unless it was over before."""
         self._worker.post(self, False)
 
 
@@ -69,10 +69,10 @@ class ReceiverPool:
         self._workers = [_Worker(number, piece_digest(kind)) for number in range(threads)]
 
     def receive(self, sock: socket.socket, file: PieceFile, index: int, on_done: OnDone) -> Transfer:
-        """Take piece `index` from a non-blocking socket, whose next byte is the piece's first, to its place in `file`.
+        """Take piece `index` from a non-blocking socket, at its first byte, to its place in `file`.
 
-        Until `on_done` is called on this loop, once, the socket and the file belong to the thread: the caller keeps
-        both open and leaves the socket alone. After a Received the socket is at the byte behind the piece.
+        Until `on_done` is called on this loop, once, the socket and the file belong to the thread: the
+        caller keeps both open and leaves the socket alone. After a Received the socket is at the byte behind the piece.
         """
         worker = min(self._workers, key=lambda each: each.load)
         worker.load += 1
@@ -102,7 +102,7 @@ def _tell(loop: asyncio.AbstractEventLoop, finish: OnDone, outcome: Outcome) -> 
 
 
 class _Worker:
-    """One thread and its transfers. `load` is the loop's count of them; all else below belongs to the thread."""
+    """One thread and its transfers. `load` is the loop's count of them; the rest is the thread's."""
 
     def __init__(self, number: int, make_hash: Callable[[], PieceHash]) -> None:
         self.make_hash = make_hash

@@ -27,7 +27,7 @@ IDLE_S_MAX = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How an upload ended: bytes of the piece that were handed to the socket, and whether some are missing."""
+    """How an upload ended: bytes of the piece handed to the socket, and whether some are missing."""
 
     sent_bytes: int
     seconds: float
@@ -53,7 +53,7 @@ class _Upload:
 
 
 class UploadConnection:
-    """A data connection of one child. Requests come by `on_request`, one at a time; the end comes by `on_closed`."""
+    """A data connection of one child. Requests come by `on_request`, one at a time."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class UploadConnection:
             self._loop.call_soon(self.close, "it takes no answer")
 
     def send(self, record: PieceRecord, file: PieceFile, length: int, on_end: Callable[[Sent], None]) -> None:
-        """Answer the request with a piece of `length` bytes; `on_end` comes once, maybe before this returns."""
+        """Answer with a piece of `length` bytes; `on_end` comes once, maybe before this returns."""
         assert self._asked is not None, "pieces are sent when they were asked for"
         frame = PieceFrame(self._asked, length, record)
         self._asked = None
@@ -166,7 +166,7 @@ class UploadConnection:
             self._timer = self._loop.call_later(LOOK_S, self._look)
 
     def _look(self) -> None:
-        """End the upload if the child took nothing for too long; room in our own kernel's buffer is no sign."""
+        """End the upload if the child took nothing for too long; room in our own buffer is no sign."""
         upload = self._upload
         assert upload is not None, "the timer ends with the upload"
         queued: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
