@@ -1,4 +1,4 @@
-"""What is installed: programs that start, dependencies that earn their place, nothing that gets in the way."""
+"""What is installed: programs that start, dependencies with a reason, nothing that gets in the way."""
 
 import ast
 import importlib

@@ -1,4 +1,4 @@
-"""A missing real part skips its tests with a reason, or fails them where required; nothing else is skipped."""
+"""A missing real part skips its tests with a reason, or fails them where required; nothing else skips."""
 
 import ast
 import os
