@@ -19,13 +19,17 @@ from benchmarks.io.pacing import Pacer
 from benchmarks.origin.byte_range import ByteRange
 from benchmarks.origin.faults import Disturbance, Fault, FaultKind
 
-SENDFILE_STEP_BYTES = 4 << 20  # a step costs two loop rounds; a client that goes away is seen after one
+SENDFILE_STEP_BYTES = 1 << 20  # costs two loop rounds; at most one step is counted too much
 _LINGER_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on with 0 s: close() sends RST
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The part of a file that an answer shall carry; `counted` is told of each step that was sent."""
+    """The part of a file that an answer shall carry.
+
+    `counted` is told of each step before it goes out, so that nobody holds a byte that is not counted, and of
+    what was not sent, as a negative number, if the client went away.
+    """
 
     path: Path
     part: ByteRange
@@ -69,8 +73,8 @@ class BodySender:
             while at < stop:
                 chunk = _spoiled(file.read(min(self._pacer.step_bytes, stop - at)), at, wrong)
                 await self._pacer.take(len(chunk))
-                await response.write(chunk)
                 body.counted(len(chunk))
+                await response.write(chunk)
                 at += len(chunk)
             if fault is None:
                 continue
@@ -115,11 +119,13 @@ async def _sendfile(request: web.Request, file: BinaryIO, body: Body) -> None:
         if request.transport is None or request.transport.is_closing():
             return
         count = min(SENDFILE_STEP_BYTES, body.part.stop - at)
+        file.seek(at)
+        body.counted(count)
         try:
-            await loop.sendfile(request.transport, file, at, count)
-        finally:
-            # The loop leaves the position behind the last byte sent, also when it failed.
-            sent = max(file.tell() - at, 0)
-            body.counted(sent)
+            sent = await loop.sendfile(request.transport, file, at, count)
+        except ConnectionError:
+            # The loop left the position behind the last byte sent (after a cancel it does not).
+            body.counted(file.tell() - at - count)
+            raise
         assert sent == count, f"{body.path} is shorter than it was"
         at += count

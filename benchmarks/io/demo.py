@@ -1,0 +1,157 @@
+"""`make demo`: five daemons pull one image at once, and the registry sends each byte once.
+
+Everything runs on this machine, on loopback, below one temporary folder, without root: an origin registry that is
+held to ORIGIN_BYTES_PER_S, a scheduler, and five daemons, each its own process.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from benchmarks.io.image import Image, generate_image
+from benchmarks.io.local_cluster import LocalCluster, Node, ProcessFailed, local_cluster
+from benchmarks.io.puller import Pull, PullFailed
+
+MIB = 1 << 20
+NODES = 5
+LAYERS_BYTES = (120 * MIB, 60 * MIB, 20 * MIB)
+ORIGIN_BYTES_PER_S = 50 * MIB
+"""Slow enough that what the registry sends is what counts, as in a real cluster."""
+REGISTRY, REPOSITORY, TAG = "registry.demo", "demo/app", "v1"
+REFRESH_S = 0.2
+ORIGIN_RATIO_MAX = 1.01
+"""Above it the registry paid for more than one download."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Bytes of one node's pull by where they came from."""
+
+    origin: int
+    peers: int
+    scheduler: int
+    disk: int
+
+
+def run() -> None:
+    """Run the demo; exits 1 when anything is not as promised."""
+    console = Console(width=None if sys.stdout.isatty() else 100)
+    try:
+        with tempfile.TemporaryDirectory(prefix="df", dir="/tmp") as folder:  # noqa: S108 - short: Unix sockets lie in it
+            good = asyncio.run(_demo(Path(folder), console))
+    except (ProcessFailed, PullFailed, ExceptionGroup) as error:
+        console.print(f"the demo failed: {error}", markup=False)
+        good = False
+    sys.exit(0 if good else 1)
+
+
+async def _demo(folder: Path, console: Console) -> bool:
+    """Start everything, pull, and print what happened."""
+    console.print(f"making an image of {sum(LAYERS_BYTES) // MIB} MiB in {len(LAYERS_BYTES)} layers ...")
+    image = await asyncio.to_thread(_image, folder / "image")
+    async with local_cluster(folder) as cluster:
+        origin, nodes = await _start(cluster, folder)
+        console.print(
+            f"one origin registry (held to {ORIGIN_BYTES_PER_S // MIB} MiB/s), one scheduler and {NODES} daemons are up;"
+            f" all {NODES} pull {REGISTRY}/{REPOSITORY}:{TAG} now"
+        )
+        pulls = [Pull(node.mirror, REGISTRY, REPOSITORY, TAG) for node in nodes]
+        await _pull(pulls, nodes, console)
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"http://{origin}/_counters") as answer:
+                counters = await answer.json()
+            answers = [await _answer_seconds(session, node) for node in nodes]
+        sources = [await _sources(node, pull) for node, pull in zip(nodes, pulls, strict=True)]
+    return _report(console, image, pulls, sources, counters, answers)
+
+
+def _image(folder: Path) -> Image:
+    return generate_image(folder, REPOSITORY, TAG, LAYERS_BYTES, with_index=True)
+
+
+async def _start(cluster: LocalCluster, folder: Path) -> tuple[str, list[Node]]:
+    origin, scheduler = await asyncio.gather(
+        cluster.origin(folder / "image", ORIGIN_BYTES_PER_S), cluster.scheduler()
+    )
+    starts = (cluster.node(f"node-{number}", scheduler, REGISTRY, origin) for number in range(1, NODES + 1))
+    return origin, list(await asyncio.gather(*starts))
+
+
+async def _pull(pulls: list[Pull], nodes: list[Node], console: Console) -> None:
+    """Let all nodes pull at once, and show how far each is."""
+    began = time.monotonic()
+    with Live(console=console, refresh_per_second=5, transient=True) as live:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(pull.run()) for pull in pulls]
+            while not all(task.done() for task in running):
+                live.update(_progress(pulls, nodes, time.monotonic() - began))
+                await asyncio.wait(running, timeout=REFRESH_S)
+
+
+def _progress(pulls: list[Pull], nodes: list[Node], seconds: float) -> Table:
+    table = Table("node", "received", "", title=f"{seconds:.1f} s", box=None)
+    for pull, node in zip(pulls, nodes, strict=True):
+        share = pull.received_bytes / max(1, pull.total_bytes)
+        bar = "#" * int(share * 40)
+        table.add_row(node.name, f"{pull.received_bytes / MIB:.0f} MiB", f"{bar:40} {share:4.0%}")
+    return table
+
+
+async def _control(node: Node, path: str) -> dict[str, Any]:
+    connector = aiohttp.UnixConnector(node.control)
+    async with aiohttp.ClientSession("http://node", connector=connector) as session:
+        async with session.get(f"/control/{path}") as answer:
+            found: dict[str, Any] = await answer.json()
+    return found
+
+
+async def _sources(node: Node, pull: Pull) -> Sources:
+    accounts = [await _control(node, f"explain/{digest}") for digest in pull.digests]
+    return Sources(
+        sum(account["origin_bytes"] for account in accounts),
+        sum(sum(account["peer_bytes"].values()) for account in accounts),
+        sum(account["inline_bytes"] for account in accounts),
+        sum(account["disk_bytes"] for account in accounts),
+    )
+
+
+def _report(
+    console: Console,
+    image: Image,
+    pulls: list[Pull],
+    sources: list[Sources],
+    counters: dict[str, Any],
+    join_seconds: list[float],
+) -> bool:
+    """Print the table and the figures below it; return whether they are as promised."""
+    table = Table("node", "seconds", "first byte", "from origin", "from peers", "scheduler", "disk", title="")
+    for number, (pull, source) in enumerate(zip(pulls, sources, strict=True), 1):
+        columns = (source.origin, source.peers, source.scheduler, source.disk)
+        cells = (f"{count / MIB:.1f} MiB" if count >= MIB else f"{count / 1024:.1f} KiB" for count in columns)
+        table.add_row(f"node-{number}", f"{pull.seconds:.2f}", f"{pull.first_byte_s * 1000:.0f} ms", *cells)
+    console.print(table)
+    wanted = {blob.digest for blob in image.blobs}
+    verified = all(wanted <= set(pull.digests) for pull in pulls)
+    sent = sum(counters["blob_bytes"].get(digest, 0) for digest in wanted)
+    size = sum(blob.size for blob in image.blobs)
+    ratio = sent / size
+    slowest = max(pull.seconds for pull in pulls)
+    direct = NODES * size / ORIGIN_BYTES_PER_S
+    console.print(f"digests verified on every node: {'yes' if verified else 'NO'}")
+    console.print(f"origin bytes / image bytes: {ratio:.2f}   ({NODES} direct pulls: {NODES:.2f})")
+    console.print(f"slowest node: {slowest:.1f} s          ({NODES} direct pulls: {direct:.1f} s or more)")
+    console.print(f"from Join to the scheduler's answer, p50: {_median(join_seconds) * 1000:.1f} ms")
+    return verified and ratio <= ORIGIN_RATIO_MAX
+
+
+def _median(values: list[float]) -> float:
+    return sorted(values)[len(values) // 2] if values else 0.0

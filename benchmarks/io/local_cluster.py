@@ -1,0 +1,164 @@
+"""A whole cluster on this machine: an origin registry, a scheduler and daemons, each its own process, on loopback."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+READY_TIMEOUT_S = 30.0
+"""A process is up within half a second; a loaded machine gets more."""
+STOP_TIMEOUT_S = 5.0
+_FIELD = re.compile(r"(\w+)=(\S+)")
+
+
+class ProcessFailed(Exception):
+    """A process of the cluster ended, or was not ready in time; the text ends with its log."""
+
+
+@dataclass(slots=True)
+class Process:
+    """One process and the file with its output."""
+
+    name: str
+    child: asyncio.subprocess.Process
+    log: Path
+
+    async def stop(self) -> None:
+        """Ask it to end, and make it end."""
+        if self.child.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.child.terminate()
+        try:
+            await asyncio.wait_for(self.child.wait(), STOP_TIMEOUT_S)
+        except TimeoutError:
+            self.child.kill()
+            await self.child.wait()
+
+    def tail(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(errors="replace")[-2000:]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One daemon: its name, its mirror (host:port), its metrics (host:port) and its control socket."""
+
+    name: str
+    mirror: str
+    metrics: str
+    control: str
+    process: Process
+
+
+class LocalCluster:
+    """Starts processes below a folder, and stops those it started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[Process] = []
+
+    async def stop(self) -> None:
+        """Stop everything, last started first."""
+        for process in reversed(self._processes):
+            await process.stop()
+
+    async def origin(self, layout: Path, bytes_per_s: int) -> str:
+        """Start an origin registry of one image; returns its address, host:port."""
+        arguments = [
+            "benchmarks.io.origin_registry",
+            "--layout",
+            str(layout),
+            "--bytes-per-s",
+            str(bytes_per_s),
+        ]
+        process = await self._start("origin", arguments)
+        line = await self._wait(process, '"address"')
+        return str(json.loads(line)["address"])
+
+    async def scheduler(self) -> str:
+        """Start a scheduler; returns the address where daemons attach, host:port."""
+        arguments = ["scheduler", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
+        process = await self._start("scheduler", arguments)
+        return _fields(await self._wait(process, "scheduler_ready"))["listen"]
+
+    async def node(self, name: str, scheduler: str, registry: str, origin: str) -> Node:
+        """Start a daemon whose mirror knows `registry` at http://`origin`."""
+        folder = self._folder / name
+        folder.mkdir()
+        config = folder / "dfdaemon.toml"
+        config.write_text(
+            _DAEMON_CONFIG.format(
+                name=name, folder=folder, scheduler=scheduler, registry=registry, origin=origin
+            )
+        )
+        process = await self._start(name, ["dfdaemon", "--config", str(config)])
+        fields = _fields(await self._wait(process, "daemon_ready"))
+        return Node(name, fields["mirror"], fields["metrics"], f"{folder}/s", process)
+
+    async def _start(self, name: str, module: list[str]) -> Process:
+        log = self._folder / f"{name}.log"
+        with log.open("wb") as output:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", *module),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        process = Process(name, child, log)
+        self._processes.append(process)
+        return process
+
+    async def _wait(self, process: Process, word: str) -> str:
+        """Return the first line of the process's output that has this word in it."""
+        deadline = asyncio.get_running_loop().time() + READY_TIMEOUT_S
+        while asyncio.get_running_loop().time() < deadline and process.child.returncode is None:
+            for line in process.log.read_text(errors="replace").splitlines():
+                if word in line:
+                    return line
+            await asyncio.sleep(0.02)
+        raise ProcessFailed(f"{process.name} did not become ready:\n{process.tail()}")
+
+
+_DAEMON_CONFIG = """\
+host = "{name}"
+control_socket = "{folder}/s"
+metrics_listen = "127.0.0.1:0"
+
+[mirror]
+listen = "127.0.0.1:0"
+
+[peer]
+listen = "127.0.0.1:0"
+
+[scheduler]
+addresses = ["{scheduler}"]
+
+[store]
+directory = "{folder}/blobs"
+free_bytes_min = 0
+
+[[origin.registries]]
+name = "{registry}"
+url = "http://{origin}"
+"""
+
+
+def _fields(line: str) -> dict[str, str]:
+    return dict(_FIELD.findall(line))
+
+
+@contextlib.asynccontextmanager
+async def local_cluster(folder: Path) -> AsyncIterator[LocalCluster]:
+    """Stop all processes at the end, however it comes."""
+    cluster = LocalCluster(folder)
+    try:
+        yield cluster
+    finally:
+        await cluster.stop()
