@@ -72,7 +72,7 @@ class ReceiverPool:
         """Take piece `index` from a non-blocking socket, at its first byte, to its place in `file`.
 
         Until `on_done` is called on this loop, once, the socket and the file belong to the thread: the
-        caller keeps both open and leaves the socket alone. After a Received the socket is at the byte behind the piece.
+        caller keeps both open and leaves the socket alone. After a Received it stands behind the piece.
         """
         worker = min(self._workers, key=lambda each: each.load)
         worker.load += 1
