@@ -12,8 +12,8 @@ class Counters:
 
     `requests`: by kind, such as `GET manifest by tag` or `GET blob range`. `manifest_gets`: by digest,
     whichever way it was named. `blob_gets`: by digest; a redirect is not yet a GET. `blob_bytes`: body bytes
-    handed to the kernel, by digest, cut and cancelled answers included. A client never holds a byte that is not
-    counted; one that went away may have received less, by at most a step of 1 MiB and a socket's buffer.
+    handed to the kernel, by digest, cut and cancelled answers included. A client never holds a byte that is
+    not counted; one that went away may have received less, by at most a step of 1 MiB and a socket's buffer.
     """
 
     requests: Counter[str] = field(default_factory=Counter)
