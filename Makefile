@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 PACKAGES := swarm scheduler dfdaemon benchmarks
-TYPED := $(PACKAGES) damselfly_launcher.py scripts/generate_proto.py
+TYPED := $(PACKAGES) damselfly_launcher.py scripts/generate_proto.py tests/conftest.py tests/tidy
 LAYERS := unit property contract simulation tidy e2e
 LAYER_TARGETS := $(LAYERS:%=test-%)
 PYTEST := $(BIN)/python -m pytest --durations=5 --durations-min=1.0

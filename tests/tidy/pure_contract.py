@@ -2,6 +2,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import cast
 
 from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
@@ -27,7 +28,8 @@ class PureContract(Contract):
 
     def is_impure(self, module: str) -> bool:
         """Whether the module's path declares it to be I/O."""
-        return not self.impure_folders.isdisjoint(module.split(".")[1:])
+        folders = cast(set[str], self.impure_folders)
+        return not folders.isdisjoint(module.split(".")[1:])
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:
         """Collects the imports that break the rule."""
