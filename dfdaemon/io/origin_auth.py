@@ -1,0 +1,80 @@
+"""Anonymous tokens: what Docker Hub, GHCR and others want even from those who have no account.
+
+Protocol: distribution's docs/spec/auth/token.md. Tokens of clients are never fetched, kept or replaced here.
+"""
+
+import asyncio
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from dfdaemon.challenges import Challenge
+from swarm.errors import DamselflyError
+
+TOKENS_MAX = 1024
+"""Repositories whose anonymous token is kept; each costs up to a few KiB."""
+TOKEN_BYTES_MAX = 64 * 1024
+"""A token endpoint's answer; real ones stay below 8 KiB."""
+LIFETIME_DEFAULT_S = 60.0
+"""What the specification says when `expires_in` is missing."""
+MARGIN = 0.9
+"""Share of a token's life in which it is used: clocks and requests in progress need the rest."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]{1,32768}")
+
+Fetch = Callable[[Challenge], Awaitable[bytes]]
+"""Asks the realm of a challenge; gives the answer's body."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    header: str = field(repr=False)
+    expires_at: float
+
+
+class AnonymousTokens:
+    """The tokens that registries gave to nobody in particular, by repository; one fetch at a time each."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._tokens: OrderedDict[tuple[str, str], _Token] = OrderedDict()
+        self._fetching: dict[tuple[str, str], asyncio.Task[str | None]] = {}
+
+    def known(self, registry: str, repository: str) -> str | None:
+        """Return the Authorization header to use, if a live token is known."""
+        token = self._tokens.get((registry, repository))
+        return token.header if token is not None and self._clock() < token.expires_at else None
+
+    async def fetch(self, registry: str, repository: str, challenge: Challenge, fetch: Fetch) -> str | None:
+        """Get a token as the challenge says; None when the registry gives none to strangers."""
+        key = (registry, repository)
+        running = self._fetching.get(key)
+        if running is None:
+            running = asyncio.get_running_loop().create_task(self._fetch(key, challenge, fetch))
+            self._fetching[key] = running
+            running.add_done_callback(lambda _: self._fetching.pop(key))
+        return await asyncio.shield(running)
+
+    async def _fetch(self, key: tuple[str, str], challenge: Challenge, fetch: Fetch) -> str | None:
+        self._tokens.pop(key, None)
+        try:
+            token = _read(await fetch(challenge), self._clock())
+        except (DamselflyError, ValueError, TypeError):
+            return None
+        self._tokens[key] = token
+        if len(self._tokens) > TOKENS_MAX:
+            self._tokens.popitem(last=False)
+        return token.header
+
+
+def _read(body: bytes, now: float) -> _Token:
+    """Read a token endpoint's answer; raises ValueError or TypeError when it is none."""
+    answer = json.loads(body)
+    if not isinstance(answer, dict):
+        raise ValueError("not an object")
+    token = answer.get("token") or answer.get("access_token")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise ValueError("no token in it")
+    return _Token(f"Bearer {token}", now + MARGIN * float(answer.get("expires_in") or LIFETIME_DEFAULT_S))

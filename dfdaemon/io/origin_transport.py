@@ -1,0 +1,207 @@
+"""One HTTP exchange with an origin: which session, which certificates, which error of ours.
+
+Two sessions: one for addresses that the configuration names, one for all others, whose resolver gives out
+public addresses only. They share no connections, so a kept one cannot carry a request past the check.
+"""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector
+from aiohttp.abc import AbstractResolver
+from multidict import CIMultiDict
+from yarl import URL
+
+from dfdaemon.config import OriginConfig
+from dfdaemon.endpoints import Endpoint, Endpoints
+from dfdaemon.io.origin_addresses import (
+    EnvironmentProxies,
+    PublicResolver,
+    SharedResolver,
+    check_literal,
+    is_public,
+)
+from swarm.errors import (
+    NotAllowed,
+    OriginContent,
+    OriginCut,
+    OriginError,
+    OriginTimeout,
+    OriginUnreachable,
+    OurselvesError,
+)
+
+CONNECTIONS_MAX = 2048
+"""Open connections to all origins: twice the clients that the mirror serves by default."""
+HEADER_BYTES_MAX = 32 * 1024
+"""An origin's header line; signed storage addresses take up to 4 KiB."""
+READ_BUFFER_BYTES = 512 * 1024
+"""Bytes read ahead of whoever takes the body: one step of a fetch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request. `target` names it in errors: registry, repository and reference, never a query."""
+
+    endpoint: Endpoint
+    method: str
+    url: URL
+    target: str
+    headers: CIMultiDict[str] = field(repr=False)
+    body: Any = field(default=None, repr=False)
+
+
+class OriginTransport:
+    """Sends requests and maps what goes wrong to OriginError, once. Made inside a running event loop."""
+
+    def __init__(self, config: OriginConfig, resolver: AbstractResolver | None = None) -> None:
+        self.endpoints = Endpoints(config)
+        self._config = config
+        self._inner = resolver or aiohttp.ThreadedResolver()
+        self._proxies = EnvironmentProxies()
+        self._resolver = SharedResolver(self._inner, config.connect_timeout_s)
+        self._trusted = self._session(self._resolver)
+        self._guarded = self._session(PublicResolver(self._resolver, self._proxies.hosts))
+        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._trusted.close()
+        await self._guarded.close()
+        await self._inner.close()
+
+    async def send(self, exchange: Exchange) -> ClientResponse:
+        """Send a request and return its answer, body unread; follows nothing, retries nothing."""
+        url, endpoint = exchange.url, exchange.endpoint
+        if url.scheme not in ("http", "https") or not url.host:
+            raise NotAllowed(
+                exchange.target, f"a redirect to {url.scheme or 'nothing'}: is not one over HTTP"
+            )
+        session = await self._session_for(url, endpoint)
+        with mapped_errors(exchange.target):
+            return await session.request(
+                exchange.method,
+                url,
+                headers=exchange.headers,
+                data=exchange.body,
+                allow_redirects=False,
+                ssl=self._tls(url, endpoint),
+                proxy=self._proxies.url_for(url.scheme, url.host),
+            )
+
+    async def _session_for(self, url: URL, endpoint: Endpoint) -> ClientSession:
+        host, port = url.host or "", url.port or 0
+        if self.endpoints.is_listed(host, port):
+            return self._trusted
+        if endpoint.listed and not await self._leads_outside(endpoint):
+            return self._trusted
+        check_literal(host)
+        if host in self._proxies.hosts:
+            raise NotAllowed(host, "it is the HTTP proxy of this machine")
+        return self._guarded
+
+    async def _leads_outside(self, endpoint: Endpoint) -> bool:
+        """Tell whether a listed registry is on a public address: then its redirects stay outside too."""
+        try:
+            return is_public(endpoint.host)
+        except ValueError:
+            pass
+        try:
+            found = await self._resolver.resolve(endpoint.host, endpoint.port)
+        except OSError:
+            return True
+        return all(is_public(entry["host"]) for entry in found)
+
+    def _session(self, resolver: AbstractResolver) -> ClientSession:
+        timeout = ClientTimeout(
+            total=None, sock_connect=self._config.connect_timeout_s, sock_read=self._config.read_timeout_s
+        )
+        return ClientSession(
+            connector=TCPConnector(resolver=resolver, limit=CONNECTIONS_MAX),
+            timeout=timeout,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=READ_BUFFER_BYTES,
+            max_line_size=HEADER_BYTES_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+            skip_auto_headers=("User-Agent", "Content-Type"),
+        )
+
+    def _tls(self, url: URL, endpoint: Endpoint) -> ssl.SSLContext | bool:
+        """Return how to verify: `verified = false` counts for the registry's own address alone."""
+        if url.scheme != "https":
+            return True
+        own = (url.host, url.port) == (endpoint.host, endpoint.port)
+        verified = endpoint.verified or not own
+        if verified and not endpoint.ca_file:
+            return True
+        key = endpoint.ca_file, verified
+        if key not in self._contexts:
+            self._contexts[key] = _context(*key)
+        return self._contexts[key]
+
+
+def _context(ca_file: str, verified: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if not verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise OurselvesError(f"certificates in {ca_file} cannot be read: {error}; check ca_file") from error
+    return context
+
+
+@contextlib.contextmanager
+def mapped_errors(target: str) -> Iterator[None]:
+    """Turn the errors of aiohttp and the system into ours; their texts hold no query and no credential."""
+    try:
+        yield
+    except (OriginError, NotAllowed):
+        raise
+    except (aiohttp.ServerTimeoutError, TimeoutError) as error:
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            raise OriginUnreachable(f"no connection for {target} in time") from error
+        raise OriginTimeout(f"the origin went silent on {target}") from error
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise OriginUnreachable(
+            f"TLS to {error.host} for {target} failed: its certificate is not trusted"
+        ) from error
+    except aiohttp.ClientConnectorError as error:
+        reason = error.strerror or type(error.os_error).__name__
+        raise OriginUnreachable(f"no connection to {error.host} for {target}: {reason}") from error
+    except aiohttp.ClientPayloadError as error:
+        raise OriginCut(f"the origin ended its answer to {target} before it was whole") from error
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
+        raise OriginCut(f"the origin closed the connection on {target}") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise OriginContent(f"the origin's answer to {target} is not HTTP: {type(error).__name__}") from error
+
+
+async def body_chunks(response: ClientResponse, target: str) -> AsyncIterator[bytes]:
+    """Give a body's bytes as they come; raises OriginCut or OriginTimeout in the middle."""
+    chunks = response.content.iter_any()
+    while True:
+        with mapped_errors(target):
+            chunk = await anext(chunks, None)
+        if chunk is None:
+            return
+        yield chunk
+
+
+async def read_small(response: ClientResponse, limit: int, target: str) -> bytes:
+    """Read a whole body of at most `limit` bytes; raises OriginContent when there is more."""
+    gathered = bytearray()
+    async for chunk in body_chunks(response, target):
+        gathered += chunk
+        if len(gathered) > limit:
+            raise OriginContent(f"the origin's answer to {target} is longer than {limit} bytes")
+        await asyncio.sleep(0)
+    return bytes(gathered)
