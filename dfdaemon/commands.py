@@ -14,7 +14,7 @@ class TellScheduler:
     message: ToScheduler
 
 
-# --- the store -----------------------------------------------------------------------------------------------------
+# --- the store ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class OpenStore:
 
 @dataclass(frozen=True, slots=True)
 class OpenRing:
-    """No room on disk: keep pieces in a ring in memory, piece i in place i modulo `slots`. Takes effect at once."""
+    """No room on disk: keep pieces in a ring in memory, piece i in place i modulo `slots`. Takes effect at
+    once."""
 
     task: TaskId
     size: int
@@ -38,7 +39,8 @@ class OpenRing:
 class CommitPiece:
     """The piece's bytes are right: record them. Answered by PieceCommitted or PieceLost.
 
-    `scratch`: its bytes wait in scratch space and move to their place first. `source`: the parent it came from;
+    `scratch`: its bytes wait in scratch space and move to their place first. `source`: the parent it came
+    from;
     None means the origin.
     """
 
@@ -77,7 +79,7 @@ class CloseTask:
     task: TaskId
 
 
-# --- readers -------------------------------------------------------------------------------------------------------
+# --- readers --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +98,13 @@ class FailReaders:
     reason: str
 
 
-# --- parents -------------------------------------------------------------------------------------------------------
+# --- parents --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Ask a parent what it holds of a task, connecting first where needed. Answered by ParentAvailable, ParentGone or ParentLost."""
+    """Ask a parent what it holds of a task, connecting first where needed. Answered by ParentAvailable,
+    ParentGone or ParentLost."""
 
     parent: Parent
     task: TaskId
@@ -117,7 +120,8 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class RequestPiece:
-    """Ask a parent for a piece. Answered by PieceArrived, ParentBusy or PieceFailed. `scratch`: a second copy (hedge)
+    """Ask a parent for a piece. Answered by PieceArrived, ParentBusy or PieceFailed. `scratch`: a second
+    copy (hedge)
     whose bytes go to scratch space, since another transfer may write at the piece's place."""
 
     parent: HostId
@@ -128,7 +132,8 @@ class RequestPiece:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """Take a request back. Always answered by PieceFailed(CANCELLED), once nothing writes any more; a PieceArrived
+    """Take a request back. Always answered by PieceFailed(CANCELLED), once nothing writes any more; a
+    PieceArrived
     or ParentBusy that was already on its way comes instead, never both."""
 
     parent: HostId
@@ -137,15 +142,18 @@ class CancelRequest:
     scratch: bool = False
 
 
-# --- the origin ----------------------------------------------------------------------------------------------------
+# --- the origin -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRange:
-    """Fetch pieces [start, end) from the origin, in order. Answered by OriginAdvanced, OriginPieceArrived, OriginEnded.
+    """Fetch pieces [start, end) from the origin, in order. Answered by OriginAdvanced, OriginPieceArrived,
+    OriginEnded.
 
-    Gives up with TIMEOUT when nothing arrives for `timeout_s`. `limit`: pieces before it only, until RaiseLimit (a
-    ring holds no more); -1 is none. `inline`: a whole tiny blob: check its digest, send InlineContent, then commit.
+    Gives up with TIMEOUT when nothing arrives for `timeout_s`. `limit`: pieces before it only, until
+    RaiseLimit (a
+    ring holds no more); -1 is none. `inline`: a whole tiny blob: check its digest, send InlineContent, then
+    commit.
     `no_range`: the origin ignores Range: read the whole body and discard what lies before `start`.
     """
 
@@ -178,13 +186,14 @@ class StopFetch:
 
 @dataclass(frozen=True, slots=True)
 class WriteInline:
-    """A tiny blob came from the scheduler: check its digest and store it. Answered by InlineWritten, or StoreRefused."""
+    """A tiny blob came from the scheduler: check its digest and store it. Answered by InlineWritten, or
+    StoreRefused."""
 
     task: TaskId
     content: bytes
 
 
-# --- children ------------------------------------------------------------------------------------------------------
+# --- children -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,18 +20,22 @@ class MirrorConfig:
     default_registry: str = setting("docker.io", "Registry of requests that name none, as Docker's do.")
     stream: str = setting(
         "eager",
-        'When clients get bytes: "eager" as pieces are verified, "after-digest" once the blob\'s own digest is.',
+        'When clients get bytes: "eager" as pieces are verified, "after-digest" when the whole blob is.',
     )
     outage: str = setting(
         "allow-known",
-        'When the origin cannot be asked: "allow-known" serves what was allowed before, "deny" serves nothing.',
+        'If the origin cannot be asked: "allow-known" serves what was allowed before, "deny" nothing.',
     )
     connections_max: int = setting(1024, "Client connections at once; more are answered 503.")
 
     def __post_init__(self) -> None:
-        require(self.stream in ("eager", "after-digest"), "mirror.stream", self.stream, "eager or after-digest")
+        require(
+            self.stream in ("eager", "after-digest"), "mirror.stream", self.stream, "eager or after-digest"
+        )
         require(self.outage in ("allow-known", "deny"), "mirror.outage", self.outage, "allow-known or deny")
-        require(1 <= self.connections_max <= 16384, "mirror.connections_max", self.connections_max, "1 to 16384")
+        require(
+            1 <= self.connections_max <= 16384, "mirror.connections_max", self.connections_max, "1 to 16384"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +43,18 @@ class PeerConfig:
     """The peer wire: taking pieces from other hosts, and serving them."""
 
     listen: str = setting("127.0.0.1:4002", "Address on which other hosts take pieces.")
-    advertise: tuple[str, ...] = setting((), "Addresses (host:port) told to other hosts; empty: the listening one.")
+    advertise: tuple[str, ...] = setting(
+        (), "Addresses (host:port) told to other hosts; empty: the listening one."
+    )
     token_file: str = setting("", "File with the cluster token that peers prove to know.")
     insecure_no_token: bool = setting(False, "Serve peers beyond loopback without a cluster token.")
     upload_slots: int = setting(4, "Uploads at once, while the host's rate is unknown.")
     download_slots: int = setting(4, "Requests to parents at once, for all blobs together.")
     children_max: int = setting(64, "Hosts that may be connected to take pieces; more are refused.")
     receive_threads: int = setting(2, "Threads that receive, hash and store pieces.")
-    piece_digest: str = setting("xxh3", 'Piece digest of the cluster: "xxh3", or "blake3" where nodes are not trusted.')
+    piece_digest: str = setting(
+        "xxh3", 'Piece digest of the cluster: "xxh3"; "blake3" where nodes are not trusted.'
+    )
 
     def __post_init__(self) -> None:
         require(
@@ -59,19 +67,28 @@ class PeerConfig:
         require(1 <= self.download_slots <= 64, "peer.download_slots", self.download_slots, "1 to 64")
         require(1 <= self.children_max <= 4096, "peer.children_max", self.children_max, "1 to 4096")
         require(1 <= self.receive_threads <= 8, "peer.receive_threads", self.receive_threads, "1 to 8")
-        require(self.piece_digest in ("xxh3", "blake3"), "peer.piece_digest", self.piece_digest, "xxh3 or blake3")
+        require(
+            self.piece_digest in ("xxh3", "blake3"), "peer.piece_digest", self.piece_digest, "xxh3 or blake3"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerLinkConfig:
     """Where the scheduler is."""
 
-    addresses: tuple[str, ...] = setting((), "Schedulers, host:port, tried in order; empty: work without one.")
+    addresses: tuple[str, ...] = setting(
+        (), "Schedulers, host:port, tried in order; empty: work without one."
+    )
     connect_timeout_s: float = setting(3.0, "Seconds to wait for a scheduler to take the stream.")
     retry_max_s: float = setting(5.0, "Longest pause between attempts to attach again.")
 
     def __post_init__(self) -> None:
-        require(0.1 <= self.connect_timeout_s <= 60, "scheduler.connect_timeout_s", self.connect_timeout_s, "0.1 to 60")
+        require(
+            0.1 <= self.connect_timeout_s <= 60,
+            "scheduler.connect_timeout_s",
+            self.connect_timeout_s,
+            "0.1 to 60",
+        )
         require(0.1 <= self.retry_max_s <= 300, "scheduler.retry_max_s", self.retry_max_s, "0.1 to 300")
 
 
@@ -101,7 +118,12 @@ class OriginConfig:
     retries: int = setting(3, "Attempts at one request before the origin counts as failed.")
 
     def __post_init__(self) -> None:
-        require(0.1 <= self.connect_timeout_s <= 60, "origin.connect_timeout_s", self.connect_timeout_s, "0.1 to 60")
+        require(
+            0.1 <= self.connect_timeout_s <= 60,
+            "origin.connect_timeout_s",
+            self.connect_timeout_s,
+            "0.1 to 60",
+        )
         require(0.1 <= self.read_timeout_s <= 600, "origin.read_timeout_s", self.read_timeout_s, "0.1 to 600")
         require(1 <= self.retries <= 10, "origin.retries", self.retries, "1 to 10")
 
@@ -118,7 +140,12 @@ class StoreConfig:
     def __post_init__(self) -> None:
         require(self.quota_bytes >= 0, "store.quota_bytes", self.quota_bytes, "0 or more")
         require(self.free_bytes_min >= 0, "store.free_bytes_min", self.free_bytes_min, "0 or more")
-        require(self.ring_bytes >= 16 * MIB, "store.ring_bytes", self.ring_bytes, "at least 16 MiB: two large pieces")
+        require(
+            self.ring_bytes >= 16 * MIB,
+            "store.ring_bytes",
+            self.ring_bytes,
+            "at least 16 MiB: two large pieces",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,4 +175,6 @@ class DaemonConfig:
         require(self.log_level in levels, "log_level", self.log_level, ", ".join(levels))
         require(0 <= self.stop_timeout_s <= 600, "stop_timeout_s", self.stop_timeout_s, "0 to 600")
         require(self.upload_bytes_per_s >= 0, "upload_bytes_per_s", self.upload_bytes_per_s, "0 or more")
-        require(self.download_bytes_per_s >= 0, "download_bytes_per_s", self.download_bytes_per_s, "0 or more")
+        require(
+            self.download_bytes_per_s >= 0, "download_bytes_per_s", self.download_bytes_per_s, "0 or more"
+        )

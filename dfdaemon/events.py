@@ -1,4 +1,5 @@
-"""What can happen to a daemon. I/O turns every result into one of these and hands it to DaemonMachine.handle."""
+"""What can happen to a daemon. I/O turns every result into one of these and hands it to
+DaemonMachine.handle."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +20,7 @@ class PeerFault(Enum):
     DISK = "disk"
 
 
-# --- the scheduler link ------------------------------------------------------------------------------------------
+# --- the scheduler link ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class SchedulerSaid:
     message: ToDaemon
 
 
-# --- local clients ----------------------------------------------------------------------------------------------
+# --- local clients --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class ReaderClosed:
     reader: ReaderId
 
 
-# --- the store ---------------------------------------------------------------------------------------------------
+# --- the store ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class BlobEvicted:
     task: TaskId
 
 
-# --- parents: hosts that we take pieces from ---------------------------------------------------------------------
+# --- parents: hosts that we take pieces from ------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,8 @@ class ParentLost:
 
 @dataclass(frozen=True, slots=True)
 class PieceArrived:
-    """A piece's bytes are written at their place (or in scratch). `claimed`: the parent's record; `actual`: their digest."""
+    """A piece's bytes are written at their place (or in scratch). `claimed`: the parent's record; `actual`:
+    their digest."""
 
     parent: HostId
     task: TaskId
@@ -202,7 +204,8 @@ class PieceArrived:
 
 @dataclass(frozen=True, slots=True)
 class PieceFailed:
-    """A request ended without a piece; also the answer to CancelRequest (CANCELLED): nothing writes there any more."""
+    """A request ended without a piece; also the answer to CancelRequest (CANCELLED): nothing writes there
+    any more."""
 
     parent: HostId
     task: TaskId
@@ -211,7 +214,7 @@ class PieceFailed:
     scratch: bool = False
 
 
-# --- the origin --------------------------------------------------------------------------------------------------
+# --- the origin -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +254,7 @@ class InlineWritten:
     task: TaskId
 
 
-# --- children: hosts that take pieces from us --------------------------------------------------------------------
+# --- children: hosts that take pieces from us -----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +282,8 @@ class ChildLost:
 
 @dataclass(frozen=True, slots=True)
 class PieceRequested:
-    """A child asks for a piece; answered at once with StartUpload or RefuseUpload. (child, request) is unique."""
+    """A child asks for a piece; answered at once with StartUpload or RefuseUpload. (child, request) is
+    unique."""
 
     child: HostId
     request: RequestId

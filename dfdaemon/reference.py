@@ -1,4 +1,5 @@
-"""Image references and blob addresses as people type them: `registry/repository:tag@digest`, `https://registry/v2/…`."""
+"""Image references and blob addresses as people type them: `registry/repository:tag@digest`,
+`https://registry/v2/…`."""
 
 import re
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class Reference:
 def parse_reference(text: str) -> Reference:
     """Read an image name or the URL of a blob; raises BadName or BadDigest.
 
-    As containers' tools do: no registry means docker.io, one word there means library/word, no tag means latest.
+    As containers' tools do: no registry means docker.io, one word there means library/word, no tag means
+    latest.
     """
     if text.startswith(("http://", "https://")):
         return _parse_blob_url(text)
@@ -51,7 +53,9 @@ def parse_reference(text: str) -> Reference:
     if not digest and not tag:
         tag = "latest"
     if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
-        raise BadName(text[:200], "expected registry/repository:tag or registry/repository@sha256:..., in lower case")
+        raise BadName(
+            text[:200], "expected registry/repository:tag or registry/repository@sha256:..., in lower case"
+        )
     if tag and not _TAG.fullmatch(tag):
         raise BadName(text[:200], "a tag has up to 128 letters, digits, dots, dashes and underscores")
     return Reference(registry, repository, tag, Digest.parse(digest) if digest else None)
@@ -69,4 +73,6 @@ def _parse_blob_url(text: str) -> Reference:
     match = _BLOB_PATH.fullmatch(url.path)
     if match is None or not _REPOSITORY.fullmatch(match["repository"]):
         raise BadName(text[:200], "expected https://registry/v2/repository/blobs/sha256:...")
-    return Reference(url.netloc.rpartition("@")[2], match["repository"], "", Digest.parse(match["digest"]), blob=True)
+    return Reference(
+        url.netloc.rpartition("@")[2], match["repository"], "", Digest.parse(match["digest"]), blob=True
+    )

@@ -17,7 +17,12 @@ class PlacementConfig:
         require(1 <= self.neighbours <= 64, "placement.neighbours", self.neighbours, "1 to 64")
         good = 0 <= self.remote_neighbours < self.neighbours
         require(good, "placement.remote_neighbours", self.remote_neighbours, "0 to neighbours - 1")
-        require(self.neighbours <= self.parents_max <= 128, "placement.parents_max", self.parents_max, "neighbours to 128")
+        require(
+            self.neighbours <= self.parents_max <= 128,
+            "placement.parents_max",
+            self.parents_max,
+            "neighbours to 128",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""What can happen to a scheduler. I/O turns everything into one of these and hands it to SchedulerMachine.handle."""
+"""What can happen to a scheduler. I/O turns everything into one of these and hands it to
+SchedulerMachine.handle."""
 
 from dataclasses import dataclass
 
@@ -8,9 +9,9 @@ from swarm.messages import (
     Completed,
     Hello,
     Join,
-    Leave,
     LeaseFailed,
     LeaseProgress,
+    Leave,
     Load,
     PieceRecord,
     PieceRejected,
@@ -61,7 +62,8 @@ class HostSaid:
 
 @dataclass(frozen=True, slots=True)
 class InlineArrived:
-    """A tiny blob arrived from its lease owner, its digest is right, and the service holds it for SendInline."""
+    """A tiny blob arrived from its lease owner, its digest is right, and the service holds it for
+    SendInline."""
 
     host: HostId
     task: TaskId
@@ -76,7 +78,8 @@ class InlineForgotten:
 
 @dataclass(frozen=True, slots=True)
 class TaskLoaded:
-    """Answer to LoadTask: what the shared store knows. `epoch` is the highest ever granted, 0 for a new task."""
+    """Answer to LoadTask: what the shared store knows. `epoch` is the highest ever granted, 0 for a new
+    task."""
 
     task: TaskId
     epoch: Epoch

@@ -40,7 +40,9 @@ class Digest:
         if algorithm not in HEX_DIGITS:
             raise BadDigest(text[:80], f"algorithm must be one of {', '.join(HEX_DIGITS)}")
         if len(value) != HEX_DIGITS[algorithm] or not re.fullmatch("[0-9a-f]+", value):
-            raise BadDigest(text[:80], f"{algorithm} needs {HEX_DIGITS[algorithm]} lower-case hexadecimal digits")
+            raise BadDigest(
+                text[:80], f"{algorithm} needs {HEX_DIGITS[algorithm]} lower-case hexadecimal digits"
+            )
         return cls(algorithm, value)
 
     @classmethod

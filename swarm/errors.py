@@ -1,21 +1,21 @@
 """All errors of Damselfly as one tree. The class says who is to blame, and carries the data.
 
-    DamselflyError
-    ├── ClientError          the client asked for something that cannot be: 4xx, nothing changes
-    │   ├── BadDigest  BadName  BadRange
-    │   └── NotAllowed       the registry is not one that this mirror may reach
-    ├── PeerError            another host broke the protocol, or went away
-    │   ├── WireError  PeerUnreachable  PeerRefused
-    │   └── PieceMismatch    the bytes are not those of the digest
-    ├── OriginError          the registry failed
-    │   ├── OriginUnreachable  OriginTimeout  OriginCut
-    │   ├── OriginStatus     any answer that is not the wanted one, with its status and challenge
-    │   ├── OriginThrottled  429 or 503 with the time to wait
-    │   └── OriginContent    the body is not what its digest or size says
-    ├── SchedulerError       the scheduler is gone or broke the protocol
-    └── OurselvesError       this process cannot: its disk, its configuration
-        ├── ConfigError
-        └── StoreError ── StoreFull  StoreTooNew  StoreBroken
+DamselflyError
+├── ClientError          the client asked for something that cannot be: 4xx, nothing changes
+│   ├── BadDigest  BadName  BadRange
+│   └── NotAllowed       the registry is not one that this mirror may reach
+├── PeerError            another host broke the protocol, or went away
+│   ├── WireError  PeerUnreachable  PeerRefused
+│   └── PieceMismatch    the bytes are not those of the digest
+├── OriginError          the registry failed
+│   ├── OriginUnreachable  OriginTimeout  OriginCut
+│   ├── OriginStatus     any answer that is not the wanted one, with its status and challenge
+│   ├── OriginThrottled  429 or 503 with the time to wait
+│   └── OriginContent    the body is not what its digest or size says
+├── SchedulerError       the scheduler is gone or broke the protocol
+└── OurselvesError       this process cannot: its disk, its configuration
+    ├── ConfigError
+    └── StoreError ── StoreFull  StoreTooNew  StoreBroken
 """
 
 from dataclasses import dataclass

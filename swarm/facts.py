@@ -7,7 +7,8 @@ from swarm.ids import HostId, TaskId
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something worth knowing happened. `name` is an event name of docs/metrics.md; `fields` never hold a secret."""
+    """Something worth knowing happened. `name` is an event name of docs/metrics.md; `fields` never hold a
+    secret."""
 
     name: str
     task: TaskId | None = None

@@ -75,12 +75,13 @@ class PieceRecord:
     epoch: Epoch
 
 
-# --- daemon -> scheduler ---------------------------------------------------------------------------------------
+# --- daemon -> scheduler --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class HeldLease:
-    """A fetch from the origin that runs on a daemon while it attaches again. Pieces [next_piece, end) are to come."""
+    """A fetch from the origin that runs on a daemon while it attaches again. Pieces [next_piece, end) are to
+    come."""
 
     start: int
     end: int
@@ -120,10 +121,12 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A host wants a blob. Answered at once by TaskInfo, and Parents, Lease or Inline as they become possible.
+    """A host wants a blob. Answered at once by TaskInfo, and Parents, Lease or Inline as they become
+    possible.
 
     `may_fetch`: a local client's credential, or the node's, is accepted by the origin for this blob.
-    `stores`: false when the host has no room: it takes pieces, and serves none. `bits`: what it holds already.
+    `stores`: false when the host has no room: it takes pieces, and serves none. `bits`: what it holds
+    already.
     """
 
     task: TaskId
@@ -153,7 +156,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Starving:
-    """A host with free capacity has nothing to ask its parents for. `wanted`: the missing pieces of its window."""
+    """A host with free capacity has nothing to ask its parents for. `wanted`: the missing pieces of its
+    window."""
 
     task: TaskId
     wanted: int
@@ -161,7 +165,8 @@ class Starving:
 
 @dataclass(frozen=True, slots=True)
 class LeaseProgress:
-    """A lease is alive: pieces before `next_piece` are done, `received_bytes` arrived in all. Renews its time."""
+    """A lease is alive: pieces before `next_piece` are done, `received_bytes` arrived in all. Renews its
+    time."""
 
     task: TaskId
     epoch: Epoch
@@ -171,7 +176,8 @@ class LeaseProgress:
 
 @dataclass(frozen=True, slots=True)
 class LeaseFailed:
-    """A lease ended early; pieces from `next_piece` on are free again. `size`: the true one, when it differed."""
+    """A lease ended early; pieces from `next_piece` on are free again. `size`: the true one, when it
+    differed."""
 
     task: TaskId
     epoch: Epoch
@@ -183,7 +189,8 @@ class LeaseFailed:
 
 @dataclass(frozen=True, slots=True)
 class PieceRejected:
-    """A parent's piece did not match. `expected` is the digest it claimed or all others know, `actual` what its bytes gave."""
+    """A parent's piece did not match. `expected` is the digest it claimed or all others know, `actual` what
+    its bytes gave."""
 
     task: TaskId
     index: int
@@ -210,14 +217,16 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """The host gives up its part in one task (cancelled or evicted); an empty task means it stops altogether."""
+    """The host gives up its part in one task (cancelled or evicted); an empty task means it stops
+    altogether."""
 
     task: TaskId
 
 
 @dataclass(frozen=True, slots=True)
 class InlineContent:
-    """A tiny blob that the host was leased, whole, for the others. The codec's side checks its digest on arrival."""
+    """A tiny blob that the host was leased, whole, for the others. The codec's side checks its digest on
+    arrival."""
 
     task: TaskId
     content: bytes = field(repr=False)
@@ -256,7 +265,7 @@ class AskRepository:
     digest: str = ""
 
 
-# --- scheduler -> daemon ---------------------------------------------------------------------------------------
+# --- scheduler -> daemon --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +278,8 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
-    """The acknowledgement of a Join: the blob's size, and the piece digests that lease owners told the scheduler."""
+    """The acknowledgement of a Join: the blob's size, and the piece digests that lease owners told the
+    scheduler."""
 
     task: TaskId
     size: int
@@ -299,8 +309,10 @@ class Lease:
     """The sole right to fetch pieces [start, end) from the origin.
 
     The owner gives up by itself when nothing arrives for `timeout_s`. `private`: the pieces are for this host
-    alone (it stores nothing, and nobody else holds them). `inline`: fetch it whole and answer with InlineContent.
-    `no_range`: the origin ignores Range: the owner reads the whole body and discards what lies before `start`.
+    alone (it stores nothing, and nobody else holds them). `inline`: fetch it whole and answer with
+    InlineContent.
+    `no_range`: the origin ignores Range: the owner reads the whole body and discards what lies before
+    `start`.
     """
 
     task: TaskId
@@ -339,7 +351,8 @@ class Inline:
 
 @dataclass(frozen=True, slots=True)
 class NoSource:
-    """Nobody holds the missing pieces and nobody may fetch them. The daemon may still ask the origin itself."""
+    """Nobody holds the missing pieces and nobody may fetch them. The daemon may still ask the origin
+    itself."""
 
     task: TaskId
     fault: OriginFault

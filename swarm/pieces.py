@@ -16,7 +16,8 @@ BLOB_BYTES_MAX = 1 << 42
 
 
 def piece_bytes_for(size: int) -> int:
-    """Return the bytes of a piece of a blob of `size` bytes: a power of two just below size / 256, clamped."""
+    """Return the bytes of a piece of a blob of `size` bytes: a power of two just below size / 256,
+    clamped."""
     wanted = max(1, size // PIECES_WANTED)
     return min(PIECE_BYTES_MAX, max(PIECE_BYTES_MIN, 1 << (wanted.bit_length() - 1)))
 

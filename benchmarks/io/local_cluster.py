@@ -1,4 +1,5 @@
-"""A whole cluster on this machine: an origin registry, a scheduler and daemons, each its own process, on loopback."""
+"""A whole cluster on this machine: an origin registry, a scheduler and daemons, each its own process, on
+loopback."""
 
 import asyncio
 import contextlib

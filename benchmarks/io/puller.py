@@ -1,4 +1,5 @@
-"""Pulls an image through a mirror as containerd does: HEAD the tag, GET the manifest, three blobs at a time, all checked."""
+"""Pulls an image through a mirror as containerd does: HEAD the tag, GET the manifest, three blobs at a time,
+all checked."""
 
 import asyncio
 import hashlib
@@ -12,15 +13,13 @@ import aiohttp
 BLOBS_AT_ONCE = 3
 CHUNK_BYTES = 256 * 1024
 READ_TIMEOUT_S = 60.0
-ACCEPT = ", ".join(
-    (
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
-        "application/vnd.oci.image.manifest.v1+json",
-        "application/vnd.oci.image.index.v1+json",
-        "*/*",
-    )
+ACCEPT = (
+    "application/vnd.docker.distribution.manifest.v2+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.oci.image.index.v1+json, */*"
 )
+"""What containerd sends."""
 
 
 class PullFailed(Exception):

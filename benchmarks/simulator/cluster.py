@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from scheduler.machine import SchedulerMachine
+
 from benchmarks.simulator.clock import Alarm, Clock
 from benchmarks.simulator.host import SimulatedHost
 from benchmarks.simulator.network import Link
@@ -11,7 +13,6 @@ from dfdaemon import events as daemon_events
 from dfdaemon.config import DaemonConfig
 from scheduler import commands, events
 from scheduler.config import SchedulerConfig
-from scheduler.machine import SchedulerMachine
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, TaskId
@@ -69,7 +70,8 @@ class Cluster:
         self._epochs: dict[TaskId, Epoch] = {}
         self._records: dict[TaskId, dict[int, PieceRecord]] = {}
         self.blobs = [
-            (TaskId(f"sha256:{hash_text(f'blob {number}'):064x}"), size) for number, size in enumerate(scenario.blobs)
+            (TaskId(f"sha256:{hash_text(f'blob {number}'):064x}"), size)
+            for number, size in enumerate(scenario.blobs)
         ]
         self.hosts = [SimulatedHost(self, number, self._info(number)) for number in range(scenario.hosts)]
         self.hosts_by_id = {host.info.host: host for host in self.hosts}
@@ -77,15 +79,21 @@ class Cluster:
 
     def _info(self, number: int) -> HostInfo:
         name = HostId(f"host-{number:05d}")
-        return HostInfo(name, (Address(f"10.0.{number >> 8}.{number & 255}", 4002),), f"zone-{number % self.scenario.zones}")
+        return HostInfo(
+            name,
+            (Address(f"10.0.{number >> 8}.{number & 255}", 4002),),
+            f"zone-{number % self.scenario.zones}",
+        )
 
-    # --- a run --------------------------------------------------------------------------------------------------
+    # --- a run ------------------------------------------------------------------------------------
 
     def run(self) -> Verdict:
         """Let everything happen; stop when all hosts that live have all blobs, or at the time limit."""
         self._start_scheduler()
         for number, host in enumerate(self.hosts):
-            self.clock.at(number * self.scenario.spread_s / len(self.hosts), lambda host=host: self._arrive(host))  # type: ignore[misc]
+            self.clock.at(
+                number * self.scenario.spread_s / len(self.hosts), lambda host=host: self._arrive(host)
+            )  # type: ignore[misc]
         for fault in self.scenario.faults:
             self.clock.at(fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
         self.clock.run(self.scenario.time_limit_s, self._done)
@@ -104,7 +112,9 @@ class Cluster:
         outcomes = tuple(
             Outcome(
                 host.info.host,
-                max(host.finished.values()) - host.arrived_at if len(host.finished) == len(self.blobs) else -1.0,
+                max(host.finished.values()) - host.arrived_at
+                if len(host.finished) == len(self.blobs)
+                else -1.0,
                 host.up.sent_bytes,
                 tuple(host.failures),
             )
@@ -118,7 +128,7 @@ class Cluster:
         """Count a fact."""
         self.notes[note.name] = self.notes.get(note.name, 0) + 1
 
-    # --- faults -------------------------------------------------------------------------------------------------
+    # --- faults -----------------------------------------------------------------------------------
 
     def _strike(self, fault: Fault) -> None:
         match fault.kind:
@@ -145,7 +155,7 @@ class Cluster:
         """Return a host that fetches from the origin right now."""
         return next((host for host in self.hosts if host.alive and host.fetching), None)
 
-    # --- the scheduler ------------------------------------------------------------------------------------------
+    # --- the scheduler ----------------------------------------------------------------------------
 
     def _start_scheduler(self) -> None:
         self._scheduler_life += 1
@@ -162,7 +172,11 @@ class Cluster:
             self._alarm.cancel()
         for host in self.hosts:
             if host.alive:
-                host.soon(self.scenario.control_latency_s, host.post, daemon_events.SchedulerLost("connection closed"))
+                host.soon(
+                    self.scenario.control_latency_s,
+                    host.post,
+                    daemon_events.SchedulerLost("connection closed"),
+                )
 
     def attach(self, host: SimulatedHost) -> None:
         """A daemon starts: it opens its stream, or learns that there is no scheduler."""
@@ -203,7 +217,9 @@ class Cluster:
         if self._alarm is not None:
             self._alarm.cancel()
         at = machine.wakeup_at()
-        self._alarm = self.clock.at(at, lambda: self._post(events.TimeReached())) if at != float("inf") else None
+        self._alarm = (
+            self.clock.at(at, lambda: self._post(events.TimeReached())) if at != float("inf") else None
+        )
 
     def _carry_out(self, command: commands.Command) -> None:
         match command:

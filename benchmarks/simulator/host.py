@@ -1,13 +1,15 @@
-"""One simulated host: the production machine of the daemon, with I/O that takes virtual time and moves no bytes."""
+"""One simulated host: the production machine of the daemon, with I/O that takes virtual time and moves no
+bytes."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from dfdaemon.machine import DaemonMachine
 
 from benchmarks.simulator.clock import Alarm
 from benchmarks.simulator.network import Flow, Link
 from benchmarks.simulator.origin import OriginConnection
 from dfdaemon import commands, events
-from dfdaemon.machine import DaemonMachine
 from swarm import availability
 from swarm.dice import Dice
 from swarm.facts import Note
@@ -78,7 +80,9 @@ class SimulatedHost:
             commands.ReleaseReaders: self._release,
             commands.FailReaders: lambda c: self.failures.append(c.reason),
             commands.Subscribe: self._subscribe,
-            commands.Unsubscribe: lambda c: self.to_host(c.parent, events.ChildUnsubscribed(self.info.host, c.task)),
+            commands.Unsubscribe: lambda c: self.to_host(
+                c.parent, events.ChildUnsubscribed(self.info.host, c.task)
+            ),
             commands.RequestPiece: self._request,
             commands.CancelRequest: self._cancel,
             commands.FetchRange: self._fetch,
@@ -93,7 +97,7 @@ class SimulatedHost:
             Note: lambda c: self.cluster.noted(self, c),
         }
 
-    # --- the loop -----------------------------------------------------------------------------------------------
+    # --- the loop ---------------------------------------------------------------------------------
 
     def start(self, seed: int) -> None:
         """Begin a life, with what is on the disk."""
@@ -176,7 +180,7 @@ class SimulatedHost:
         self._children.clear()
         self._parents.clear()
 
-    # --- the store ----------------------------------------------------------------------------------------------
+    # --- the store --------------------------------------------------------------------------------
 
     def _opened(self, command: commands.OpenStore) -> None:
         blob = self.disk.setdefault(command.task, SimulatedBlob(command.task, command.size))
@@ -192,7 +196,9 @@ class SimulatedHost:
     def _check(self, command: commands.CheckBlob) -> None:
         blob = self.disk[command.task]
         right = all(record.digest != LIE for record in blob.records.values())
-        seconds = blob.pieces.piece_bytes / self.cluster.scenario.hash_bytes_per_s  # the rest was hashed on the way
+        seconds = (
+            blob.pieces.piece_bytes / self.cluster.scenario.hash_bytes_per_s
+        )  # the rest was hashed on the way
         self.soon(seconds, self.post, events.BlobChecked(command.task, right))
 
     def _drop(self, command: commands.DropPieces) -> None:
@@ -216,7 +222,7 @@ class SimulatedHost:
         if prefix == blob.pieces.count:
             self._raise(events.ReaderClosed(command.task, READER))
 
-    # --- the origin ---------------------------------------------------------------------------------------------
+    # --- the origin -------------------------------------------------------------------------------
 
     def _fetch(self, command: commands.FetchRange) -> None:
         connection = OriginConnection(self, command, self.disk[command.task].pieces)
@@ -234,7 +240,7 @@ class SimulatedHost:
         """Whether a fetch from the origin runs."""
         return any(connection.running for connection in self._fetches.values())
 
-    # --- as a child ---------------------------------------------------------------------------------------------
+    # --- as a child -------------------------------------------------------------------------------
 
     def _subscribe(self, command: commands.Subscribe) -> None:
         parent = command.parent.host
@@ -292,7 +298,9 @@ class SimulatedHost:
         else:
             self.post(events.ParentBusy(parent, key[1], key[2]))
 
-    def piece_received(self, request: RequestId, parent: HostId, record: PieceRecord, actual: bytes, seconds: float) -> None:
+    def piece_received(
+        self, request: RequestId, parent: HostId, record: PieceRecord, actual: bytes, seconds: float
+    ) -> None:
         """All bytes of a piece are here."""
         key = self._take_request(request)
         if key is not None:
@@ -305,7 +313,7 @@ class SimulatedHost:
             self.request_failed(request, parent)
         self.post(events.ParentLost(parent, events.PeerFault.CLOSED))
 
-    # --- as a parent --------------------------------------------------------------------------------------------
+    # --- as a parent ------------------------------------------------------------------------------
 
     def add_child(self, child: HostId) -> None:
         """A child opened its control connection."""
@@ -348,7 +356,9 @@ class SimulatedHost:
             )
             self.post(events.UploadEnded(command.child, command.request, command.task, length, seconds))
 
-        self._uploads[command.child, command.request] = Flow(self.cluster.clock, self.up, child.down, length, sent)
+        self._uploads[command.child, command.request] = Flow(
+            self.cluster.clock, self.up, child.down, length, sent
+        )
 
     def _abort(self, command: commands.AbortUpload) -> None:
         self.upload_failed(command.child, command.request)
@@ -362,7 +372,7 @@ class SimulatedHost:
         sent = flow.cancel()
         self.soon(0.0, self.post, events.UploadEnded(child, request, TaskId(""), sent, 0.0, failed=True))
 
-    # --- the scheduler ------------------------------------------------------------------------------------------
+    # --- the scheduler ----------------------------------------------------------------------------
 
     def hear(self, message: ToDaemon) -> None:
         """Take a message of the scheduler's."""

@@ -1,4 +1,5 @@
-"""Links that transfers share. A transfer's rate is the smallest of its fair shares: of the sender's uplink, the
+"""Links that transfers share. A transfer's rate is the smallest of its fair shares: of the sender's uplink,
+the
 receiver's downlink, and the most that one connection may have. Only the transfers on a link that changed are
 looked at again.
 
@@ -30,10 +31,27 @@ class Link:
 class Flow:
     """One transfer of a number of bytes over an uplink and a downlink."""
 
-    __slots__ = ("_alarm", "_clock", "_ended", "_rate", "_rate_max", "_since", "down", "left_bytes", "total_bytes", "up")
+    __slots__ = (
+        "_alarm",
+        "_clock",
+        "_ended",
+        "_rate",
+        "_rate_max",
+        "_since",
+        "down",
+        "left_bytes",
+        "total_bytes",
+        "up",
+    )
 
     def __init__(
-        self, clock: Clock, up: Link, down: Link, total_bytes: int, ended: Callable[[], None], rate_max: float = UNLIMITED
+        self,
+        clock: Clock,
+        up: Link,
+        down: Link,
+        total_bytes: int,
+        ended: Callable[[], None],
+        rate_max: float = UNLIMITED,
     ) -> None:
         self.up = up
         self.down = down

@@ -1,4 +1,5 @@
-"""What is simulated, as data: blobs, hosts, links, arrivals and faults. Sizes in bytes, rates in bytes per second, times in seconds."""
+"""What is simulated, as data: blobs, hosts, links, arrivals and faults. Sizes in bytes, rates in bytes per
+second, times in seconds."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -30,7 +31,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class OriginModel:
-    """The registry: its total rate, the most of one connection, and the time to the first byte of an answer."""
+    """The registry: its total rate, the most of one connection, and the time to the first byte of an
+    answer."""
 
     bytes_per_s: float = 125e6
     connection_bytes_per_s: float = 125e6

@@ -1,4 +1,5 @@
-"""The I/O side of one download: its file, where the origin has it, its fetches, and the clients that read it."""
+"""The I/O side of one download: its file, where the origin has it, its fetches, and the clients that read
+it."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -81,7 +82,8 @@ class ActiveBlob:
             reader.wake()
 
     def span_at(self, offset: int, end: int) -> tuple[int, int] | None:
-        """Return (place, length) of the released bytes at `offset`, up to `end`, that lie together in the file."""
+        """Return (place, length) of the released bytes at `offset`, up to `end`, that lie together in the
+        file."""
         if self.file is None or (self.hold and not self.whole):
             return None
         first = self.pieces.index_at(offset)
@@ -129,7 +131,8 @@ class Reader:
         self._changed.set()
 
     async def span(self, offset: int) -> Span:
-        """Wait until the byte at `offset` may be sent; raises DownloadFailed when the download cannot go on."""
+        """Wait until the byte at `offset` may be sent; raises DownloadFailed when the download cannot go
+        on."""
         while True:
             self._changed.clear()
             if self._blob.failure is not None:

@@ -1,4 +1,5 @@
-"""What the registry mirror needs from the rest of the daemon: blobs that may still be arriving, and what the cluster knows."""
+"""What the registry mirror needs from the rest of the daemon: blobs that may still be arriving, and what the
+cluster knows."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,7 +39,9 @@ class BlobReader(Protocol):
 class Blobs(Protocol):
     """Blobs by digest, from disk, from other hosts, or from the origin."""
 
-    async def open(self, source: OriginSource, size: int, media_type: str, start: int, end: int) -> BlobReader:
+    async def open(
+        self, source: OriginSource, size: int, media_type: str, start: int, end: int
+    ) -> BlobReader:
         """Start to read bytes [start, end) of a blob for a client that authorise() let through.
 
         `source` says where the origin has it and with which credential this client may fetch it.
@@ -51,7 +54,9 @@ class Blobs(Protocol):
 class Cluster(Protocol):
     """What other hosts found out about repositories and tags, through the scheduler."""
 
-    async def ask(self, registry: str, repository: str, tag: str = "", digest: str = "") -> RepositoryAnswer | None:
+    async def ask(
+        self, registry: str, repository: str, tag: str = "", digest: str = ""
+    ) -> RepositoryAnswer | None:
         """Ask the scheduler; None when there is none, or no answer within a second."""
 
     def report_tag(self, report: TagReport) -> None:

@@ -1,4 +1,5 @@
-"""What other hosts found out about repositories and tags: questions to the scheduler, and our own findings to it."""
+"""What other hosts found out about repositories and tags: questions to the scheduler, and our own findings
+to it."""
 
 import asyncio
 
@@ -19,7 +20,9 @@ class ClusterKnowledge:
         self._waiting: dict[int, asyncio.Future[RepositoryAnswer]] = {}
         self._last = 0
 
-    async def ask(self, registry: str, repository: str, tag: str = "", digest: str = "") -> RepositoryAnswer | None:
+    async def ask(
+        self, registry: str, repository: str, tag: str = "", digest: str = ""
+    ) -> RepositoryAnswer | None:
         """Ask the scheduler; None when there is none, or no answer within ANSWER_TIMEOUT_S."""
         if not self._scheduler.attached or len(self._waiting) >= QUESTIONS_MAX:
             return None

@@ -1,6 +1,7 @@
 """The control socket: what the daemon holds and does, for dfget and dfctl on this machine.
 
-A Unix socket that only its owner may open. Besides its own paths it answers the registry mirror's, so that the
+A Unix socket that only its owner may open. Besides its own paths it answers the registry mirror's, so that
+the
 command-line tools pass the same authorisation as every other client.
 """
 
@@ -51,7 +52,9 @@ class Control:
         if not self._path:
             return
         if len(self._path.encode()) > SOCKET_PATH_BYTES_MAX:
-            raise ConfigError(f"control_socket {self._path} is too long: at most {SOCKET_PATH_BYTES_MAX} bytes")
+            raise ConfigError(
+                f"control_socket {self._path} is too long: at most {SOCKET_PATH_BYTES_MAX} bytes"
+            )
         app = web.Application()
         app.router.add_get("/control/status", self._status)
         app.router.add_get("/control/explain/{digest}", self._explain)
@@ -67,7 +70,8 @@ class Control:
             raise ConfigError(f"control_socket {self._path} cannot be made: {error.strerror}") from error
 
     def _make_way(self) -> None:
-        """Make the folder, and remove the socket of a daemon that is gone (two on one store are refused before)."""
+        """Make the folder, and remove the socket of a daemon that is gone (two on one store are refused
+        before)."""
         path = Path(self._path)
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if path.is_socket():
@@ -118,7 +122,9 @@ class Control:
             text = f"this daemon neither holds {task} nor remembers it; was it pulled through another mirror?"
             return web.json_response({"error": text}, status=404)
         state = "complete" if stored and stored.complete else "partial" if stored else "not stored"
-        return web.json_response({"digest": task, "state": state, "size": self._size(task), **describe(account)})
+        return web.json_response(
+            {"digest": task, "state": state, "size": self._size(task), **describe(account)}
+        )
 
     def _size(self, task: TaskId) -> int:
         stored = self._store.get(task)

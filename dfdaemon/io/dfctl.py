@@ -35,7 +35,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dfctl", description=__doc__)
-    parser.add_argument("--socket", default=DaemonConfig().control_socket, help="the daemon's control socket (%(default)s)")
+    parser.add_argument(
+        "--socket", default=DaemonConfig().control_socket, help="the daemon's control socket (%(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print what the daemon said as JSON")
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("status", help="what the daemon holds and is doing")
@@ -87,7 +89,10 @@ async def _digests(daemon: LocalDaemon, reference: Reference) -> list[str]:
 def _print_status(status: dict[str, Any], console: Console) -> None:
     scheduler = status["scheduler"] or "none: blobs come from the origin, or from hosts known from before"
     store = status["store"]
-    console.print(f"host       {status['host']}  (version {status['version']}, zone {status['zone'] or '-'})", highlight=False)
+    console.print(
+        f"host       {status['host']}  (version {status['version']}, zone {status['zone'] or '-'})",
+        highlight=False,
+    )
     console.print(f"scheduler  {scheduler}", highlight=False)
     held = f"{store['blobs']} blobs, {store['partial']} partial, {human_bytes(store['bytes'])}"
     console.print(f"store      {held}", highlight=False)
@@ -103,9 +108,14 @@ def _print_status(status: dict[str, Any], console: Console) -> None:
 
 
 def _print_account(account: dict[str, Any], console: Console) -> None:
-    console.print(f"[bold]{account['digest']}[/bold]  {human_bytes(account['size'])}, {account['state']}", highlight=False)
+    console.print(
+        f"[bold]{account['digest']}[/bold]  {human_bytes(account['size'])}, {account['state']}",
+        highlight=False,
+    )
     if "started_at" not in account:
-        console.print("  held since before the daemon started; how it came is not remembered", highlight=False)
+        console.print(
+            "  held since before the daemon started; how it came is not remembered", highlight=False
+        )
         return
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(account["started_at"]))
     console.print(f"  asked for  {began}, as {account['registry']}/{account['repository']}", highlight=False)

@@ -59,8 +59,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dfget", description=__doc__)
-    parser.add_argument("reference", help="image such as docker.io/library/busybox:1.36, or https://registry/v2/…/blobs/sha256:…")
-    parser.add_argument("--socket", default=DaemonConfig().control_socket, help="the daemon's control socket (%(default)s)")
+    parser.add_argument(
+        "reference",
+        help="image such as docker.io/library/busybox:1.36, or https://registry/v2/…/blobs/sha256:…",
+    )
+    parser.add_argument(
+        "--socket", default=DaemonConfig().control_socket, help="the daemon's control socket (%(default)s)"
+    )
     parser.add_argument("--platform", default="", help="os/architecture of an index to pull (this machine's)")
     parser.add_argument("--output", "-o", default="", metavar="FILE", help="write a single blob to a file")
     parser.add_argument("--user", default="", help="user name at the registry")
@@ -98,7 +103,9 @@ async def _pull(
         accounts = [await daemon.control(f"explain/{blob.reference.digest}") for blob in blobs]
     console.print(sources_table(blobs, accounts))
     total = sum(account["size"] for account in accounts)
-    console.print(f"{reference}: {len(blobs)} blobs, {human_bytes(total)} in {seconds:.1f} s, every digest verified")
+    console.print(
+        f"{reference}: {len(blobs)} blobs, {human_bytes(total)} in {seconds:.1f} s, every digest verified"
+    )
 
 
 def _platform() -> str:
@@ -116,7 +123,11 @@ async def _resolve(daemon: LocalDaemon, reference: Reference, wanted: str) -> li
         raise LocalError(f"{reference} is not an image: its manifest lists no layers")
     parts = [(manifest["config"], "config"), *((layer, "layer") for layer in manifest["layers"])]
     return [
-        Blob(replace(reference, tag="", digest=Digest.parse(part["digest"]), blob=True), int(part["size"]), kind)
+        Blob(
+            replace(reference, tag="", digest=Digest.parse(part["digest"]), blob=True),
+            int(part["size"]),
+            kind,
+        )
         for part, kind in parts
     ]
 
@@ -128,7 +139,9 @@ def _choose(manifests: list[dict[str, Any]], wanted: str, reference: Reference) 
         if "platform" in entry
     }
     if wanted not in offered:
-        raise LocalError(f"{reference} has no image for {wanted}: it offers {', '.join(sorted(offered)) or 'none'}")
+        raise LocalError(
+            f"{reference} has no image for {wanted}: it offers {', '.join(sorted(offered)) or 'none'}"
+        )
     return Digest.parse(offered[wanted])
 
 
@@ -139,7 +152,9 @@ def _progress(console: Console) -> Iterator[Progress]:
         yield progress
 
 
-async def _fetch(daemon: LocalDaemon, blob: Blob, progress: Progress, slots: asyncio.Semaphore, output: str) -> None:
+async def _fetch(
+    daemon: LocalDaemon, blob: Blob, progress: Progress, slots: asyncio.Semaphore, output: str
+) -> None:
     """Read one blob to its end and check its digest."""
     digest = blob.reference.digest
     assert digest is not None, "blobs are named by their digest"
@@ -174,7 +189,9 @@ def sources_table(blobs: list[Blob], accounts: list[dict[str, Any]]) -> Table:
     table = Table("blob", "bytes", "origin", "peers", "scheduler", "disk", "seconds", box=None)
     for blob, account in zip(blobs, accounts, strict=True):
         peers = sum(account.get("peer_bytes", {}).values())
-        on_disk = account["size"] if not account.get("first_piece_at") and not account.get("inline_bytes") else 0
+        on_disk = (
+            account["size"] if not account.get("first_piece_at") and not account.get("inline_bytes") else 0
+        )
         table.add_row(
             f"{blob.kind} {str(blob.reference.digest)[:19]}",
             human_bytes(account["size"]),
@@ -185,4 +202,3 @@ def sources_table(blobs: list[Blob], accounts: list[dict[str, Any]]) -> Table:
             f"{account.get('seconds', 0.0):.2f}",
         )
     return table
-

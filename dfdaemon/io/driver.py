@@ -1,6 +1,8 @@
-"""Runs the daemon's machine: events in, commands out to the other I/O modules, one at a time, on the event loop.
+"""Runs the daemon's machine: events in, commands out to the other I/O modules, one at a time, on the event
+loop.
 
-Everything that happens is posted here; nothing else touches the machine. An event that a command raises at once
+Everything that happens is posted here; nothing else touches the machine. An event that a command raises at
+once
 waits until the commands before it are done, so that the machine is never entered twice.
 """
 
@@ -47,7 +49,7 @@ class Driver:
         for table in tables:
             self._execute.update(table)
 
-    # --- the loop ---------------------------------------------------------------------------------------------
+    # --- the loop ---------------------------------------------------------------------------------
 
     def post(self, event: events.Event) -> None:
         """Give the machine an event; must be called on the event loop's thread."""
@@ -88,9 +90,11 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
 
-    # --- readers ------------------------------------------------------------------------------------------------
+    # --- readers ----------------------------------------------------------------------------------
 
-    async def open(self, source: OriginSource, size: int, media_type: str, start: int, end: int) -> BlobReader:
+    async def open(
+        self, source: OriginSource, size: int, media_type: str, start: int, end: int
+    ) -> BlobReader:
         """Start to read bytes [start, end) of a blob; see Blobs.open."""
         task = source.digest.task
         blob = self.blobs.active.get(task)

@@ -3,46 +3,29 @@
 import contextlib
 import ipaddress
 import socket
-from pathlib import Path
 
 from dfdaemon.config import DaemonConfig
-from swarm.errors import ConfigError
 from swarm.ids import HostId
+from swarm.io.addresses import parse_listen
 from swarm.messages import Address, HostInfo, Role
 
-TOKEN_BYTES_MAX = 4096
-"""A cluster token is a line of text; a larger file is a mistake."""
+EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what an empty host in a listening address means
 _ROUTE_PROBES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 """Documentation addresses (RFC 5737, RFC 3849): no packet is sent, the kernel only picks a source address."""
 
 
 def parse_address(text: str, key: str) -> Address:
     """Read `host:port` or `[v6]:port`; raises ConfigError naming the key."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"{key} = {text!r} is not an address: expected host:port, such as 10.0.0.5:4002")
-    return Address(host or "0.0.0.0", int(port))  # noqa: S104 - an empty host means every address, as usual
-
-
-def read_token(path: str) -> bytes:
-    """Read the cluster token; no path gives an empty token. Raises ConfigError without the content."""
-    if not path:
-        return b""
-    try:
-        token = Path(path).read_bytes()[: TOKEN_BYTES_MAX + 1].strip()
-    except OSError as error:
-        raise ConfigError(f"token_file {path} cannot be read: {error.strerror}") from error
-    if not 16 <= len(token) <= TOKEN_BYTES_MAX:
-        raise ConfigError(f"token_file {path} must hold 16 to {TOKEN_BYTES_MAX} bytes; make one with: openssl rand -hex 32")
-    return token
+    host, port = parse_listen(text, key)
+    return Address(host or EVERY_ADDRESS, port)
 
 
 def host_info(config: DaemonConfig, listening: Address, version: str) -> HostInfo:
     """Describe this host to the scheduler."""
     return HostInfo(
         HostId(config.host or socket.gethostname()),
-        tuple(parse_address(text, "peer.advertise") for text in config.peer.advertise) or _reachable(listening),
+        tuple(parse_address(text, "peer.advertise") for text in config.peer.advertise)
+        or _reachable(listening),
         config.zone,
         config.rack,
         Role.SEED if config.seed else Role.NORMAL,

@@ -18,7 +18,8 @@ class Sink(Protocol):
 
 
 class Jobs:
-    """Tasks of the event loop that are never forgotten: an error in one is reported, none outlives close()."""
+    """Tasks of the event loop that are never forgotten: an error in one is reported, none outlives
+    close()."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[None]] = set()

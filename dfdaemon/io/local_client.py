@@ -84,12 +84,16 @@ class LocalDaemon:
                 async for chunk in answer.content.iter_chunked(CHUNK_BYTES):
                     yield chunk
         except aiohttp.ClientPayloadError as error:
-            raise LocalError(f"{reference.path} ended early: the daemon's log and dfctl explain say why") from error
+            raise LocalError(
+                f"{reference.path} ended early: the daemon's log and dfctl explain say why"
+            ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception) -> LocalError:
-        return LocalError(f"no daemon answers at {self._path} ({error}): is dfdaemon running? --socket names another")
+        return LocalError(
+            f"no daemon answers at {self._path} ({error}): is dfdaemon running? --socket names another"
+        )
 
 
 async def _explain(answer: aiohttp.ClientResponse, reference: Reference) -> str:

@@ -55,8 +55,13 @@ class OriginCommands:
             denied = "no credential of this host is accepted by the origin"
             self._post(events.OriginEnded(command.task, command.epoch, OriginFault.DENIED, detail=denied))
             return
-        fetch = OriginFetch(command, blob.file, self._piece_digest, self._watched(blob, command), self._workers)
-        blob.fetches[command.epoch, command.start] = fetch, self._jobs.start(fetch.run(self._origin, blob.sources[0]))
+        fetch = OriginFetch(
+            command, blob.file, self._piece_digest, self._watched(blob, command), self._workers
+        )
+        blob.fetches[command.epoch, command.start] = (
+            fetch,
+            self._jobs.start(fetch.run(self._origin, blob.sources[0])),
+        )
 
     def _watched(self, blob: ActiveBlob, command: commands.FetchRange) -> Post:
         """Return where the events of one fetch go: past us, to the machine."""

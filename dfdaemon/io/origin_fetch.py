@@ -126,7 +126,9 @@ class OriginFetch:
                 return
         await self._write(step)
         if self._received < wanted:
-            raise OriginCut(f"the origin closed the connection {wanted - self._received} bytes before the end")
+            raise OriginCut(
+                f"the origin closed the connection {wanted - self._received} bytes before the end"
+            )
 
     async def _write(self, step: list[bytes]) -> None:
         """Write what was gathered, piece by piece, and report the pieces that it finishes."""

@@ -1,4 +1,5 @@
-"""Carries out what the machine asks of the store: room, records, digests, and rings where there is no room."""
+"""Carries out what the machine asks of the store: room, records, digests, and rings where there is no
+room."""
 
 from collections.abc import Callable
 
@@ -100,7 +101,7 @@ class StoreCommands:
     def _committed(self, command: commands.CommitPiece, blob: ActiveBlob) -> None:
         count = blob.pieces.length(command.record.index)
         blob.account.arrived(count, command.source)
-        source = "origin" if command.source is None else "peer"
+        source = "origin" if command.source is None else "peers"
         self._telemetry.count("downloaded_bytes_total", count, source=source)
         self._post(events.PieceCommitted(command.task, command.record.index))
 
@@ -146,4 +147,3 @@ class StoreCommands:
         blob.account.finish()
         self._telemetry.count("downloaded_bytes_total", len(command.content), source="scheduler")
         self._post(events.InlineWritten(command.task))
-
