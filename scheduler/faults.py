@@ -1,0 +1,82 @@
+"""What follows when a fetch from the origin fails: who is to blame decides who fetches next, and when."""
+
+from scheduler.cluster import Cluster
+from scheduler.granting import Granting
+from scheduler.host import Host
+from scheduler.lease import Lease
+from scheduler.leases import BLAMED, FORBIDDEN
+from scheduler.peer import Peer
+from scheduler.task import Task
+from swarm.messages import LeaseFailed, OriginFault, TaskInfo
+from swarm.pieces import BLOB_BYTES_MAX
+
+SIZE_CHANGES_MAX = 3
+"""How often a task's size may be corrected: an origin that never tells the same is given up."""
+
+
+class Faults:
+    """Answers LeaseFailed."""
+
+    def __init__(self, cluster: Cluster, granting: Granting) -> None:
+        self._cluster = cluster
+        self._granting = granting
+
+    def failed(self, host: Host, task: Task, lease: Lease, message: LeaseFailed) -> None:
+        """End the lease, blame whoever is to blame, and lease the missing suffix again."""
+        fault = self._plausible(task, lease, message)
+        self._cluster.note(
+            "lease_failed", task, host, epoch=lease.epoch, fault=fault.name, next_piece=message.next_piece
+        )
+        self._granting.cut(task, lease, message.next_piece)
+        peer = task.peers.get(host.id)
+        if fault in BLAMED:
+            self._blame(host, task, lease, fault)
+        elif fault is OriginFault.THROTTLED:
+            self._throttled(lease, message.retry_after_s)
+        elif fault is OriginFault.NO_RANGE:
+            self._cluster.registry(lease.registry).learned_ranges(False, self._cluster.now)
+        elif fault is OriginFault.SIZE_MISMATCH:
+            self._resize(task, message.size)
+        elif peer is not None:
+            self._forbid(task, peer, fault)
+        self._granting.resume(task, [lease])
+
+    def _plausible(self, task: Task, lease: Lease, message: LeaseFailed) -> OriginFault:
+        """Take claims that cannot be for what they amount to, so that none of them makes an endless circle."""
+        fault = message.fault
+        if fault is OriginFault.NO_RANGE and lease.no_range:
+            return OriginFault.CUT
+        if fault is not OriginFault.SIZE_MISMATCH:
+            return fault
+        if not 0 <= message.size <= BLOB_BYTES_MAX or message.size == task.pieces.size:
+            return OriginFault.CUT
+        if task.complete or task.size_changes >= SIZE_CHANGES_MAX:
+            return OriginFault.WRONG_CONTENT
+        return fault
+
+    def _blame(self, host: Host, task: Task, lease: Lease, fault: OriginFault) -> None:
+        if fault is OriginFault.TIMEOUT:
+            self._cluster.registry(lease.registry).slow_down(self._cluster.now)
+        self._granting.fruitless(task, host, fault)
+
+    def _throttled(self, lease: Lease, retry_after_s: float) -> None:
+        registry = self._cluster.registry(lease.registry)
+        registry.throttle(retry_after_s, self._cluster.now)
+        self._cluster.agenda.wake(("registry", registry.name), registry.blocked_until)
+
+    def _forbid(self, task: Task, peer: Peer, fault: OriginFault) -> None:
+        """This host may not fetch this blob any more: the origin denied it, or its client and credential are gone."""
+        peer.may_fetch = False
+        task.file(peer)
+        if fault in FORBIDDEN:
+            task.last_fault = fault
+
+    def _resize(self, task: Task, size: int) -> None:
+        """The origin says how large the blob is: everybody starts over with that."""
+        for lease in list(task.leases):
+            self._granting.revoke(task, lease)
+        task.size_changes += 1
+        task.resize(size)
+        for peer in task.peers.values():
+            self._cluster.send(peer.host, TaskInfo(task.id, size))
+        self._cluster.note("task_resized", task, size=size)

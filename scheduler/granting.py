@@ -1,0 +1,349 @@
+"""Grants leases and follows them to their end: each piece leaves the origin once, as long as a holder of it lives."""
+
+from scheduler import leases
+from scheduler.cluster import Cluster
+from scheduler.commands import SaveEpoch, SendInline
+from scheduler.host import Host
+from scheduler.lease import Lease, LeaseEvent, LeaseState
+from scheduler.neighbours import Neighbours
+from scheduler.peer import Peer
+from scheduler.registry import Ranges, Registry
+from scheduler.task import Task, TaskState
+from swarm import availability
+from swarm.ids import Epoch, HostId
+from swarm.messages import Lease as LeaseMessage
+from swarm.messages import LeaseRevoked, NoSource, OriginFault
+
+SERVED_AT_ONCE_MAX = 64
+"""Waiting tasks that one freed connection is offered to; there is rarely more than one connection to give."""
+
+
+class Granting:
+    """All leases of all tasks."""
+
+    def __init__(self, cluster: Cluster, neighbours: Neighbours) -> None:
+        self._cluster = cluster
+        self._neighbours = neighbours
+
+    # --- granting ------------------------------------------------------------------------------------------
+
+    def serve(self, task: Task, preferred: int = 0, owner: Peer | None = None) -> None:
+        """Grant leases on a task's free pieces as far as connections go: first `preferred` pieces, first to `owner`."""
+        cluster = self._cluster
+        if task.state is not TaskState.ACTIVE:
+            return
+        if cluster.now < task.hold_until:
+            cluster.agenda.wake(("task", task.id), task.hold_until)
+            return
+        while free := task.free():
+            registries = self._open_registries(task)
+            if not registries:
+                break
+            chosen = owner if owner is not None and leases.may_lease(task, owner, registries) else None
+            chosen = chosen or leases.choose_owner(task, registries, cluster.now, cluster.dice)
+            if chosen is None:
+                break
+            self._grant(task, chosen, free, preferred)
+        self._settle_hunger(task)
+
+    def _open_registries(self, task: Task) -> frozenset[str]:
+        """Return the registries through which this task may start another lease now."""
+        return frozenset(
+            name for name in task.registries if self._is_open(task, self._cluster.registry(name))
+        )
+
+    def _is_open(self, task: Task, registry: Registry) -> bool:
+        now = self._cluster.now
+        if task.is_tiny():
+            return not registry.is_blocked(now)
+        if registry.honours(now) is not Ranges.HONOURED and task.leased:
+            return False
+        return registry.has_room(now)
+
+    def _settle_hunger(self, task: Task) -> None:
+        """Queue a task at its registries while it has free pieces; if nobody can ever fetch them, say so."""
+        free = task.free()
+        for name in task.registries:
+            registry = self._cluster.registry(name)
+            if free:
+                registry.wait(task.id)
+            else:
+                registry.hungry.pop(task.id, None)
+        if free and not task.has_fetchers():
+            self.report_no_source(task)
+
+    def feed(self, registry: Registry) -> None:
+        """Offer a registry's free connections to the tasks that wait for one, the most urgent first."""
+        tasks = [self._cluster.tasks[task] for task in registry.hungry]
+        tasks.sort(key=lambda task: task.priority)
+        for task in tasks[:SERVED_AT_ONCE_MAX]:
+            if not registry.has_room(self._cluster.now):
+                return
+            self.serve(task)
+
+    def _grant(self, task: Task, owner: Peer, free: int, preferred: int) -> None:
+        cluster = self._cluster
+        start, end = leases.next_range(free, preferred, task.pieces, cluster.config.lease)
+        ignored = cluster.registry(owner.registry).honours(cluster.now) is Ranges.IGNORED
+        if ignored:
+            start, end = availability.first_missing(~free), task.pieces.count
+        self._start(task, owner, start, end, no_range=ignored, inline=task.is_tiny())
+
+    def serve_privately(self, task: Task, peer: Peer, wanted: int) -> None:
+        """Lease to a host that stores nothing what it needs next, if nobody holds it, fetches it or could do so for all."""
+        cluster = self._cluster
+        first = wanted & -wanted
+        if (
+            not first & task.free()
+            or peer.stores
+            or task.has_fetchers()
+            or task.state is not TaskState.ACTIVE
+        ):
+            return
+        registry = cluster.registry(peer.registry)
+        able = leases.may_lease(task, peer, frozenset((peer.registry,)))
+        if not able or not registry.has_room(cluster.now) or cluster.now < task.hold_until:
+            return
+        mine = peer.bits
+        for lease in peer.leases:
+            mine |= availability.span(lease.start, lease.end)
+        free = task.free() & ~mine
+        if not first & free or any(not lease.nearly_done() for lease in peer.leases):
+            return
+        start, end = leases.next_range(free, first, task.pieces, cluster.config.lease)
+        ignored = registry.honours(cluster.now) is Ranges.IGNORED
+        self._start(task, peer, start, task.pieces.count if ignored else end, private=True, no_range=ignored)
+
+    def _start(
+        self,
+        task: Task,
+        owner: Peer,
+        start: int,
+        end: int,
+        private: bool = False,
+        no_range: bool = False,
+        inline: bool = False,
+    ) -> None:
+        cluster = self._cluster
+        task.epoch = Epoch(task.epoch + 1)
+        size = task.pieces.span_bytes(start, end)
+        deadline = cluster.now + cluster.config.lease.timeout_s
+        lease = Lease(
+            task.id,
+            owner.host.id,
+            owner.registry,
+            task.epoch,
+            start,
+            end,
+            size,
+            deadline,
+            private,
+            inline,
+            no_range,
+        )
+        self.register(task, owner, lease)
+        cluster.do(SaveEpoch(task.id, lease.epoch))
+
+    def register(self, task: Task, owner: Peer, lease: Lease) -> None:
+        """Enter a lease into all tables."""
+        task.add_lease(lease)
+        owner.leases.append(lease)
+        owner.host.leases.append(lease)
+        self._cluster.registry(lease.registry).leases[lease] = None
+        self._cluster.agenda.wake(("task", task.id), lease.deadline)
+
+    def saved(self, task: Task, epoch: Epoch) -> None:
+        """The grant is durable: send the lease, or take it back if its owner went away or is done meanwhile."""
+        lease = next(
+            (lease for lease in task.leases if lease.epoch == epoch and lease.state is LeaseState.SAVING),
+            None,
+        )
+        if lease is None:
+            return
+        owner = task.peers.get(lease.host)
+        if owner is None or not owner.is_downloading() or not owner.host.is_trusted():
+            self.release(task, lease)
+            self.serve(task)
+            return
+        lease.happen(LeaseEvent.SAVED)
+        timeout_s = self._cluster.config.lease.timeout_s
+        self.renew(task, lease)
+        message = LeaseMessage(
+            task.id, epoch, lease.start, lease.end, timeout_s, lease.private, lease.inline, lease.no_range
+        )
+        self._cluster.send(owner.host, message)
+        self._cluster.note("lease_granted", task, owner.host, epoch=epoch, start=lease.start, end=lease.end)
+        if not (lease.private or lease.inline):
+            self._neighbours.give_children(task, owner)
+
+    # --- following -----------------------------------------------------------------------------------------
+
+    def renew(self, task: Task, lease: Lease) -> None:
+        """Give a lease its full time again."""
+        lease.deadline = self._cluster.now + self._cluster.config.lease.timeout_s
+        self._cluster.agenda.wake(("task", task.id), lease.deadline)
+
+    def progressed(self, task: Task, lease: Lease, next_piece: int, received: int) -> None:
+        """The owner tells how far it is: renew, measure, and grant what is due."""
+        if lease.state is LeaseState.SAVING:
+            return
+        registry = self._cluster.registry(lease.registry)
+        was_busy, was_unanswered = lease.is_busy(), lease.is_unanswered()
+        lease.happen(LeaseEvent.ADVANCED)
+        grew = registry.measure(max(0, received - lease.received), self._cluster.now)
+        learned = self._learn(task, lease, registry)
+        lease.received = max(lease.received, received)
+        if lease.next_piece < min(next_piece, lease.end):
+            lease.next_piece = min(next_piece, lease.end)
+            self._fruitful(task, lease)
+        self.renew(task, lease)
+        if lease.next_piece == lease.end:
+            self._fetched(task, lease)
+        if grew or learned or was_busy != lease.is_busy():
+            self.feed(registry)
+        elif was_unanswered:
+            self.serve(task)
+
+    def _learn(self, task: Task, lease: Lease, registry: Registry) -> bool:
+        """The origin answers part of a blob: it honours Range."""
+        if (
+            lease.no_range
+            or registry.ranges is Ranges.HONOURED
+            or lease.end - lease.start == task.pieces.count
+        ):
+            return False
+        registry.learned_ranges(True, self._cluster.now)
+        return True
+
+    def _fruitful(self, task: Task, lease: Lease) -> None:
+        task.failures = 0
+        task.hold_until = 0.0
+        host = self._cluster.hosts.get(lease.host)
+        if host is not None:
+            host.fetch_succeeded()
+
+    def _fetched(self, task: Task, lease: Lease) -> None:
+        """All of the range arrived. A private one is over; another covers its pieces until Progress shows them."""
+        lease.happen(LeaseEvent.ENDED)
+        owner = task.peers.get(lease.host)
+        if lease.private or owner is None or not availability.span(lease.start, lease.end) & ~owner.bits:
+            self.release(task, lease)
+        if lease.private and owner is not None:
+            following = availability.span(lease.end, task.pieces.count)
+            self.serve_privately(task, owner, following & ~owner.bits)
+
+    def held_more(self, task: Task, owner: Peer) -> None:
+        """An owner holds more pieces: its leases live, and those that are wholly held are over."""
+        for lease in list(owner.leases):
+            if lease.state is LeaseState.SAVING or lease.private:
+                continue
+            missing = availability.span(lease.start, lease.end) & ~owner.bits
+            if not missing:
+                self._over(task, lease)
+            elif lease.state is not LeaseState.SETTLING and not availability.has(missing, lease.next_piece):
+                lease.next_piece = (missing & -missing).bit_length() - 1
+                self._fruitful(task, lease)
+                self.renew(task, lease)
+
+    def _over(self, task: Task, lease: Lease) -> None:
+        self._fruitful(task, lease)
+        self.release(task, lease)
+        self.feed(self._cluster.registry(lease.registry))
+
+    # --- endings -------------------------------------------------------------------------------------------
+
+    def release(self, task: Task, lease: Lease) -> None:
+        """Take a lease out of all tables; what of it nobody holds is free."""
+        task.leases.remove(lease)
+        task.recount_leased()
+        owner = task.peers.get(lease.host)
+        if owner is not None and lease in owner.leases:
+            owner.leases.remove(lease)
+        host = self._cluster.hosts.get(lease.host)
+        if host is not None and lease in host.leases:
+            host.leases.remove(lease)
+            self._cluster.forget_host(host)
+        self._cluster.registry(lease.registry).leases.pop(lease, None)
+
+    def cut(self, task: Task, lease: Lease, next_piece: int) -> None:
+        """End a lease early: its suffix is free, what its owner finished stays covered until Progress shows it."""
+        owner = task.peers.get(lease.host)
+        done = max(lease.start, min(next_piece, lease.end))
+        if lease.private or owner is None or not availability.span(lease.start, done) & ~owner.bits:
+            self.release(task, lease)
+            return
+        lease.end = lease.next_piece = done
+        lease.happen(LeaseEvent.ENDED)
+        task.recount_leased()
+        self.renew(task, lease)
+
+    def revoke(self, task: Task, lease: Lease) -> None:
+        """Take a lease from its owner."""
+        host = self._cluster.hosts.get(lease.host)
+        if host is not None and lease.state is not LeaseState.SAVING:
+            self._cluster.send(host, LeaseRevoked(task.id, lease.epoch))
+        self.release(task, lease)
+
+    def expire(self, task: Task) -> None:
+        """Take back the leases of a task whose time is over, and lease what is missing again."""
+        expired = [lease for lease in task.leases if lease.deadline <= self._cluster.now]
+        for lease in expired:
+            host = self._cluster.hosts.get(lease.host)
+            if lease.state is not LeaseState.SETTLING:
+                self._cluster.note(
+                    "lease_expired", task, host, epoch=lease.epoch, start=lease.next_piece, end=lease.end
+                )
+                self._cluster.registry(lease.registry).slow_down(self._cluster.now)
+                self.fruitless(task, host, OriginFault.TIMEOUT)
+            self.revoke(task, lease)
+        for task_lease in task.leases:
+            self._cluster.agenda.wake(("task", task.id), task_lease.deadline)
+        if expired:
+            self.resume(task, expired)
+
+    def resume(self, task: Task, ended: list[Lease]) -> None:
+        """After leases ended, serve their task and whoever waits for their connections."""
+        self.serve(task)
+        for name in dict.fromkeys(lease.registry for lease in ended):
+            self.feed(self._cluster.registry(name))
+
+    def fruitless(self, task: Task, host: Host | None, fault: OriginFault) -> None:
+        """Count a fetch that failed, and slow down when many do: a sick origin is not hammered by a cluster."""
+        now = self._cluster.now
+        if host is not None:
+            host.fetch_failed(now)
+        if task.failures == 0:
+            task.failing_since = now
+        task.failures += 1
+        task.last_fault = fault
+        task.hold_until = now + leases.hold_s(task.failures)
+        if task.failures >= leases.FRUITLESS_MAX and now - task.failing_since >= leases.FRUITLESS_S:
+            task.failures = 0
+            self._warn_all(task, task.free() | task.leased)
+
+    def report_no_source(self, task: Task) -> None:
+        """Nobody may fetch what nobody holds: tell those who wait, once each, unless more hosts may yet attach."""
+        if task.state is TaskState.ACTIVE and not self._cluster.is_recovering():
+            self._warn_all(task, task.free())
+
+    def _warn_all(self, task: Task, missing: int) -> None:
+        for peer in list(task.peers.values()):
+            serves_itself = not peer.stores and peer.may_fetch
+            if peer.is_downloading() and not peer.warned and not serves_itself and missing & ~peer.bits:
+                peer.warned = True
+                self._cluster.send(peer.host, NoSource(task.id, task.last_fault))
+                self._cluster.note("no_source", task, peer.host, fault=task.last_fault.name)
+
+    # --- tiny blobs ----------------------------------------------------------------------------------------
+
+    def inline_arrived(self, task: Task, owner: HostId) -> None:
+        """The service holds a tiny blob: its leases are over, and everyone who waits gets it."""
+        task.inline_held = True
+        ended = list(task.leases)
+        for lease in ended:
+            self.release(task, lease)
+        waiting = [peer.host.id for peer in task.peers.values() if peer.is_downloading() and not peer.bits]
+        receivers = tuple(name for name in waiting if name != owner)
+        if receivers:
+            self._cluster.do(SendInline(receivers, task.id))
+        self.resume(task, ended)

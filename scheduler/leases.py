@@ -1,0 +1,81 @@
+"""What is fetched from the origin next, and by whom: pure choices. Ranges are disjoint and contiguous, early ones first."""
+
+from scheduler.config import LeaseConfig
+from scheduler.host import Host
+from scheduler.peer import Peer
+from scheduler.task import Task
+from swarm.dice import Dice
+from swarm.messages import OriginFault
+from swarm.pieces import PieceMap
+
+OWNERS_LOOKED_AT = 32
+"""Hosts that are compared for a lease, from a random place on; all seeds are compared too, up to as many."""
+LEASES_PER_HOST_MAX = 4
+"""Connections of one host to origins: more bring nothing on one uplink."""
+FRUITLESS_MAX = 4
+"""Fetches in a row that brought nothing, after which the origin may count as out of order..."""
+FRUITLESS_S = 8.0
+"""... if they span this long: a hiccup must not send a whole cluster to the origin."""
+HOLD_FIRST_S = 0.25
+"""Pause before the third fetch in a row; it doubles up to HOLD_MAX_S. The second starts at once, elsewhere."""
+HOLD_MAX_S = 4.0
+
+BLAMED = frozenset({OriginFault.UNREACHABLE, OriginFault.TIMEOUT, OriginFault.CUT, OriginFault.SERVER_ERROR})
+"""Faults that may be the host's: another may succeed."""
+FORBIDDEN = frozenset({OriginFault.DENIED, OriginFault.NOT_FOUND, OriginFault.WRONG_CONTENT})
+"""Faults after which this host may not fetch this blob any more."""
+
+
+def lease_pieces(pieces: PieceMap, config: LeaseConfig) -> int:
+    """Return how many pieces a lease of this blob has."""
+    wanted = max(config.bytes_min, pieces.size // config.parts)
+    return max(1, -(-wanted // pieces.piece_bytes))
+
+
+def next_range(free: int, preferred: int, pieces: PieceMap, config: LeaseConfig) -> tuple[int, int]:
+    """Return the first range [start, end) of free pieces, from the first preferred one if there is any."""
+    first = free & preferred or free
+    start = (first & -first).bit_length() - 1
+    blocked = ~(free >> start)
+    run = (blocked & -blocked).bit_length() - 1
+    return start, start + min(run, lease_pieces(pieces, config))
+
+
+def choose_owner(task: Task, registries: frozenset[str], now: float, dice: Dice) -> Peer | None:
+    """Return who fetches next through one of the `registries`; None when nobody can now.
+
+    Not those whose fetches just failed, as long as there are others; then whoever has the fewest leases, fast hosts before
+    slow ones, seeds first, zones in turn.
+    """
+    seeds = task.seed_fetchers.some(OWNERS_LOOKED_AT, dice)
+    able = [peer for peer in seeds if may_lease(task, peer, registries)]
+    able += [peer for peer in task.fetchers.some(OWNERS_LOOKED_AT, dice) if may_lease(task, peer, registries)]
+    if not able:
+        everyone = (*task.seed_fetchers, *task.fetchers)
+        able = [peer for peer in everyone if may_lease(task, peer, registries)]
+    if not able:
+        return None
+    zones: dict[str, int] = {}
+    for lease in task.leases:
+        owner = task.peers.get(lease.host)
+        if owner is not None and lease.is_busy():
+            zones[owner.host.info.zone] = zones.get(owner.host.info.zone, 0) + 1
+    return min(able, key=lambda peer: _reluctance(peer.host, zones, now))
+
+
+def _reluctance(host: Host, zones: dict[str, int], now: float) -> tuple[bool, int, bool, bool, int]:
+    waits = host.fetch_after > now
+    return waits, host.busy_leases(), host.is_slow, not host.is_seed(), zones.get(host.info.zone, 0)
+
+
+def may_lease(task: Task, peer: Peer, registries: frozenset[str]) -> bool:
+    """Tell whether a peer can take a lease now: it may fetch, and the origin has answered its last one."""
+    able = peer.may_fetch and peer.is_downloading() and peer.host.is_trusted()
+    if not able or peer.registry not in registries or any(lease.is_unanswered() for lease in peer.leases):
+        return False
+    return task.is_tiny() or peer.host.busy_leases() < LEASES_PER_HOST_MAX
+
+
+def hold_s(failures: int) -> float:
+    """Return how long a task waits after so many fetches in a row that brought nothing."""
+    return 0.0 if failures < 2 else min(HOLD_MAX_S, HOLD_FIRST_S * float(1 << min(failures - 2, 8)))

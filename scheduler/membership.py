@@ -1,0 +1,173 @@
+"""Peers come and go: Join and its answer, Completed, Leave, and what the loss of a host means for its tasks."""
+
+from scheduler.cluster import TASKS_PER_HOST_MAX, Cluster
+from scheduler.commands import SendInline
+from scheduler.granting import Granting
+from scheduler.host import Host
+from scheduler.lease import Lease, LeaseState
+from scheduler.neighbours import Neighbours
+from scheduler.peer import Peer, PeerEvent, PeerState
+from scheduler.task import Task, TaskEvent, TaskState
+from swarm import availability
+from swarm.messages import ActiveTask, Join, TaskInfo
+from swarm.pieces import BLOB_BYTES_MAX
+
+
+class Membership:
+    """Who takes part in which task."""
+
+    def __init__(self, cluster: Cluster, neighbours: Neighbours, granting: Granting) -> None:
+        self._cluster = cluster
+        self._neighbours = neighbours
+        self._granting = granting
+
+    # --- joining -------------------------------------------------------------------------------------------
+
+    def join(self, host: Host, join: Join) -> None:
+        """A host wants a blob: make it a peer, and answer it at once if the task is loaded."""
+        entered = self.enter(host, join)
+        if entered is not None:
+            task, peer = entered
+            peer.priority = join.priority
+            task.priority = min(task.priority, peer.priority)
+            self.answer(task, peer, self._cluster.config.placement.neighbours)
+
+    def enter(self, host: Host, join: Join | ActiveTask) -> tuple[Task, Peer] | None:
+        """Make a host a peer of a task, in state JOINED; None when a bound is reached or the size cannot be."""
+        if not 0 <= join.size <= BLOB_BYTES_MAX:
+            return None
+        task = self._cluster.open_task(join.task, join.size)
+        if task is None or (host.id not in task.peers and len(host.tasks) >= TASKS_PER_HOST_MAX):
+            return None
+        peer = self._peer(task, host)
+        peer.registry, peer.may_fetch, peer.stores, peer.warned = (
+            join.registry,
+            join.may_fetch,
+            join.stores,
+            False,
+        )
+        if join.may_fetch:
+            task.add_registry(join.registry)
+        self._hold(task, peer, join.bits if join.size == task.pieces.size else availability.NONE)
+        task.file(peer)
+        return task, peer
+
+    def answer(self, task: Task, peer: Peer, count: int) -> None:
+        """Welcome a peer, unless its task is still being loaded: then TaskLoaded does."""
+        task.happen(TaskEvent.WANTED)
+        if task.state is not TaskState.LOADING:
+            self.welcome(task, peer, count)
+
+    def _peer(self, task: Task, host: Host) -> Peer:
+        """Return the host's peer, in state JOINED."""
+        peer = task.peers.get(host.id)
+        if peer is None:
+            peer = task.peers[host.id] = Peer(host)
+            host.tasks[task.id] = None
+            task.downloading += 1
+            return peer
+        if peer.state is PeerState.COMPLETE:
+            task.complete -= 1
+            task.downloading += 1
+            self._cluster.inventory.remove(host, task.id)
+        peer.happen(PeerEvent.JOIN)
+        return peer
+
+    def _hold(self, task: Task, peer: Peer, bits: int) -> None:
+        """Take over what a peer says that it holds."""
+        bits &= task.all_bits()
+        if peer.bits & ~bits or not peer.stores:
+            task.dropped(peer, bits)
+        task.gained(peer, bits)
+
+    def welcome(self, task: Task, peer: Peer, count: int) -> None:
+        """Answer a joined peer: the blob's size and piece digests, parents, and leases where pieces are free."""
+        cluster = self._cluster
+        peer.happen(PeerEvent.WELCOME)
+        task.file(peer)
+        cluster.send(peer.host, TaskInfo(task.id, task.pieces.size, task.records()))
+        cluster.note("join", task, peer.host)
+        if task.inline_held:
+            cluster.do(SendInline((peer.host.id,), task.id))
+            return
+        if task.held & ~peer.bits or not task.is_tiny():
+            self._neighbours.place(task, peer, count - len(peer.parents))
+        self._granting.serve(task)
+        if not peer.stores:
+            self._granting.serve_privately(task, peer, task.all_bits() & ~peer.bits)
+
+    def loaded(self, task: Task) -> None:
+        """The shared store answered: everyone who waits is welcome."""
+        task.happen(TaskEvent.LOADED)
+        if task.reported and self._cluster.is_recovering():
+            self.recover(task)
+        for peer in list(task.peers.values()):
+            if peer.state is PeerState.JOINED:
+                self.welcome(task, peer, self._cluster.config.placement.neighbours)
+        self._cluster.satisfied(task)
+
+    def recover(self, task: Task) -> None:
+        """Grant nothing for a task that an earlier scheduler may have leased, until all hosts had time to attach."""
+        task.happen(TaskEvent.REPORTED)
+        self._cluster.note("task_recovering", task)
+
+    def recovered(self, task: Task) -> None:
+        """All hosts had their time to attach: what is still missing may be leased."""
+        task.happen(TaskEvent.RECOVERED)
+        self._granting.serve(task)
+
+    # --- leaving -------------------------------------------------------------------------------------------
+
+    def complete(self, task: Task, peer: Peer) -> None:
+        """A peer has it all: it needs no parents, and serves on, if it stores."""
+        if peer.state is PeerState.COMPLETE:
+            return
+        if not peer.stores:
+            self.remove(task, peer)
+            return
+        if peer.bits != task.all_bits():
+            task.gained(peer, task.all_bits())
+        self._granting.held_more(task, peer)
+        for lease in list(peer.leases):
+            self._granting.release(task, lease)
+        peer.happen(PeerEvent.COMPLETE)
+        task.downloading -= 1
+        task.complete += 1
+        self._neighbours.part(task, peer)
+        task.file(peer)
+        self._cluster.inventory.add(peer.host, task.id, task.pieces.size)
+        self._cluster.note("complete", task, peer.host)
+        self._cluster.satisfied(task)
+
+    def remove(self, task: Task, peer: Peer, keep_leases: bool = False) -> None:
+        """A peer is gone, its pieces with it. A lost host's leases live on: it fetches while it attaches again."""
+        ended = self._end_leases(task, peer, keep_leases)
+        if peer.state is PeerState.COMPLETE:
+            task.complete -= 1
+        else:
+            task.downloading -= 1
+        peer.happen(PeerEvent.LEAVE)
+        task.unfile(peer)
+        del task.peers[peer.host.id]
+        del peer.host.tasks[task.id]
+        freed = task.withdrawn(peer)
+        self._neighbours.part(task, peer)
+        self._neighbours.orphan(task, peer)
+        if freed or ended:
+            self._granting.resume(task, ended)
+        if task.free() and not task.has_fetchers():
+            self._granting.report_no_source(task)
+        self._cluster.satisfied(task)
+
+    def _end_leases(self, task: Task, peer: Peer, keep: bool) -> list[Lease]:
+        ended = []
+        for lease in list(peer.leases):
+            alive = lease.state in (LeaseState.GRANTED, LeaseState.STARTED) and not lease.private
+            if keep and alive:
+                lease.start = lease.next_piece
+                task.recount_leased()
+            else:
+                self._granting.release(task, lease)
+                ended.append(lease)
+        peer.leases.clear()
+        return ended

@@ -1,0 +1,113 @@
+"""Makes peers neighbours and tells them: placement at a join, rescue of a starving host, children for a lease owner."""
+
+from scheduler import placement
+from scheduler.cluster import Cluster
+from scheduler.peer import Peer
+from scheduler.task import Task
+from swarm.messages import Parent, Parents
+
+
+class Neighbours:
+    """The edges of all tasks. `Peer.parents` and `Peer.children` mirror each other, and change here only."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def place(self, task: Task, peer: Peer, count: int) -> None:
+        """Give a peer up to `count` more parents, and make it a parent of those that can use it."""
+        config, dice = self._cluster.config.placement, self._cluster.dice
+        count = min(count, config.parents_max - len(peer.parents))
+        if count <= 0:
+            return
+        chosen = self._familiar(task, peer, count)
+        if len(chosen) < count:
+            self._link_all(task, peer, chosen)
+            more = placement.choose_parents(task, peer, count - len(chosen), config, dice)
+            chosen.extend(more)
+        self._link_all(task, peer, chosen)
+        self._introduce(peer, chosen, task)
+        mutual = 0
+        for parent in chosen:
+            if placement.is_mutual(parent, peer, mutual, config):
+                mutual += 1
+                self._link(task, parent, peer)
+                self._introduce(parent, [peer], task)
+
+    def _familiar(self, task: Task, peer: Peer, count: int) -> list[Peer]:
+        """Return parents of the same host in the task that it joined last: several layers of an image share connections."""
+        if task.complete > task.downloading:
+            return []
+        for other_id in reversed(peer.host.tasks):
+            elsewhere = self._cluster.tasks[other_id].peers[peer.host.id]
+            if other_id != task.id and elsewhere.parents:
+                return placement.choose_familiar(task, peer, elsewhere, count)
+        return []
+
+    def rescue(self, task: Task, peer: Peer, wanted: int) -> bool:
+        """Give a peer parents that hold what it wants; return whether there are any.
+
+        One that has all the parents it may have gives up, in our books, those that hold nothing it wants.
+        """
+        limit = self._cluster.config.placement.parents_max
+        found = placement.choose_rescuers(task, peer, wanted, placement.RESCUERS, self._cluster.dice)
+        for parent in list(peer.parents):
+            if len(peer.parents) + len(found) <= limit:
+                break
+            if not parent.bits & wanted:
+                self._unlink(task, peer, parent)
+        found = found[: max(0, limit - len(peer.parents))]
+        if found:
+            self._link_all(task, peer, found)
+            self._introduce(peer, found, task)
+            self._cluster.note("rescue", task, peer.host, parents=len(found))
+        return bool(found)
+
+    def give_children(self, task: Task, owner: Peer) -> None:
+        """See that what a lease owner will hold can spread."""
+        for child in placement.choose_children(
+            task, owner, self._cluster.config.placement, self._cluster.dice
+        ):
+            self._link(task, child, owner)
+            self._introduce(child, [owner], task)
+
+    def part(self, task: Task, peer: Peer) -> None:
+        """Remove the edges to a peer's parents: it needs them no more."""
+        for parent in list(peer.parents):
+            self._unlink(task, peer, parent)
+
+    def orphan(self, task: Task, peer: Peer) -> None:
+        """Remove the edges to a peer's children; those that are left with few parents get others at once."""
+        children = list(peer.children)
+        for child in children:
+            self._unlink(task, child, peer)
+        enough = self._cluster.config.placement.neighbours // 2
+        for child in children:
+            if child.is_downloading() and len(child.parents) < enough:
+                self.place(task, child, enough - len(child.parents))
+
+    def separate(self, task: Task, child: Peer, parent: Peer) -> None:
+        """Keep a pair apart: the child rejected the parent's piece."""
+        child.refuse(parent.host.id)
+        if parent in child.parents:
+            self._unlink(task, child, parent)
+
+    def _link_all(self, task: Task, child: Peer, parents: list[Peer]) -> None:
+        for parent in parents:
+            self._link(task, child, parent)
+
+    def _link(self, task: Task, child: Peer, parent: Peer) -> None:
+        child.parents[parent] = None
+        parent.children[child] = None
+        if len(parent.children) == task.children_max:
+            task.file(parent)
+
+    def _unlink(self, task: Task, child: Peer, parent: Peer) -> None:
+        del child.parents[parent]
+        del parent.children[child]
+        if len(parent.children) == task.children_max - 1:
+            task.file(parent)
+
+    def _introduce(self, child: Peer, parents: list[Peer], task: Task) -> None:
+        if parents:
+            told: tuple[Parent, ...] = tuple([parent.host.as_parent(parent.bits) for parent in parents])
+            self._cluster.send(child.host, Parents(task.id, told))

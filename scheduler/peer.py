@@ -1,0 +1,83 @@
+"""A peer: one host's part in one task."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from scheduler.host import Host
+from scheduler.lease import Lease
+from swarm.ids import HostId
+from swarm.messages import Priority
+
+REFUSED_MAX = 64
+"""Parents that a peer is kept apart from; one that quarrels with more has no more to lose."""
+
+
+class PeerState(Enum):
+    """How far a peer is."""
+
+    JOINED = "joined"
+    """Asked, but its task is still being loaded."""
+    DOWNLOADING = "downloading"
+    COMPLETE = "complete"
+    LEFT = "left"
+
+
+class PeerEvent(Enum):
+    """What happens to a peer."""
+
+    JOIN = "join"
+    WELCOME = "welcome"
+    COMPLETE = "complete"
+    LEAVE = "leave"
+
+
+PEER_STATES = {
+    (PeerState.JOINED, PeerEvent.JOIN): PeerState.JOINED,
+    (PeerState.JOINED, PeerEvent.WELCOME): PeerState.DOWNLOADING,
+    (PeerState.JOINED, PeerEvent.COMPLETE): PeerState.COMPLETE,
+    (PeerState.JOINED, PeerEvent.LEAVE): PeerState.LEFT,
+    (PeerState.DOWNLOADING, PeerEvent.JOIN): PeerState.JOINED,
+    (PeerState.DOWNLOADING, PeerEvent.COMPLETE): PeerState.COMPLETE,
+    (PeerState.DOWNLOADING, PeerEvent.LEAVE): PeerState.LEFT,
+    (PeerState.COMPLETE, PeerEvent.JOIN): PeerState.JOINED,
+    (PeerState.COMPLETE, PeerEvent.COMPLETE): PeerState.COMPLETE,
+    (PeerState.COMPLETE, PeerEvent.LEAVE): PeerState.LEFT,
+}
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """One host's part in one task: what it holds (`bits`), from whom it takes, and who takes from it.
+
+    `stores`: it keeps what it takes and serves it. `warned`: it was told that there is no source.
+    """
+
+    host: Host
+    registry: str = ""
+    may_fetch: bool = False
+    stores: bool = True
+    priority: Priority = Priority.CONTAINER_START
+    bits: int = 0
+    state: PeerState = PeerState.JOINED
+    parents: dict["Peer", None] = field(default_factory=dict)
+    children: dict["Peer", None] = field(default_factory=dict)
+    refused: dict[HostId, None] = field(default_factory=dict)
+    leases: list[Lease] = field(default_factory=list)
+    warned: bool = False
+
+    def happen(self, event: PeerEvent) -> None:
+        """Follow the table; a missing key is a bug."""
+        self.state = PEER_STATES[self.state, event]
+
+    def is_downloading(self) -> bool:
+        """Tell whether it still wants pieces."""
+        return self.state is PeerState.DOWNLOADING
+
+    def serves(self) -> bool:
+        """Tell whether others can take from it what it holds."""
+        return self.stores and self.host.is_trusted() and self.state is not PeerState.LEFT
+
+    def refuse(self, parent: HostId) -> None:
+        """Keep it apart from a parent whose piece it rejected."""
+        if len(self.refused) < REFUSED_MAX:
+            self.refused[parent] = None

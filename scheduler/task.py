@@ -1,0 +1,289 @@
+"""A task: the swarm's work on one blob. Knows which pieces are held, leased or free, and by whom."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from scheduler.lease import Lease
+from scheduler.peer import Peer, PeerState
+from scheduler.pool import Pool
+from swarm import availability
+from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
+from swarm.messages import OriginFault, PieceRecord, Priority
+from swarm.pieces import INLINE_BYTES_MAX, PieceMap
+
+GRANTS_REMEMBERED = 1024
+"""Grants whose records are still believed; a blob needs some ten, each fault one more."""
+REGISTRIES_PER_TASK_MAX = 8
+"""Origins that one blob is fetched from: the same layer is rarely in more."""
+
+
+class TaskState(Enum):
+    """What a task may do."""
+
+    LOADING = "loading"
+    """The shared store was asked what it knows."""
+    RECOVERING = "recovering"
+    """Rebuilt after a start: leases that are not known yet may be running, so none is granted."""
+    ACTIVE = "active"
+    IDLE = "idle"
+    """Nobody downloads; forgotten after a while."""
+
+
+class TaskEvent(Enum):
+    """What happens to a task."""
+
+    LOADED = "loaded"
+    REPORTED = "reported"
+    """A host that attached during the recovery window says that it downloads this blob."""
+    RECOVERED = "recovered"
+    WANTED = "wanted"
+    SATISFIED = "satisfied"
+
+
+TASK_STATES = {
+    (TaskState.LOADING, TaskEvent.LOADED): TaskState.ACTIVE,
+    (TaskState.LOADING, TaskEvent.REPORTED): TaskState.LOADING,
+    (TaskState.LOADING, TaskEvent.RECOVERED): TaskState.LOADING,
+    (TaskState.LOADING, TaskEvent.WANTED): TaskState.LOADING,
+    (TaskState.LOADING, TaskEvent.SATISFIED): TaskState.LOADING,
+    (TaskState.RECOVERING, TaskEvent.REPORTED): TaskState.RECOVERING,
+    (TaskState.RECOVERING, TaskEvent.RECOVERED): TaskState.ACTIVE,
+    (TaskState.RECOVERING, TaskEvent.WANTED): TaskState.RECOVERING,
+    (TaskState.RECOVERING, TaskEvent.SATISFIED): TaskState.IDLE,
+    (TaskState.ACTIVE, TaskEvent.REPORTED): TaskState.RECOVERING,
+    (TaskState.ACTIVE, TaskEvent.RECOVERED): TaskState.ACTIVE,
+    (TaskState.ACTIVE, TaskEvent.WANTED): TaskState.ACTIVE,
+    (TaskState.ACTIVE, TaskEvent.SATISFIED): TaskState.IDLE,
+    (TaskState.IDLE, TaskEvent.REPORTED): TaskState.RECOVERING,
+    (TaskState.IDLE, TaskEvent.RECOVERED): TaskState.IDLE,
+    (TaskState.IDLE, TaskEvent.WANTED): TaskState.ACTIVE,
+    (TaskState.IDLE, TaskEvent.SATISFIED): TaskState.IDLE,
+}
+
+
+class Zone:
+    """The peers of one zone that placement and rescue draw from: kept by Task.file, never searched through."""
+
+    __slots__ = ("complete", "growing", "holders")
+
+    def __init__(self) -> None:
+        self.growing: Pool[Peer] = Pool()
+        """Downloading peers with room for another child."""
+        self.complete: Pool[Peer] = Pool()
+        """Complete peers with room for another child."""
+        self.holders: Pool[Peer] = Pool()
+        """Peers that hold something and serve it."""
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One blob. `held` is the union of what serving peers hold, `leased` of all leases that keep others away.
+
+    `reported`: a host that attached during the recovery window was downloading it already.
+    `failures`: fetches in a row that brought nothing, the first of them at `failing_since`; none before `hold_until`.
+    """
+
+    id: TaskId
+    pieces: PieceMap
+    children_max: int
+    state: TaskState = TaskState.LOADING
+    reported: bool = False
+    priority: Priority = Priority.SEEDING
+    epoch: Epoch = UNGRANTED
+    peers: dict[HostId, Peer] = field(default_factory=dict)
+    zones: dict[str, Zone] = field(default_factory=dict)
+    fetchers: Pool[Peer] = field(default_factory=Pool)
+    seed_fetchers: Pool[Peer] = field(default_factory=Pool)
+    registries: dict[str, None] = field(default_factory=dict)
+    leases: list[Lease] = field(default_factory=list)
+    grants: dict[Epoch, tuple[HostId, int, int]] = field(default_factory=dict)
+    sources: dict[int, Peer] = field(default_factory=dict)
+    held: int = 0
+    leased: int = 0
+    downloading: int = 0
+    complete: int = 0
+    inline_held: bool = False
+    failures: int = 0
+    failing_since: float = 0.0
+    hold_until: float = 0.0
+    last_fault: OriginFault = OriginFault.DENIED
+    size_changes: int = 0
+    idle_at: float = 0.0
+    load_at: float = 0.0
+    _records: dict[int, PieceRecord] = field(default_factory=dict)
+    _records_told: tuple[PieceRecord, ...] | None = None
+
+    def happen(self, event: TaskEvent) -> None:
+        """Follow the table; a missing key is a bug."""
+        self.state = TASK_STATES[self.state, event]
+
+    # --- pieces --------------------------------------------------------------------------------------------
+
+    def all_bits(self) -> int:
+        """Return the bitmap of a peer that holds it all."""
+        return availability.full(self.pieces.count)
+
+    def is_tiny(self) -> bool:
+        """Tell whether it travels inside the scheduler's answer."""
+        return 0 < self.pieces.size <= INLINE_BYTES_MAX
+
+    def free(self) -> int:
+        """Return the pieces that nobody holds and nobody fetches."""
+        if self.inline_held:
+            return 0
+        return self.all_bits() & ~self.held & ~self.leased
+
+    def gained(self, peer: Peer, bits: int) -> None:
+        """Record that a peer holds `bits` now, more than before; whoever brings a piece first is its source."""
+        new = bits & ~self.held
+        had_some = peer.bits
+        peer.bits = bits
+        if not peer.serves():
+            return
+        if new:
+            self.held |= new
+            for index in availability.indexes(new):
+                self.sources[index] = peer
+        if not had_some and bits:
+            self.file(peer)
+
+    def dropped(self, peer: Peer, bits: int) -> int:
+        """Record that a peer holds only `bits` now; return the pieces that nobody holds any more."""
+        gone = peer.bits & ~bits & self.held
+        peer.bits = bits
+        self.file(peer)
+        return self._recount(gone)
+
+    def withdrawn(self, peer: Peer) -> int:
+        """Take away what a peer that no longer serves held; return the pieces that nobody holds any more."""
+        return self._recount(peer.bits & self.held)
+
+    def _recount(self, doubtful: int) -> int:
+        """Clear from `held` those pieces that no serving peer holds. Ends as soon as all are found."""
+        for peer in self.peers.values():
+            if not doubtful:
+                return 0
+            if peer.bits & doubtful and peer.serves():
+                doubtful &= ~peer.bits
+        self.held &= ~doubtful
+        return doubtful
+
+    # --- peers ---------------------------------------------------------------------------------------------
+
+    def zone(self, name: str) -> Zone:
+        """Return a zone's pools, making them when the zone is new."""
+        zone = self.zones.get(name)
+        if zone is None:
+            zone = self.zones[name] = Zone()
+        return zone
+
+    def file(self, peer: Peer) -> None:
+        """Put a peer into the pools that fit its state, and take it out of the others."""
+        zone = self.zone(peer.host.info.zone)
+        serves = peer.serves()
+        has_room = serves and len(peer.children) < self.children_max
+        zone.growing.keep(peer, has_room and peer.state is PeerState.DOWNLOADING)
+        zone.complete.keep(peer, has_room and peer.state is PeerState.COMPLETE)
+        zone.holders.keep(peer, serves and peer.bits != 0)
+        fetches = self._fetches(peer)
+        is_seed = peer.host.is_seed()
+        self.fetchers.keep(peer, fetches and not is_seed)
+        self.seed_fetchers.keep(peer, fetches and is_seed)
+
+    def _fetches(self, peer: Peer) -> bool:
+        able = peer.may_fetch and peer.is_downloading() and peer.host.is_trusted()
+        return able and (peer.stores or self.is_tiny())
+
+    def unfile(self, peer: Peer) -> None:
+        """Take a peer out of all pools; an empty zone goes."""
+        name = peer.host.info.zone
+        zone = self.zone(name)
+        for pool in (zone.growing, zone.complete, zone.holders, self.fetchers, self.seed_fetchers):
+            pool.discard(peer)
+        if not (len(zone.growing) or len(zone.complete) or len(zone.holders)):
+            del self.zones[name]
+
+    def has_fetchers(self) -> bool:
+        """Tell whether any storing peer may fetch from the origin."""
+        return bool(len(self.fetchers) or len(self.seed_fetchers))
+
+    def add_registry(self, name: str) -> None:
+        """Remember where a peer that may fetch would fetch from."""
+        if len(self.registries) < REGISTRIES_PER_TASK_MAX:
+            self.registries[name] = None
+
+    # --- leases and records --------------------------------------------------------------------------------
+
+    def add_lease(self, lease: Lease) -> None:
+        """Keep others away from a lease's pieces, and believe the records made under it."""
+        self.leases.append(lease)
+        self.recount_leased()
+        if lease.epoch != UNGRANTED:
+            self.grants[lease.epoch] = (lease.host, lease.start, lease.end)
+            if len(self.grants) > GRANTS_REMEMBERED:
+                del self.grants[next(iter(self.grants))]
+
+    def recount_leased(self) -> None:
+        """Bring `leased` up to date after a lease came, went or shrank."""
+        self.leased = 0
+        for lease in self.leases:
+            self.leased |= lease.bits()
+
+    def public_leases(self) -> list[Lease]:
+        """Return the leases that fetch for everyone."""
+        return [lease for lease in self.leases if not lease.private]
+
+    def believe(
+        self, host: HostId, records: tuple[PieceRecord, ...]
+    ) -> tuple[list[PieceRecord], list[PieceRecord]]:
+        """Keep a lease owner's records; return the new ones, and those that contradict an earlier one."""
+        new, contradictory = [], []
+        for record in records:
+            owner, start, end = self.grants.get(record.epoch, (None, 0, 0))
+            if owner != host or not start <= record.index < end:
+                continue
+            known = self._records.get(record.index)
+            if known is not None and known.digest != record.digest:
+                contradictory.append(record)
+            if known is None or known.epoch < record.epoch:
+                self._records[record.index] = record
+                self._records_told = None
+                new.append(record)
+        return new, contradictory
+
+    def record(self, index: int) -> PieceRecord | None:
+        """Return the trusted record of a piece, if a lease owner told it."""
+        return self._records.get(index)
+
+    def records(self) -> tuple[PieceRecord, ...]:
+        """Return all trusted records, lowest piece first."""
+        if self._records_told is None:
+            self._records_told = tuple(self._records[index] for index in sorted(self._records))
+        return self._records_told
+
+    def remember_records(self, records: tuple[PieceRecord, ...]) -> None:
+        """Take over what the shared store kept."""
+        for record in records:
+            if 0 <= record.index < self.pieces.count:
+                self._records.setdefault(record.index, record)
+        self._records_told = None
+
+    def disbelieve(self, host: HostId) -> None:
+        """Forget the records of a host that was found to lie, and believe no more under its grants."""
+        lies = {epoch for epoch, (owner, _, _) in self.grants.items() if owner == host}
+        self._records = {index: kept for index, kept in self._records.items() if kept.epoch not in lies}
+        self._records_told = None
+        for epoch in lies:
+            del self.grants[epoch]
+
+    def resize(self, size: int) -> None:
+        """Start over with the blob's true size: what was known of pieces is void."""
+        self.pieces = PieceMap.of(size)
+        self.held = self.leased = 0
+        self.sources.clear()
+        self._records.clear()
+        self._records_told = None
+        for peer in self.peers.values():
+            peer.bits = 0
+            peer.warned = False
+            self.file(peer)

@@ -1,0 +1,123 @@
+"""Who sends wrong bytes. One report is a claim and keeps a pair apart; two independent ones put a host in quarantine."""
+
+from scheduler.cluster import Cluster
+from scheduler.granting import Granting
+from scheduler.host import Host, HostEvent
+from scheduler.neighbours import Neighbours
+from scheduler.task import Task
+from swarm.ids import HostId
+from swarm.messages import PieceRejected, Quarantine
+
+REPORT_S = 600.0
+"""How long a report counts."""
+QUARANTINE_S = 600.0
+"""How long a host that sent wrong bytes is not used."""
+REPORTERS_NEEDED = 2
+ACCUSED_MAX = 3
+"""A reporter that alone accuses so many hosts is itself suspect, and does not count."""
+REPORTED_MAX = 4096
+"""Hosts with reports that are remembered; the oldest goes."""
+
+
+class Reports:
+    """Claims of the last REPORT_S: by accused host and by reporter, one of each pair."""
+
+    def __init__(self) -> None:
+        self._by_accused: dict[HostId, dict[HostId, float]] = {}
+
+    def add(self, accused: HostId, reporter: HostId, now: float) -> int:
+        """Take a claim; return how many credible hosts claim it of the accused."""
+        self._expire(now)
+        if accused not in self._by_accused and len(self._by_accused) >= REPORTED_MAX:
+            del self._by_accused[next(iter(self._by_accused))]
+        reporters = self._by_accused.setdefault(accused, {})
+        if len(reporters) < REPORTERS_NEEDED * ACCUSED_MAX or reporter in reporters:
+            reporters[reporter] = now
+        return sum(1 for name in reporters if not self._is_suspect(name))
+
+    def _expire(self, now: float) -> None:
+        for accused in list(self._by_accused):
+            kept = {name: at for name, at in self._by_accused[accused].items() if at + REPORT_S > now}
+            if kept:
+                self._by_accused[accused] = kept
+            else:
+                del self._by_accused[accused]
+
+    def _is_suspect(self, reporter: HostId) -> bool:
+        alone = sum(
+            1 for reporters in self._by_accused.values() if reporter in reporters and len(reporters) == 1
+        )
+        return alone >= ACCUSED_MAX
+
+    def forget(self, accused: HostId) -> None:
+        """Drop the claims against a host: they have been acted on."""
+        self._by_accused.pop(accused, None)
+
+    def __len__(self) -> int:
+        return len(self._by_accused)
+
+
+class Trust:
+    """Answers PieceRejected, and ends quarantines."""
+
+    def __init__(self, cluster: Cluster, neighbours: Neighbours, granting: Granting) -> None:
+        self._cluster = cluster
+        self._neighbours = neighbours
+        self._granting = granting
+        self.reports = Reports()
+
+    def rejected(self, reporter: Host, task: Task, message: PieceRejected) -> None:
+        """A host got a piece that did not match: keep the two apart, help the one, and judge the other."""
+        child, parent = task.peers.get(reporter.id), task.peers.get(message.parent)
+        if child is None or parent is None or child is parent or not 0 <= message.index < task.pieces.count:
+            return
+        accused = parent.host
+        self._cluster.note("piece_rejected", task, accused, reporter=reporter.id, index=message.index)
+        record = task.record(message.index)
+        if record is not None and message.expected != record.digest:
+            self._cluster.note("record_conflict", task, accused, reporter=reporter.id, index=message.index)
+        self._neighbours.separate(task, child, parent)
+        if child.is_downloading():
+            self._neighbours.rescue(task, child, 1 << message.index)
+        count = self.reports.add(accused.id, reporter.id, self._cluster.now)
+        if count >= REPORTERS_NEEDED and accused.is_trusted():
+            self._quarantine(accused)
+
+    def _quarantine(self, host: Host) -> None:
+        """Use a host no more for a while: what it holds counts for nothing, what it fetches is fetched by others."""
+        cluster = self._cluster
+        host.happen(HostEvent.QUARANTINE)
+        host.quarantined_until = cluster.now + QUARANTINE_S
+        cluster.agenda.wake(("host", host.id), host.quarantined_until)
+        cluster.note("quarantine", None, host, seconds=QUARANTINE_S)
+        self.reports.forget(host.id)
+        tasks = [cluster.tasks[task] for task in host.tasks]
+        told = {name: None for task in tasks for name in task.peers if name != host.id}
+        for name in told:
+            cluster.send(cluster.hosts[name], Quarantine(host.id, QUARANTINE_S))
+        for task in tasks:
+            self._withdraw(task, host)
+
+    def _withdraw(self, task: Task, host: Host) -> None:
+        peer = task.peers[host.id]
+        task.file(peer)
+        task.disbelieve(host.id)
+        ended = list(peer.leases)
+        for lease in ended:
+            self._granting.revoke(task, lease)
+        task.withdrawn(peer)
+        self._neighbours.orphan(task, peer)
+        self._granting.resume(task, ended)
+
+    def due(self, host: Host) -> None:
+        """A quarantine may be over: the host counts again."""
+        if (host.is_attached() and host.is_trusted()) or host.quarantined_until > self._cluster.now:
+            return
+        host.happen(HostEvent.RELEASE)
+        for task_id in host.tasks:
+            task = self._cluster.tasks[task_id]
+            peer = task.peers[host.id]
+            bits, peer.bits = peer.bits, 0
+            task.gained(peer, bits)
+            task.file(peer)
+        self._cluster.forget_host(host)
