@@ -1,8 +1,8 @@
 """How many uploads may run at once: a fixed number of slots, or as many as it takes to fill a known uplink.
 
-Of a known uplink, an upload takes its child's pace: the rate at which that child took pieces before. A child that took
-them as fast as its share of the uplink allowed could be faster; one that took less is held back by its own side. A child
-not seen before is thought to take all, but an upload that still runs after t seconds takes less than its bytes / t.
+Of a known uplink, an upload takes its child's pace: the rate at which that child took pieces before. A child that
+took them as fast as its share of the uplink allowed could be faster; one that took less is held back by its own side.
+A child not seen before is thought to take all, but an upload that runs for t seconds takes less than its bytes / t.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FILLED = 0.97
 AT_ONCE_MAX = 16
 """Uploads at once to fill an uplink; with more, each piece takes too long to arrive and be passed on."""
 LOOK_INTERVAL_S = 0.05
-"""While children wait for a known uplink, how long until the running uploads may turn out slower than thought."""
+"""While children wait for a known uplink: running uploads may turn out slower than thought, this is when to look."""
 SHARE_REACHED = 0.9
 """An upload that had this much of its fair share was held back by our uplink, not by its child."""
 PACES_MAX = 1024

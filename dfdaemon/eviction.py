@@ -1,4 +1,4 @@
-"""Which blobs leave the disk when room is needed: the least recently used, a last copy last, one in use never."""
+"""Which blobs leave the disk when room is needed: least recently used first, a last copy last, one in use never."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from swarm.ids import TaskId
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A blob on disk. `active`: it is downloaded, read or served. `last_known_copy`: no other host holds it."""
+    """A blob on disk. `active`: it is read, written or served. `last_known_copy`: no other host holds it."""
 
     task: TaskId
     bytes: int
@@ -18,7 +18,7 @@ class Entry:
 
 
 def choose(entries: Iterable[Entry], needed_bytes: int) -> tuple[TaskId, ...] | None:
-    """Return the blobs to evict, in order, to free `needed_bytes`; None when all that may go is not enough."""
+    """Return the blobs to evict, in order, to free `needed_bytes`; None when all that may go is too little."""
     idle = [entry for entry in entries if entry.bytes and not entry.active]
     idle.sort(key=lambda entry: (entry.last_known_copy, entry.last_used, entry.task))
     chosen: list[TaskId] = []

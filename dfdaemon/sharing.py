@@ -1,7 +1,7 @@
 """What this host gives to others: who hears of which pieces, and who gets a slot to take one.
 
-No queue: a request is started or refused at once. A child that was refused waits, and is woken when there is room, the
-longest waiting first. Its slot is kept for a moment, so that no quicker child takes it away.
+No queue: a request is started or refused at once. A child that was refused waits, and is woken when there is room,
+the longest waiting first. Its slot is kept for a moment, so that no quicker child takes it away.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,7 +51,7 @@ class Holding:
 
 @dataclass(slots=True)
 class Turn:
-    """A child's place among those that were refused. Since when, and a throw of the dice for those that came at once.
+    """A child's place among those that were refused: since when, and a throw of the dice where that is equal.
 
     `woken_until`: it was told that there is room, and a slot is kept for it until then.
     """
@@ -90,7 +90,7 @@ class Sharing:
         """How many uploads run."""
         return len(self._admission.running)
 
-    # --- what we hold ------------------------------------------------------------------------------------------
+    # --- what we hold ---------------------------------------------------------------------------------------
 
     def offer(self, task: TaskId, size: int, records: Iterable[PieceRecord] = ()) -> list[Command]:
         """Children may subscribe to this task and take these verified pieces; again: these alone.
@@ -118,7 +118,7 @@ class Sharing:
         return []
 
     def lost(self, task: TaskId, bits: int) -> None:
-        """Pieces turned out to be wrong, or are damaged: serve them no more. Who asks for one hears that it is gone."""
+        """Pieces turned out to be wrong, or are damaged: who asks for one hears that it is gone."""
         holding = self.holdings.get(task)
         if holding is None:
             return
@@ -136,7 +136,7 @@ class Sharing:
             self._children[child].discard(task)
         return [commands.SendGone(child, task) for child in holding.children]
 
-    # --- events ------------------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------------
 
     def handle(self, event: events.Event, now: float) -> list[Command]:
         """Take in an event of children's, TimeReached or Stopping; return what to do, in order."""
@@ -211,7 +211,7 @@ class Sharing:
         self._stopping = True
         return [command for task in list(self.holdings) for command in self.forget(task)]
 
-    # --- who gets a slot ---------------------------------------------------------------------------------------
+    # --- who gets a slot ------------------------------------------------------------------------------------
 
     def _may_start(self, host: HostId, now: float) -> bool:
         admission, turn = self._admission, self._turns.get(host)
@@ -279,7 +279,7 @@ class Sharing:
             return []
         return [commands.SendHave(tuple(holding.children), task, records)]
 
-    # --- invariants --------------------------------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------------------------
 
     def validate(self) -> None:
         """Assert all invariants; for tests."""

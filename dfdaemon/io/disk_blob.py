@@ -1,4 +1,4 @@
-"""One blob on disk: its data, preallocated, and its state. The loop's thread changes it; what blocks says so."""
+"""One blob on disk: its data, preallocated, and its state. Used by the loop's thread; what blocks says so."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ TOUCH_INTERVAL_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class StoredBlob:
-    """What the disk holds of a blob. `verified`: false when a crash may have damaged its pieces: verify() first."""
+    """What the disk holds of a blob. `verified`: false where a crash may have damaged it: verify() first."""
 
     task: TaskId
     size: int
@@ -49,7 +49,7 @@ class DiskBlob:
 
     @classmethod
     def create(cls, path: Path, header: Header, now: float) -> "DiskBlob":
-        """Make the folder of a new blob with room for all its bytes; blocks. Raises OSError and leaves nothing."""
+        """Make the folder of a new blob with room for all of it; blocks. Raises OSError and leaves nothing."""
         blob = cls(path, header, now)
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ class DiskBlob:
         self.bits |= 1 << record.index
 
     def mark_complete(self) -> None:
-        """Record that the blob's own digest was checked; raises OSError, and is complete in memory all the same."""
+        """Record that the blob's own digest was checked; raises OSError, but is complete in memory then too."""
         assert self.is_whole, f"{self.task} lacks pieces and cannot be complete"
         if self.complete:
             return
@@ -154,7 +154,7 @@ class DiskBlob:
             self._journal = None
 
     def delete(self) -> None:
-        """Remove it from the disk; blocks. Open files stay readable. What is left after a crash goes at the next start."""
+        """Remove it from the disk; blocks. Open files stay readable. The next start removes what a crash left."""
         for name in ("state", "state.new", "data"):
             (self._path / name).unlink(missing_ok=True)
         if self._path.exists():
@@ -190,7 +190,7 @@ def _preallocate(path: Path, size: int) -> None:
 def reread(
     file: PieceFile, records: tuple[PieceRecord, ...], known: str, kind: str
 ) -> dict[int, PieceRecord]:
-    """Hash recorded pieces; blocks. Returns those whose bytes bear out their digest of kind `known`, as `kind`."""
+    """Hash recorded pieces; blocks. Returns those whose bytes have their digest of kind `known`, as `kind`."""
     good: dict[int, PieceRecord] = {}
     for record in records:
         try:

@@ -5,8 +5,8 @@
               index u32 | epoch u64 | piece digest (16 or 32 bytes) | crc32 u32 of what stands before it
     at last   a record with index 0xFFFFFFFF, epoch 0 and a digest of zeros: the blob's own digest was checked
 
-A later record of a piece replaces an earlier one. A torn end, or a record whose crc is wrong, is left out and cut at the
-next rewrite. A rewrite goes to another file first and takes the name over, so a reader finds the old state or the new one.
+A later record of a piece replaces an earlier one. A torn end, or a record whose crc is wrong, is left out, and cut by
+a rewrite. A rewrite goes to another file first and takes the name over: one finds the old state or the new one.
 """
 
 import json

@@ -20,7 +20,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class StoreFolder:
-    """The open, locked folder. Raises StoreTooNew or StoreBroken when it cannot be used, and then changes nothing in it."""
+    """The open, locked folder. Raises StoreTooNew or StoreBroken when it is not for us, and leaves it alone."""
 
     def __init__(self, directory: str) -> None:
         self.path = Path(directory)

@@ -1,0 +1,215 @@
+"""The blobs on disk, by task, and what changes the set of them: found at the start, made, damaged, evicted.
+
+Whoever makes, verifies or deletes a blob holds its lock; room is made by one at a time.
+"""
+
+import asyncio
+import errno
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
+
+from dfdaemon.config import StoreConfig
+from dfdaemon.eviction import Entry, choose
+from dfdaemon.io.blob_hasher import BlobHasher
+from dfdaemon.io.disk_blob import DiskBlob, reread
+from dfdaemon.io.journal import Header
+from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.store_folder import StoreFolder
+from dfdaemon.io.store_workers import StoreWorkers
+from swarm.digest import Digest
+from swarm.errors import StoreBroken, StoreError, StoreFull
+from swarm.facts import Note
+from swarm.ids import TaskId
+from swarm.messages import PieceRecord
+from swarm.pieces import PieceMap
+
+T = TypeVar("T")
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+ROOM_ATTEMPTS = 3
+"""The file system may refuse what it said was free: then other blobs make room, this often."""
+PROBLEMS_MAX = 256
+"""Problems that are remembered until somebody reads them; a broken disk would have no end of them."""
+
+
+class BlobTable:
+    """Finds what an earlier daemon left, when it is made. Raises StoreTooNew, StoreBroken."""
+
+    def __init__(self, config: StoreConfig, kind: str, workers: StoreWorkers) -> None:
+        self.blobs: dict[TaskId, DiskBlob] = {}
+        self.pins: Counter[TaskId] = Counter()
+        self.problems: list[Note] = []
+        self.kind = kind
+        self.hasher = BlobHasher(workers.hashing)
+        self.on_evicted: Callable[[TaskId], None] = lambda task: None
+        self.is_last_copy: Callable[[TaskId], bool] = lambda task: False
+        self.clock: Callable[[], float] = time.time
+        self._config = config
+        self._workers = workers
+        self._locks: WeakValueDictionary[TaskId, asyncio.Lock] = WeakValueDictionary()
+        self._room = asyncio.Lock()
+        self._faithful = True
+        self._folder = StoreFolder(config.directory)
+        for digest, path in self._folder.scan():
+            self._load(digest, path)
+
+    def present(self, task: TaskId) -> DiskBlob:
+        """Return a blob; raises StoreError when it is not there."""
+        blob = self.blobs.get(task)
+        if blob is None:
+            raise StoreError(f"{task} is not in the store any more")
+        return blob
+
+    def usage_bytes(self) -> int:
+        """Return the bytes that our blobs take; a blob in part takes its full size."""
+        return sum(blob.pieces.size for blob in self.blobs.values())
+
+    def lock(self, task: TaskId) -> asyncio.Lock:
+        """Return the lock of one blob; while it is held the blob is not evicted."""
+        return self._locks.setdefault(task, asyncio.Lock())
+
+    def file(self, blob: DiskBlob) -> PieceFile:
+        """Return a blob's data file, held for the caller; raises StoreError when it cannot be opened."""
+        self.touch(blob)
+        try:
+            return blob.file()
+        except FileNotFoundError as error:
+            self.vanished(blob)
+            raise StoreError(f"the data of {blob.task} is gone from the disk") from error
+        except OSError as error:
+            raise StoreError(f"the data of {blob.task} cannot be opened: {error}") from error
+
+    def touch(self, blob: DiskBlob) -> None:
+        """It is used now."""
+        with suppress(OSError):
+            blob.touch(self.clock())
+
+    async def verified(self, task: TaskId) -> DiskBlob | None:
+        """Return a blob whose records can be trusted, hashing what they are for first; None when it is not there."""
+        blob = self.blobs.get(task)
+        if blob is not None and not (blob.verified and blob.header.kind == self.kind):
+            await self.verify(blob)
+        return self.blobs.get(task)
+
+    async def verify(self, blob: DiskBlob) -> None:
+        """Read every recorded piece again, and drop what is wrong."""
+        before, was_complete = blob.records, blob.complete
+        try:
+            file = self.file(blob)
+        except StoreError:
+            self.vanished(blob)
+            return
+        try:
+            good = await self.in_disk_thread(reread, file, before, blob.header.kind, self.kind)
+        finally:
+            file.release()
+        blob.verified = True
+        wrong = {r.index for r in before if r.index not in good and r in blob.records}
+        if wrong:
+            self.hasher.forget(blob.task)
+            self.report("pieces_damaged", blob.task, f"{len(wrong)} of {len(before)} pieces")
+        if wrong or blob.header.kind != self.kind:
+            kept = tuple(good.get(r.index, r) for r in blob.records if r.index not in wrong)
+            header = Header(blob.header.digest, blob.pieces, self.kind, blob.header.media_type)
+            self.rewrite(blob, kept, was_complete and not wrong, header)
+
+    async def create(self, header: Header) -> DiskBlob:
+        """Make a blob with room for all its bytes; raises StoreFull, StoreError, and leaves nothing."""
+        path, size = self._folder.place(header.digest), header.pieces.size
+        async with self._room:
+            for attempt in range(ROOM_ATTEMPTS):
+                await self._make_room(size, refused=attempt > 0)
+                try:
+                    blob = await self.in_disk_thread(DiskBlob.create, path, header, self.clock())
+                except OSError as error:
+                    if error.errno not in NO_ROOM:
+                        raise StoreError(f"{path} cannot be made: {error}") from error
+                else:
+                    self.blobs[blob.task] = blob
+                    return blob
+        raise StoreFull(f"the file system of {self._folder.path} has no room for {size} bytes")
+
+    async def delete(self, blob: DiskBlob) -> None:
+        """Take a blob out of the table, then off the disk."""
+        self._take_out(blob)
+        try:
+            await self.in_disk_thread(blob.delete)
+        except OSError as error:
+            self.report("delete_failed", blob.task, error)
+
+    def vanished(self, blob: DiskBlob) -> None:
+        """Its data is gone, not by our hand."""
+        if blob.task not in self.blobs:
+            return
+        self.report("blob_unusable", blob.task, "its data file cannot be opened")
+        self._take_out(blob)
+        with suppress(OSError):
+            blob.delete()
+        self.on_evicted(blob.task)
+
+    def rewrite(
+        self, blob: DiskBlob, records: tuple[PieceRecord, ...], complete: bool, header: Header | None = None
+    ) -> None:
+        """Replace a blob's records. If the disk does not take that, nothing is trusted at the next start."""
+        try:
+            blob.rewrite(records, complete, header)
+        except OSError as error:
+            self._faithful = False
+            self.report("record_failed", blob.task, error)
+
+    def report(self, name: str, task: TaskId | None, reason: object) -> None:
+        """Remember a problem for the log."""
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(Note(f"store_{name}", task, fields=(("reason", str(reason)),)))
+
+    async def in_disk_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run what blocks."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers.disk, work, *arguments)
+
+    def close(self) -> None:
+        """Unlock the folder. The next start trusts it, unless some of it was not verified in this run."""
+        for blob in self.blobs.values():
+            blob.rest()
+        try:
+            self._folder.close(self._faithful and all(blob.verified for blob in self.blobs.values()))
+        except OSError as error:
+            self.report("close_failed", None, error)
+
+    async def _make_room(self, size: int, refused: bool) -> None:
+        over_quota = self.usage_bytes() + size - self._config.quota_bytes
+        under_floor = self._config.free_bytes_min + size - self._folder.free_bytes()
+        needed = max(over_quota, under_floor, size if refused else 0)
+        chosen = choose((self._entry(blob) for blob in self.blobs.values()), needed)
+        if chosen is None:
+            raise StoreFull(f"no room for {size} bytes: {needed} more would have to go than are out of use")
+        for task in chosen:
+            blob = self.blobs.get(task)
+            if blob is not None and not self._entry(blob).active:  # it may be used since it was chosen
+                self.on_evicted(task)
+                await self.delete(blob)
+
+    def _entry(self, blob: DiskBlob) -> Entry:
+        lock = self._locks.get(blob.task)
+        active = blob.in_use or self.pins[blob.task] > 0 or (lock is not None and lock.locked())
+        return Entry(blob.task, blob.pieces.size, blob.last_used, active, self.is_last_copy(blob.task))
+
+    def _take_out(self, blob: DiskBlob) -> None:
+        del self.blobs[blob.task]
+        self.hasher.forget(blob.task)
+        blob.rest()
+
+    def _load(self, digest: Digest, path: Path) -> None:
+        """Take in a blob as it was found; one that is of no use is removed: the swarm has it too."""
+        try:
+            blob = DiskBlob.load(path, digest)
+        except (StoreBroken, OSError) as error:
+            self.report("blob_unusable", digest.task, error)
+            with suppress(OSError):
+                DiskBlob(path, Header(digest, PieceMap.of(0), self.kind), 0.0).delete()
+            return
+        blob.verified = self._folder.was_clean
+        self.blobs[blob.task] = blob
