@@ -249,9 +249,10 @@ class OriginEnded:
 
 @dataclass(frozen=True, slots=True)
 class InlineWritten:
-    """A tiny blob from the scheduler, digest checked, is in the store, complete."""
+    """A tiny blob from the scheduler, digest checked, is in the store, complete; `records`: of its pieces."""
 
     task: TaskId
+    records: tuple[PieceRecord, ...] = ()
 
 
 # --- children: hosts that take pieces from us -----------------------------------------------------

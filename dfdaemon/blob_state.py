@@ -1,0 +1,121 @@
+"""What both sides of a download, the peers' and the origin's, know and change: the pieces of one blob."""
+
+from dfdaemon.commands import Command, CommitPiece
+from dfdaemon.means import Means
+from dfdaemon.piece_table import PieceTable, Stage
+from dfdaemon.proof import Proof
+from dfdaemon.readers import Readers
+from dfdaemon.ring import Ring
+from swarm import availability
+from swarm.ids import HostId, TaskId
+from swarm.messages import ActiveTask, HeldLease, Join, PieceRecord, Priority, TaskProgress
+from swarm.pieces import PieceMap
+
+
+class BlobState:
+    """One blob on its way."""
+
+    def __init__(
+        self, task: TaskId, size: int, registry: str, may_fetch: bool, priority: Priority, means: Means
+    ) -> None:
+        self.task = task
+        self.registry = registry
+        self.may_fetch = may_fetch
+        self.priority = priority
+        self.means = means
+        self.pieces = PieceMap.of(size)
+        self.table = PieceTable(self.pieces.count)
+        self.proof = Proof()
+        self.readers = Readers(self.pieces)
+        self.ring: Ring | None = None
+        self.turning = False
+        """The ring is to move, and waits until nothing is in flight where it goes."""
+        self.closing = False
+        """The download ends: nothing new is begun."""
+        self.moved_at = 0.0
+        """When anything arrived last."""
+        self._unsent: list[PieceRecord] = []
+
+    def do(self, command: Command) -> None:
+        """Have something done."""
+        self.means.out.append(command)
+
+    def ripen(self) -> None:
+        """There may be something to ask for."""
+        self.means.ripe[self.task] = None
+
+    def wanted(self) -> int:
+        """Return the pieces that may be asked for: missing, and with a place to go to."""
+        if self.closing or self.turning:
+            return availability.NONE
+        return self.table.missing if self.ring is None else self.table.missing & self.ring.window
+
+    def write(self, record: PieceRecord, stage: Stage, source: HostId | None, scratch: bool = False) -> None:
+        """A piece's bytes are right: have them recorded."""
+        self.table.move(1 << record.index, stage, Stage.WRITTEN)
+        self.proof.hold(record, from_origin=source is None)
+        self.do(CommitPiece(self.task, record, scratch, source))
+
+    def free(self, bits: int, stage: Stage) -> None:
+        """Nobody brings these pieces any more."""
+        if bits:
+            self.table.move(bits, stage, Stage.MISSING)
+            self.ripen()
+
+    def drop(self, index: int, stage: Stage) -> None:
+        """A piece that was held, or written, is gone."""
+        self.proof.drop(index)
+        self.free(1 << index, stage)
+
+    # --- for the scheduler ------------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        """Tell the scheduler that we want this blob, and what we hold of it."""
+        said = (self.task, self.pieces.size, self.registry, self.may_fetch, self.ring is None, self.priority)
+        self.means.session.tell(Join(*said, self._told_bits))
+
+    def active_task(self, leases: tuple[HeldLease, ...]) -> ActiveTask:
+        """Return what a scheduler that attaches must know."""
+        said = (
+            self.task,
+            self.pieces.size,
+            self.registry,
+            self._told_bits,
+            self.may_fetch,
+            self.ring is None,
+        )
+        return ActiveTask(*said, leases)
+
+    @property
+    def _told_bits(self) -> int:
+        """What a ring holds is for us alone."""
+        return self.table.verified if self.ring is None else availability.NONE
+
+    def gained(self, record: PieceRecord) -> None:
+        """A piece is verified: the scheduler hears of it, with its record if we fetched it from the origin."""
+        if self.ring is None:
+            if self.proof.fetched >> record.index & 1:
+                self._unsent.append(record)
+            self.means.session.changed(self)
+
+    def tell_records_again(self) -> None:
+        """A scheduler that knows nothing attached: it needs the records of all that we fetched."""
+        verified = self.table.verified & self.proof.fetched
+        self._unsent = [self.proof.records[index] for index in availability.indexes(verified)]
+        if self._unsent and self.ring is None:
+            self.means.session.changed(self)
+
+    def progress(self) -> TaskProgress:
+        """Return what is held, and records that were not told before."""
+        unsent, self._unsent = tuple(self._unsent), []
+        return TaskProgress(self.task, self.table.verified, unsent)
+
+    def validate(self) -> None:
+        """Assert that stages and records agree."""
+        self.table.validate()
+        held = self.table.verified | self.table.at(Stage.WRITTEN)
+        if self.ring is None:
+            recorded = sum(1 << index for index in self.proof.records)
+            assert not recorded & ~held, "records are kept of pieces held, and of no others"
+        else:
+            self.ring.validate()

@@ -1,0 +1,450 @@
+"""One blob on its way: from the first client that wants it until nobody needs the download any more.
+
+    OPENING ──> RUNNING <──> CHECKING ──> WHOLE ──> CLOSING ──> closed
+                   └────────────┴────────────────────^   given up, or failed
+
+Order of durability: bytes written -> piece verified -> recorded -> announced; all recorded -> blob's own digest
+checked -> complete. A download is closed only when nothing writes any more.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from dfdaemon import events
+from dfdaemon.blob_state import BlobState
+from dfdaemon.commands import (
+    CheckBlob,
+    CloseTask,
+    CompleteBlob,
+    FailReaders,
+    OpenStore,
+    ReleaseReaders,
+)
+from dfdaemon.fallback import Fallback
+from dfdaemon.inline_side import InlineSide
+from dfdaemon.means import Means
+from dfdaemon.origin_side import OriginSide
+from dfdaemon.peer_side import PeerSide
+from dfdaemon.piece_table import Stage
+from dfdaemon.ring_side import RingSide
+from dfdaemon.whole_check import WholeCheck
+from swarm import messages
+from swarm.facts import Note
+from swarm.ids import UNGRANTED, TaskId
+from swarm.messages import ActiveTask, Completed, LeaseFailed, Leave, OriginFault
+
+NEVER = float("inf")
+IDLE_S = 120.0
+"""An incomplete download that nobody reads is given up after this time without progress; others may depend on it."""
+LINGER_S = 1.0
+"""A download that is done, and a ring, waits this long for its first or next reader."""
+LOST_MAX = 8
+"""Pieces that the disk may lose before it counts as broken."""
+
+
+class Phase(Enum):
+    """How far the download is."""
+
+    OPENING = "opening"
+    RUNNING = "running"
+    CHECKING = "checking"
+    WHOLE = "whole"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+ALWAYS = frozenset(Phase) - {Phase.CLOSED}
+OPENED = ALWAYS - {Phase.OPENING}
+SWARMING = frozenset({Phase.RUNNING, Phase.CHECKING})
+Handler = Callable[["Download", Any, float], None]
+
+
+class Download:
+    """Handles the events of one task; commands go to means.out."""
+
+    def __init__(self, wanted: events.BlobWanted, means: Means, now: float) -> None:
+        self.blob = BlobState(
+            wanted.task, wanted.size, wanted.registry, wanted.may_fetch, wanted.priority, means
+        )
+        self.blob.moved_at = now
+        self.peers = PeerSide(self.blob)
+        self.origin = OriginSide(self.blob)
+        self.phase = Phase.OPENING
+        self._means = means
+        self._fallback = Fallback(self.blob, self.peers, self.origin)
+        self._failure = ""
+        self._lost = 0
+        self._close_at = NEVER
+        self._checking = False
+        self._check = WholeCheck(self.blob, self.peers, self.origin)
+        self._inline = InlineSide(self.blob)
+        self._ring = RingSide(self.blob, self.peers, self.origin)
+        self.blob.do(OpenStore(wanted.task, wanted.size))
+
+    @property
+    def task(self) -> TaskId:
+        """Its blob."""
+        return self.blob.task
+
+    @property
+    def in_flight(self) -> int:
+        """Requests to parents that are open."""
+        return len(self.peers.transfers)
+
+    # --- events -------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Any, now: float) -> None:
+        """Take an event of this task. Events that come too late, or too early, mean nothing."""
+        phases, handler = ACCEPTED[type(event)]
+        if self.phase in phases:
+            handler(self, event, now)
+            self.settle(now)
+
+    def settle(self, now: float) -> None:
+        """Do what follows from what happened, whatever it was."""
+        if self.origin.leases:
+            self.origin.settle(now)
+        self._ring.settle(now)
+        self._inline.settle(now)
+        if self.phase is Phase.RUNNING and self.blob.ring is None and self.blob.table.is_whole:
+            self.phase = Phase.CHECKING
+            self._checking = True
+            self.blob.do(CheckBlob(self.task))
+        if self.phase is Phase.CLOSING and self._is_drained():
+            self.phase = Phase.CLOSED
+            self.blob.do(CloseTask(self.task))
+
+    def ask(self, now: float) -> bool:
+        """Ask a parent for one piece; False when there is nothing to ask."""
+        return self.phase is Phase.RUNNING and self.peers.ask(now)
+
+    # --- clients ------------------------------------------------------------------------------------------------
+
+    def _wanted(self, event: events.BlobWanted, now: float) -> None:
+        """Another client wants it: perhaps with a credential, or more urgently."""
+        blob = self.blob
+        if self._failure:
+            blob.do(FailReaders(self.task, self._failure))
+            return
+        more = event.may_fetch and not blob.may_fetch
+        blob.may_fetch |= event.may_fetch
+        blob.priority = min(blob.priority, event.priority)
+        if self.phase is Phase.CLOSING:
+            self.phase = Phase.RUNNING
+            self._close_at = NEVER
+            blob.closing = False
+            self._enter_swarm(now)
+        elif more and self.phase is Phase.RUNNING:
+            self.blob.join()
+
+    def _reader_opened(self, event: events.ReaderOpened, now: float) -> None:
+        self.blob.readers.open(event.reader, event.offset, event.end)
+        self._close_at = NEVER
+        self._release()
+        self.blob.ripen()
+
+    def _reader_advanced(self, event: events.ReaderAdvanced, now: float) -> None:
+        self.blob.readers.advance(event.reader, event.offset)
+
+    def _reader_closed(self, event: events.ReaderClosed, now: float) -> None:
+        self.blob.readers.close(event.reader)
+        if len(self.blob.readers) or self.phase in (Phase.OPENING, Phase.CLOSING):
+            return
+        if self.blob.ring is not None or self.phase is Phase.WHOLE:
+            self.close(now)
+        else:
+            self._close_at = max(now, self.blob.moved_at) + IDLE_S
+
+    def _release(self) -> None:
+        """Let readers have what is verified."""
+        verified = self.blob.table.verified
+        if verified and len(self.blob.readers):
+            self.blob.do(ReleaseReaders(self.task, verified))
+
+    # --- the store ----------------------------------------------------------------------------------------------
+
+    def _store_opened(self, event: events.StoreOpened, now: float) -> None:
+        blob = self.blob
+        for record in event.records:
+            blob.table.move(1 << record.index, Stage.MISSING, Stage.VERIFIED)
+            blob.proof.hold(record, from_origin=False)
+        if event.complete:
+            self._hold_all(now)
+            return
+        self._offer()
+        self.phase = Phase.RUNNING
+        self._release()
+        self._wait_for_readers(now)
+        self._enter_swarm(now)
+
+    def _hold_all(self, now: float) -> None:
+        """All of the blob is on disk, and right."""
+        blob = self.blob
+        blob.table.move(blob.table.missing, Stage.MISSING, Stage.VERIFIED)
+        self._offer()
+        self._be_whole(now)
+
+    def _be_whole(self, now: float) -> None:
+        self.phase = Phase.WHOLE
+        self._release()
+        self.peers.leave()
+        self.origin.stop(now)
+        self._fallback.at = NEVER
+        self._close_at = NEVER
+        self._wait_for_readers(now)
+
+    def _wait_for_readers(self, now: float) -> None:
+        if not len(self.blob.readers):
+            patient = self.phase is Phase.RUNNING and self.blob.ring is None
+            self._close_at = now + (IDLE_S if patient else LINGER_S)
+
+    def _store_refused(self, event: events.StoreRefused, now: float) -> None:
+        """There is no room on disk: stream through a ring in memory."""
+        if self.phase is Phase.RUNNING:
+            self._inline_lost(now)
+            return
+        self._ring.open()
+        self.phase = Phase.RUNNING
+        self._wait_for_readers(now)
+        self._ring.settle(now)
+        self._enter_swarm(now)
+
+    def _committed(self, event: events.PieceCommitted, now: float) -> None:
+        blob = self.blob
+        if not blob.table.is_at(event.index, Stage.WRITTEN):
+            return
+        blob.table.move(1 << event.index, Stage.WRITTEN, Stage.VERIFIED)
+        record = blob.proof.records[event.index]
+        self._lost = 0
+        if self.phase is Phase.CLOSING:
+            return
+        self._release()
+        if blob.ring is None:
+            blob.gained(record)
+            self._means.out.extend(self._means.offers.gained(self.task, (record,), now))
+        if self.origin.leases:
+            self.origin.recorded(event.index, now)
+        if not len(blob.readers) and self._close_at != NEVER:
+            self._close_at = now + IDLE_S
+
+    def _piece_lost(self, event: events.PieceLost, now: float) -> None:
+        """A piece could not be recorded, or turned out damaged: it is missing again."""
+        blob = self.blob
+        if blob.table.is_at(event.index, Stage.VERIFIED):
+            blob.drop(event.index, Stage.VERIFIED)
+            self._take_back(1 << event.index)
+            if self.phase is Phase.WHOLE:
+                self.phase = Phase.RUNNING
+                self._enter_swarm(now)
+        elif blob.table.is_at(event.index, Stage.WRITTEN):
+            blob.drop(event.index, Stage.WRITTEN)
+            self._lost += 1
+            if self._lost >= LOST_MAX:
+                self.fail("the disk does not take this blob: see the daemon's log", now)
+
+    def _take_back(self, bits: int) -> None:
+        """What we hold became less: offer it no more, and let the scheduler know."""
+        if self.blob.ring is None:
+            self._means.offers.lost(self.task, bits)
+            self._means.session.changed(self.blob)
+
+    def _offer(self) -> None:
+        """Let other hosts take what we hold, and hear of what we gain."""
+        records = tuple(self.blob.proof.records.values())
+        self._means.out.extend(self._means.offers.offer(self.task, self.blob.pieces.size, records))
+
+    # --- the whole blob -------------------------------------------------------------------------------------------
+
+    def _checked(self, event: events.BlobChecked, now: float) -> None:
+        self._checking = False
+        if self.phase is not Phase.CHECKING:
+            return
+        if not self.blob.table.is_whole:
+            self.phase = Phase.RUNNING  # a piece was lost meanwhile
+        elif event.matches:
+            self.blob.do(CompleteBlob(self.task))
+            self._means.session.flush(now)
+            self._means.session.tell(Completed(self.task))
+            self._be_whole(now)
+        elif self._check.failed(now):
+            self.phase = Phase.RUNNING
+            self._take_back(self.blob.table.everything & ~self.blob.table.verified)
+        else:
+            self.fail("the origin's content does not have the digest that names it", now)
+
+    # --- the scheduler --------------------------------------------------------------------------------------------
+
+    def _enter_swarm(self, now: float) -> None:
+        self.blob.join()
+        self._fallback.begin(now)
+        self.blob.ripen()
+
+    def active_task(self) -> ActiveTask | None:
+        """Return what a scheduler that attaches must know; None when there is nothing to it."""
+        return self.blob.active_task(self.origin.held()) if self.phase in SWARMING else None
+
+    def attached(self, now: float) -> None:
+        """A scheduler is there, and was told of us."""
+        if self.phase in SWARMING:
+            self._fallback.attached(now)
+            self.blob.tell_records_again()
+
+    def scheduler_lost(self, now: float) -> None:
+        """There is no scheduler any more, or there never was."""
+        if self.phase is Phase.RUNNING:
+            self._fallback.lost(now)
+
+    def hear(self, message: messages.ToDaemon, now: float) -> None:
+        """Take a message of the scheduler's about this task."""
+        if self.phase in SWARMING:
+            HEARD[type(message)](self, message, now)
+            self.settle(now)
+        elif isinstance(message, messages.Lease):
+            declined = LeaseFailed(self.task, message.epoch, message.start, OriginFault.ABANDONED)
+            self._means.session.tell(declined)
+
+    def _task_info(self, message: messages.TaskInfo, now: float) -> None:
+        if message.size not in (self.blob.pieces.size, -1):
+            told = f"the cluster knows this blob with {message.size} bytes, the client with {self.blob.pieces.size}"
+            self.fail(told, now)
+            return
+        self.blob.proof.trust(
+            record for record in message.records if 0 <= record.index < self.blob.table.count
+        )
+
+    def _parents(self, message: messages.Parents, now: float) -> None:
+        self.peers.meet(message.parents)
+
+    def _lease(self, message: messages.Lease, now: float) -> None:
+        self.origin.grant(message, now)
+
+    def _revoked(self, message: messages.LeaseRevoked, now: float) -> None:
+        self.origin.revoke(message.epoch, now)
+
+    def _no_source(self, message: messages.NoSource, now: float) -> None:
+        hopeless = self._fallback.no_source(message.fault, now)
+        if hopeless:
+            self.fail(hopeless, now)
+
+    def _inline_said(self, message: messages.Inline, now: float) -> None:
+        self._inline.take(message.content)
+
+    def _inline_written(self, event: events.InlineWritten, now: float) -> None:
+        if self._inline.end() and self.phase is Phase.RUNNING:
+            for record in event.records:
+                self.blob.proof.hold(record, from_origin=False)
+            self._hold_all(now)
+            self._means.session.tell(Completed(self.task))
+
+    def _inline_lost(self, now: float) -> None:
+        """A tiny blob that came with the scheduler's answer was wrong, or not written: ask the origin."""
+        if self._inline.end():
+            self.origin.fetch_own(self.blob.table.missing, now)
+
+    # --- the origin -----------------------------------------------------------------------------------------------
+
+    def _origin_ended(self, event: events.OriginEnded, now: float) -> None:
+        self.origin.ended(event, now)
+        if self.phase is Phase.RUNNING and (event.epoch == UNGRANTED or not self._means.session.is_attached):
+            self._fallback.own_ended(now)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def fail(self, reason: str, now: float) -> None:
+        """The download cannot go on: readers go elsewhere."""
+        self._failure = reason
+        self.blob.do(Note("download_failed", self.task, fields=(("reason", reason),)))
+        self.blob.do(FailReaders(self.task, reason))
+        self.close(now)
+
+    def close(self, now: float) -> None:
+        """Nobody needs the download any more: end everything that moves. A whole blob stays, and stays offered."""
+        was_whole = self.phase is Phase.WHOLE
+        self.phase = Phase.CLOSING
+        self._close_at = self._fallback.at = NEVER
+        self.blob.closing = True
+        self.peers.leave()
+        self.origin.stop(now)
+        self._means.session.forget(self.task)
+        if not was_whole:
+            self._means.session.tell(Leave(self.task))
+            self._means.out.extend(self._means.offers.forget(self.task))
+
+    def _is_drained(self) -> bool:
+        """Whether nothing writes any more."""
+        return not (
+            self.in_flight or self.origin.leases or self.blob.table.at(Stage.WRITTEN) or self._checking
+        )
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def wakeup_at(self) -> float:
+        """Return when to call `due`."""
+        peers, origin = self.peers.wakeup_at(), self.origin.wakeup_at()
+        return min(peers, origin, self._fallback.at, self._close_at, self._inline.until)
+
+    def due(self, now: float) -> None:
+        """Do what time asks for."""
+        self.peers.due(now)
+        self.origin.due(now)
+        if self._inline.until <= now:
+            self._inline_lost(now)
+        if self._close_at <= now:
+            self.close(now)
+        hopeless = self._fallback.due(now) if self.phase is Phase.RUNNING else ""
+        if hopeless:
+            self.fail(hopeless, now)
+        self.settle(now)
+
+    def validate(self) -> None:
+        """Assert all invariants; O(pieces)."""
+        self.blob.validate()
+        self.peers.validate()
+        self.origin.validate()
+        if self.phase is Phase.WHOLE:
+            assert self.blob.table.is_whole, "a whole blob misses pieces"
+            assert self.blob.ring is None, "a ring holds no whole blob"
+        assert (self.phase in (Phase.CLOSING, Phase.CLOSED)) == self.blob.closing, "closing, and not closing"
+
+
+def _to_peers(take: Callable[[PeerSide, Any, float], None]) -> Handler:
+    return lambda download, event, now: take(download.peers, event, now)
+
+
+def _to_origin(take: Callable[[OriginSide, Any, float], None]) -> Handler:
+    return lambda download, event, now: take(download.origin, event, now)
+
+
+ACCEPTED: dict[type, tuple[frozenset[Phase], Handler]] = {
+    events.BlobWanted: (ALWAYS, Download._wanted),
+    events.ReaderOpened: (ALWAYS, Download._reader_opened),
+    events.ReaderAdvanced: (ALWAYS, Download._reader_advanced),
+    events.ReaderClosed: (ALWAYS, Download._reader_closed),
+    events.StoreOpened: (frozenset({Phase.OPENING}), Download._store_opened),
+    events.StoreRefused: (frozenset({Phase.OPENING, Phase.RUNNING}), Download._store_refused),
+    events.PieceCommitted: (OPENED, Download._committed),
+    events.PieceLost: (OPENED, Download._piece_lost),
+    events.BlobChecked: (OPENED, Download._checked),
+    events.InlineWritten: (OPENED, Download._inline_written),
+    events.ParentAvailable: (SWARMING, _to_peers(PeerSide.available)),
+    events.ParentHas: (SWARMING, _to_peers(PeerSide.has)),
+    events.ParentGone: (SWARMING, _to_peers(PeerSide.gone)),
+    events.ParentBusy: (OPENED, _to_peers(PeerSide.busy)),
+    events.PieceArrived: (OPENED, _to_peers(PeerSide.arrived)),
+    events.PieceFailed: (OPENED, _to_peers(PeerSide.failed)),
+    events.OriginAdvanced: (OPENED, _to_origin(OriginSide.advanced)),
+    events.OriginPieceArrived: (OPENED, _to_origin(OriginSide.arrived)),
+    events.OriginEnded: (OPENED, Download._origin_ended),
+}
+"""In which phases an event means something, and who takes it. Elsewhere it came too late, or too early."""
+
+HEARD: dict[type, Handler] = {
+    messages.TaskInfo: Download._task_info,
+    messages.Parents: Download._parents,
+    messages.Lease: Download._lease,
+    messages.LeaseRevoked: Download._revoked,
+    messages.Inline: Download._inline_said,
+    messages.NoSource: Download._no_source,
+}
+"""Who takes what the scheduler says of a task."""

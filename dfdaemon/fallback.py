@@ -1,0 +1,130 @@
+"""When a download helps itself, because no scheduler does: remembered hosts first, then the origin.
+
+| situation                                   | what it waits for before it fetches by itself                        |
+|---------------------------------------------|----------------------------------------------------------------------|
+| begins without a scheduler                  | answers of remembered hosts, 0.2 to 0.5 s; nothing if there are none |
+| runs, and the scheduler is lost             | 3 to 5 s without anything arriving or in flight                      |
+| the scheduler knows no source               | nothing                                                              |
+| attached, but nothing moves for two minutes | a minute more at most: a pull must not hang for ever                 |
+
+The waits are jittered so that hosts which lose their scheduler together do not turn to the origin together.
+"""
+
+from dfdaemon import picker
+from dfdaemon.blob_state import BlobState
+from dfdaemon.origin_side import OriginSide
+from dfdaemon.peer_side import PeerSide
+from dfdaemon.session import Link
+from swarm.ids import UNGRANTED
+from swarm.messages import OriginFault
+
+NEVER = float("inf")
+REMEMBERED_S, REMEMBERED_JITTER_S = 0.2, 0.3
+"""Time for remembered hosts to answer: a connection and a round trip within a cluster, with room."""
+STALL_S, STALL_JITTER_S = 3.0, 2.0
+"""A lost scheduler is often back within this time."""
+HANG_S, HANG_JITTER_S = 120.0, 60.0
+"""Attached, the scheduler decides; this only keeps a pull from hanging when it forgot us."""
+
+
+class Fallback:
+    """Watches one download, and decides when it fetches from the origin unasked."""
+
+    def __init__(self, blob: BlobState, peers: PeerSide, origin: OriginSide) -> None:
+        self._blob = blob
+        self._means = blob.means
+        self._peers = peers
+        self._origin = origin
+        self.at = NEVER
+        self._whole = False
+        """What nobody offers is fetched to the end, not window by window: nobody else will come."""
+        self._helping = False
+        """The wait is over: go on until there is a scheduler again."""
+
+    def _jitter(self, seconds: float) -> float:
+        return self._means.dice.share() * seconds
+
+    def begin(self, now: float) -> None:
+        """The download starts."""
+        session = self._means.session
+        self._whole = not session.is_attached
+        match session.link:
+            case Link.ATTACHED:
+                self.attached(now)
+            case Link.CONNECTING:
+                self.at = now + session.connect_timeout_s + self._jitter(REMEMBERED_JITTER_S)
+            case Link.ALONE:
+                self._ask_remembered(now)
+
+    def _ask_remembered(self, now: float) -> None:
+        hosts = self._means.session.remembered()
+        self._peers.meet(tuple(hosts))
+        self.at = now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S) if hosts else now
+        self._helping = True
+
+    def attached(self, now: float) -> None:
+        """There is a scheduler: it decides."""
+        self._helping = self._whole = False
+        self.at = now + HANG_S + self._jitter(HANG_JITTER_S)
+
+    def lost(self, now: float) -> None:
+        """The scheduler is gone, or there is none after all."""
+        if self._whole and not self._helping:
+            self._ask_remembered(now)
+        elif not self._helping:
+            self.at = now + STALL_S + self._jitter(STALL_JITTER_S)
+
+    def no_source(self, fault: OriginFault, now: float) -> str:
+        """The scheduler knows nobody who has, or may fetch, what is missing. Returns why it is hopeless, if so."""
+        if not self._origin.can_fetch and self._is_hopeless():
+            return self._origin.refusal or f"no host has it, and the origin cannot be asked: {fault.name}"
+        self._whole = self._helping = True
+        self.at = now
+        return ""
+
+    def due(self, now: float) -> str:
+        """Help, if it is time. Returns why the download is hopeless, if it is."""
+        if now < self.at:
+            return ""
+        missing = self._blob.wanted()
+        patience = HANG_S if self._means.session.is_attached else STALL_S
+        if not self._helping and (self._in_flight() or now - self._blob.moved_at < patience):
+            self.at = max(now, self._blob.moved_at) + patience + self._jitter(STALL_JITTER_S)
+            return ""
+        if self._means.session.link is Link.CONNECTING and not self._helping:
+            self._ask_remembered(now)
+            return ""
+        if missing and not self._origin.can_fetch and self._is_hopeless():
+            return (
+                self._origin.refusal
+                or "no host has it, and no credential of this host lets it ask the origin"
+            )
+        self._fetch(missing, now)
+        return ""
+
+    def _fetch(self, missing: int, now: float) -> None:
+        """Fetch what nobody offers, or anything if what is offered does not come; then look again."""
+        offered = self._peers.parents.offered()
+        stalled = not self._in_flight() and now - self._blob.moved_at >= STALL_S
+        bits = missing & ~offered or (missing if stalled else 0)
+        if not self._whole:
+            bits &= picker.window_of(missing)
+        if bits and not self._origin.fetch_own(bits, now):
+            self.at = max(self._origin.own_at, now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S))
+        else:
+            self.at = now + STALL_S + self._jitter(STALL_JITTER_S)
+
+    def own_ended(self, now: float) -> None:
+        """A fetch of our own is over: go on at once with what is still missing."""
+        if self._helping:
+            self.at = max(now, self._origin.own_at)
+
+    def _in_flight(self) -> bool:
+        return bool(len(self._peers.transfers)) or self._origin.is_running
+
+    def _is_hopeless(self) -> bool:
+        """Whether nothing is on its way, and nobody offers anything that is missing."""
+        blob = self._blob
+        waiting = any(not peer.away and not peer.bits for peer in self._peers.parents)
+        offered = self._peers.parents.offered() & blob.wanted()
+        return not (offered or waiting or self._in_flight() or UNGRANTED in self._origin.leases)

@@ -1,0 +1,254 @@
+"""The daemon's machine: events in, commands out. It owns the downloads, the sharing, and the talk with the scheduler.
+
+It routes each event to its task's Download, to Sharing or to Session, and then lets downloads ask for more, as long as
+the budget of requests has room: the more urgent one first, then the one with fewer requests in flight.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from dfdaemon import events
+from dfdaemon.budget import RequestBudget
+from dfdaemon.commands import CloseTask, Command, FailReaders
+from dfdaemon.config import DaemonConfig
+from dfdaemon.download import ACCEPTED, Download, Phase
+from dfdaemon.hosts import HostBook
+from dfdaemon.means import Means
+from dfdaemon.session import Link, Session
+from dfdaemon.sharing import Sharing
+from swarm import messages
+from swarm.dice import Dice
+from swarm.facts import Note
+from swarm.ids import TaskId
+from swarm.messages import HeldBlob, Hello, HostInfo, LeaseFailed, Leave, OriginFault, PieceRecord
+
+DOWNLOADS_MAX = 1024
+"""Downloads at once; the mirror takes no more connections than that."""
+SHARING_EVENTS = (
+    events.ChildSubscribed,
+    events.ChildUnsubscribed,
+    events.ChildLost,
+    events.PieceRequested,
+    events.UploadEnded,
+)
+
+
+class Stored(Protocol):
+    """A blob on disk, whole and right, as the store knows it."""
+
+    @property
+    def task(self) -> TaskId:
+        """Its name."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+
+    @property
+    def records(self) -> Iterable[PieceRecord]:
+        """The digests of its pieces."""
+
+
+class DaemonMachine:
+    """Everything that a daemon decides. One writer; `now` in seconds, never going back."""
+
+    def __init__(self, info: HostInfo, config: DaemonConfig, dice: Dice) -> None:
+        self.downloads: dict[TaskId, Download] = {}
+        self.held: dict[TaskId, int] = {}
+        """Complete blobs on disk, with their bytes."""
+        self.sharing = Sharing(config, dice)
+        self._out: list[Command] = []
+        self.session = Session(config, self._out)
+        self._stopping = False
+        self._means = Means(
+            info,
+            dice,
+            self._out,
+            self.session,
+            RequestBudget(config),
+            HostBook(),
+            self.sharing,
+            config.store.ring_bytes,
+        )
+        self._handlers: dict[type, Callable[[Any, float], None]] = {
+            events.SchedulerAttached: self._attached,
+            events.SchedulerLost: self._scheduler_lost,
+            events.SchedulerSaid: self._heard,
+            events.BlobWanted: self._wanted,
+            events.BlobEvicted: self._evicted,
+            events.ParentReady: self._parent_ready,
+            events.ParentLost: self._parent_lost,
+            events.TimeReached: self._time_reached,
+            events.Stopping: self._stop,
+            **dict.fromkeys(SHARING_EVENTS, self._share),
+        }
+        for kind in ACCEPTED:
+            self._handlers.setdefault(kind, self._of_task)
+
+    def restore(self, held: Iterable[Stored]) -> None:
+        """Take over the complete blobs that are on disk; called before the first event."""
+        for blob in held:
+            self.held[blob.task] = blob.size
+            self.sharing.offer(blob.task, blob.size, tuple(blob.records))
+
+    def handle(self, event: events.Event, now: float) -> list[Command]:
+        """Take an event; return what to do, in order."""
+        self._handlers[type(event)](event, now)
+        means = self._means
+        if means.ripe:
+            self._ask(now)
+        self.session.settle(now)
+        commands = self._out[:]
+        self._out.clear()
+        return commands
+
+    def wakeup_at(self) -> float:
+        """Return when TimeReached should come; inf when nothing waits for time."""
+        at = min(self.session.wakeup_at(), self.sharing.wakeup_at())
+        for download in self.downloads.values():
+            at = min(at, download.wakeup_at())
+        return at
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def _ask(self, now: float) -> None:
+        """Let downloads ask for pieces until the budget is spent, or none finds anything to ask for."""
+        ripe, budget = self._means.ripe, self._means.budget
+        while ripe and budget.has_room(now):
+            task = next(iter(ripe)) if len(ripe) == 1 else min(ripe, key=self._claim)
+            download = self.downloads.get(task)
+            if download is None or not download.ask(now):
+                del ripe[task]
+
+    def _claim(self, task: TaskId) -> tuple[int, int]:
+        """Return how long a download must wait for its turn, against others."""
+        download = self.downloads.get(task)
+        return (download.blob.priority, download.in_flight) if download is not None else (0, 0)
+
+    # --- downloads --------------------------------------------------------------------------------------------------
+
+    def _wanted(self, event: events.BlobWanted, now: float) -> None:
+        download = self.downloads.get(event.task)
+        if download is not None:
+            download.handle(event, now)
+        elif self._stopping or len(self.downloads) >= DOWNLOADS_MAX:
+            reason = "the daemon stops" if self._stopping else f"{DOWNLOADS_MAX} downloads run already"
+            self._out += [FailReaders(event.task, reason), CloseTask(event.task)]
+        else:
+            self.downloads[event.task] = Download(event, self._means, now)
+
+    def _of_task(self, event: Any, now: float) -> None:
+        download = self.downloads.get(event.task)
+        if download is not None:
+            download.handle(event, now)
+            self._note_end(download)
+        elif type(event) is events.PieceLost:
+            self._damaged(event)
+
+    def _note_end(self, download: Download) -> None:
+        """Keep the books when a download has become whole, or closed."""
+        if download.phase is Phase.WHOLE:
+            self.held[download.task] = download.blob.pieces.size
+        elif download.phase is Phase.CLOSED:
+            del self.downloads[download.task]
+            self._means.ripe.pop(download.task, None)
+            self._means.dry.pop(download.task, None)
+
+    def _damaged(self, event: events.PieceLost) -> None:
+        """A piece of a blob that is not downloaded turned out damaged on disk."""
+        self.sharing.lost(event.task, 1 << event.index)
+        if self.held.pop(event.task, None) is not None:
+            self.session.tell(Leave(event.task))
+            self._out.append(Note("blob_damaged", event.task, fields=(("index", event.index),)))
+
+    def _evicted(self, event: events.BlobEvicted, now: float) -> None:
+        if event.task not in self.downloads:
+            self.held.pop(event.task, None)
+            self._out += self.sharing.forget(event.task)
+            self.session.tell(Leave(event.task))
+
+    # --- parents ----------------------------------------------------------------------------------------------------
+
+    def _parent_ready(self, event: events.ParentReady, now: float) -> None:
+        self._means.book.get(event.parent).busy_until = 0.0
+        self._means.room_at_a_host()
+
+    def _parent_lost(self, event: events.ParentLost, now: float) -> None:
+        self._means.book.get(event.parent).strike(self._means.dice.share(), now)
+        for download in self.downloads.values():
+            download.peers.lost(event.parent, now)
+
+    # --- the scheduler ------------------------------------------------------------------------------------------------
+
+    def _attached(self, event: events.SchedulerAttached, now: float) -> None:
+        self.session.attach(now)
+        active = [download.active_task() for download in self.downloads.values()]
+        held = tuple(HeldBlob(task, size) for task, size in self.held.items())
+        self.session.tell(Hello(self._means.info, tuple(task for task in active if task is not None), held))
+        for download in self.downloads.values():
+            download.attached(now)
+
+    def _scheduler_lost(self, event: events.SchedulerLost, now: float) -> None:
+        if self.session.link is not Link.ALONE:
+            self._out.append(Note("scheduler_lost", fields=(("reason", event.reason),)))
+        self.session.lose()
+        for download in self.downloads.values():
+            download.scheduler_lost(now)
+
+    def _heard(self, event: events.SchedulerSaid, now: float) -> None:
+        message = event.message
+        if isinstance(message, messages.Settings):
+            self.session.adopt(message)
+        elif isinstance(message, messages.Quarantine):
+            self._quarantine(message, now)
+        elif not isinstance(message, messages.RepositoryAnswer):
+            self._heard_of_task(message, now)
+
+    def _heard_of_task(self, message: Any, now: float) -> None:
+        download = self.downloads.get(message.task)
+        if download is not None:
+            download.hear(message, now)
+            self._note_end(download)
+        elif isinstance(message, messages.Lease):
+            self.session.tell(LeaseFailed(message.task, message.epoch, message.start, OriginFault.ABANDONED))
+
+    def _quarantine(self, message: messages.Quarantine, now: float) -> None:
+        host = self._means.book.get(message.host)
+        host.barred_until = max(host.barred_until, now + message.seconds)
+        self._out.append(Note("host_quarantined", host=message.host))
+        for download in self.downloads.values():
+            download.peers.shun(message.host)
+
+    # --- the rest -----------------------------------------------------------------------------------------------
+
+    def _share(self, event: events.Event, now: float) -> None:
+        self._out += self.sharing.handle(event, now)
+
+    def _time_reached(self, event: events.TimeReached, now: float) -> None:
+        self._out += self.sharing.handle(event, now)
+        for download in list(self.downloads.values()):
+            if download.wakeup_at() <= now:
+                download.due(now)
+                self._note_end(download)
+
+    def _stop(self, event: events.Stopping, now: float) -> None:
+        """Take nothing new, give nothing new; what runs may finish."""
+        self._stopping = True
+        self._out += self.sharing.handle(event, now)
+        self.session.flush(now)
+        self.session.tell(Leave(TaskId("")))
+
+    def validate(self) -> None:
+        """Assert all invariants; for tests."""
+        self.session.validate()
+        self.sharing.validate()
+        self._means.budget.validate(sum(download.in_flight for download in self.downloads.values()))
+        own = 0
+        for task, download in self.downloads.items():
+            assert task == download.task, "a download goes by its task"
+            assert download.phase is not Phase.CLOSED, "a closed download is forgotten"
+            download.validate()
+            own += download.origin.fetches_own
+        assert own == self._means.own_fetches, "ungranted fetches are counted"
+        for task in self._means.dry:
+            assert task in self.downloads, "dry downloads exist"

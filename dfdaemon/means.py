@@ -1,0 +1,57 @@
+"""What all downloads of a daemon have in common, and share."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dfdaemon.budget import RequestBudget
+from dfdaemon.commands import Command
+from dfdaemon.hosts import HostBook
+from dfdaemon.session import Session
+from swarm.dice import Dice
+from swarm.ids import TaskId
+from swarm.messages import HostInfo, PieceRecord
+
+OWN_FETCHES_MAX = 4
+"""Fetches from origins that nobody granted, at once: a daemon without help must not flood a registry."""
+
+
+class Offers(Protocol):
+    """What downloads tell to whoever serves pieces to other hosts."""
+
+    def offer(self, task: TaskId, size: int, records: Iterable[PieceRecord] = ()) -> list[Command]:
+        """A blob may be served, as far as it is held."""
+
+    def gained(self, task: TaskId, records: Iterable[PieceRecord], now: float) -> list[Command]:
+        """More of it is held."""
+
+    def lost(self, task: TaskId, bits: int) -> None:
+        """Pieces of it may not be served any more."""
+
+    def forget(self, task: TaskId) -> list[Command]:
+        """It may not be served any more."""
+
+
+@dataclass(slots=True)
+class Means:
+    """Shared by the downloads of one daemon. `out` collects the commands of the event in hand."""
+
+    info: HostInfo
+    dice: Dice
+    out: list[Command]
+    session: Session
+    budget: RequestBudget
+    book: HostBook
+    offers: Offers
+    ring_bytes: int
+    ripe: dict[TaskId, None] = field(default_factory=dict)
+    """Downloads that may find something to ask for, in the order in which that came about."""
+    dry: dict[TaskId, None] = field(default_factory=dict)
+    """Downloads that found nothing to ask for when they last looked."""
+    own_fetches: int = 0
+    """Ungranted fetches that run, of all downloads."""
+
+    def room_at_a_host(self) -> None:
+        """A host has room again: those that found nothing may find something now."""
+        if self.dry:
+            self.ripe.update(self.dry)

@@ -1,0 +1,323 @@
+"""The side of a download that takes pieces from other hosts: whom it knows, what it asks, what it believes."""
+
+from dfdaemon import picker
+from dfdaemon.blob_state import BlobState
+from dfdaemon.commands import CancelRequest, RequestPiece, Subscribe, Unsubscribe
+from dfdaemon.events import (
+    ParentAvailable,
+    ParentBusy,
+    ParentGone,
+    ParentHas,
+    PeerFault,
+    PieceArrived,
+    PieceFailed,
+)
+from dfdaemon.parents import ParentTable, Peer
+from dfdaemon.piece_table import Stage
+from dfdaemon.transfers import Request, Transfers
+from swarm.facts import Note
+from swarm.ids import HostId
+from swarm.messages import Parent, PieceRecord, PieceRejected
+
+STARVING_BUSY_S = 0.1
+"""How long all useful parents must be busy before the scheduler is asked for others."""
+STARVING_EMPTY_S = 0.02
+"""The same when no parent has anything: news of pieces travel in batches of 10 ms."""
+NEVER = float("inf")
+
+
+class PeerSide:
+    """Parents and requests of one download."""
+
+    def __init__(self, blob: BlobState) -> None:
+        self._blob = blob
+        self._means = blob.means
+        self.parents = ParentTable(blob.means.info.zone, blob.means.book)
+        self.transfers = Transfers(blob.means.book, blob.pieces.size)
+        self._won: dict[int, tuple[PieceRecord, Peer]] = {}
+        """Hedges that arrived, right, and wait in scratch space until the original stops writing."""
+        self._retry_at = NEVER
+        self._dry_at = NEVER
+
+    # --- parents ------------------------------------------------------------------------------------------------
+
+    def meet(self, parents: tuple[Parent, ...]) -> None:
+        """Call these hosts, if they are new and there is room for them."""
+        blob = self._blob
+        for said in parents:
+            if said.host == self._means.info.host:
+                continue
+            useless = (peer for peer in self.parents if peer.away or not peer.bits & blob.table.missing)
+            if self.parents.add(said, useless) is not None:
+                blob.do(Subscribe(said, blob.task))
+
+    def available(self, event: ParentAvailable, now: float) -> None:
+        """A parent told what it holds."""
+        peer = self.parents.get(event.parent)
+        if peer is None or event.bits >> self._blob.table.count:
+            return
+        peer.away = False
+        peer.calls = 0
+        peer.call_at = NEVER
+        self._means.session.remember(peer.said)
+        if self.parents.holds(peer, event.bits) & self._blob.table.missing:
+            self._blob.ripen()
+
+    def has(self, event: ParentHas, now: float) -> None:
+        """A parent gained pieces."""
+        peer = self.parents.get(event.parent)
+        if peer is None or peer.away:
+            return
+        bits = peer.bits
+        for record in event.records:
+            bits |= 1 << record.index
+        if bits == peer.bits or bits >> self._blob.table.count:
+            return
+        self._blob.proof.hear(event.parent, event.records)
+        if self.parents.holds(peer, bits) & self._blob.table.missing:
+            self._blob.ripen()
+
+    def gone(self, event: ParentGone, now: float) -> None:
+        """A parent does not have this blob."""
+        peer = self.parents.get(event.parent)
+        if peer is not None:
+            self.parents.remove(peer)
+            self._blob.ripen()
+
+    def lost(self, host: HostId, now: float) -> None:
+        """The connection to a parent failed."""
+        peer = self.parents.get(host)
+        if peer is not None and not peer.away:
+            self.parents.lose(peer, self._means.dice.share(), now)
+            self._blob.ripen()
+
+    def shun(self, host: HostId) -> None:
+        """Take nothing from a host any more, nor what is on its way from it."""
+        peer = self.parents.get(host)
+        if peer is None:
+            return
+        self.parents.ban(peer)
+        self._blob.do(Unsubscribe(host, self._blob.task))
+        for request in self.transfers.of_host(host):
+            self._cancel(request)
+        self._blob.ripen()
+
+    # --- asking ---------------------------------------------------------------------------------------------------
+
+    def ask(self, now: float) -> bool:
+        """Ask a parent for a piece; False when there is nothing to ask anybody."""
+        blob = self._blob
+        wanted = blob.wanted()
+        if not wanted:
+            self._no_need()
+            return False
+        length = blob.pieces.piece_bytes
+        open_parents = [
+            peer for peer in self.parents if peer.bits & wanted and peer.host.has_room(length, now)
+        ]
+        offered = 0
+        for peer in open_parents:
+            offered |= peer.bits
+        places = blob.readers.waiting(blob.table.verified)
+        index = picker.pick_piece(wanted, offered, places, self.parents.rarity, self._means.dice)
+        if index is None:
+            self._run_dry(picker.window_of(wanted) & wanted, now)
+            return False
+        self._no_need()
+        self._send(picker.pick_parent(open_parents, index, self._means.dice), index, False, now)
+        return True
+
+    def _send(self, peer: Peer, index: int, scratch: bool, now: float) -> None:
+        blob = self._blob
+        request = Request(peer, index, scratch, now, self._means.budget.take(peer.host.bytes_per_s))
+        peer.host.open_requests += 1
+        if not scratch:
+            blob.table.move(1 << index, Stage.MISSING, Stage.REQUESTED)
+        self.transfers.start(request, blob.pieces.length(index), last=not blob.table.missing)
+        blob.do(RequestPiece(peer.name, blob.task, index, scratch))
+
+    def _no_need(self) -> None:
+        self._dry_at = self._retry_at = NEVER
+        self._means.dry.pop(self._blob.task, None)
+
+    def _run_dry(self, wanted: int, now: float) -> None:
+        """Nobody can be asked for any of `wanted`: note when to look again, and when to call for help."""
+        self._means.dry[self._blob.task] = None
+        waits = [peer.host.free_at() for peer in self.parents if peer.bits & wanted]
+        self._retry_at = min((at for at in waits if at > now), default=NEVER)
+        if self._dry_at == NEVER:
+            self._dry_at = now + (STARVING_BUSY_S if waits else STARVING_EMPTY_S)
+
+    # --- answers --------------------------------------------------------------------------------------------------
+
+    def arrived(self, event: PieceArrived, now: float) -> None:
+        """A piece is here: believe it, or not."""
+        index = event.claimed.index
+        request = self.transfers.find(event.parent, index, event.scratch)
+        if request is None:
+            return
+        self._end(request)
+        blob = self._blob
+        blob.moved_at = now
+        host = request.peer.host
+        self._means.book.delivered(host, blob.pieces.length(index), now - request.started, event.seconds)
+        expected = blob.proof.expected(event.claimed)
+        if not event.actual == event.claimed.digest == expected:
+            self._reject(event, expected if event.actual == event.claimed.digest else event.claimed.digest)
+        elif not self.parents.is_banned(event.parent) and not blob.closing:
+            self._believe(request, event.claimed)
+        self._settle(index)
+
+    def _believe(self, request: Request, record: PieceRecord) -> None:
+        """Take a right piece, unless a hedge of it was right before, or the other copy must end first."""
+        index = record.index
+        if not self._blob.table.is_at(index, Stage.REQUESTED) or index in self._won:
+            return
+        other = (self.transfers.requests if request.scratch else self.transfers.hedges).get(index)
+        if other is not None:
+            self._cancel(other)
+        if request.scratch and other is not None:
+            self._won[index] = (record, request.peer)
+        else:
+            self._take(record, request.peer, request.scratch)
+
+    def _take(self, record: PieceRecord, peer: Peer, scratch: bool) -> None:
+        peer.taken |= 1 << record.index
+        self._blob.write(record, Stage.REQUESTED, peer.name, scratch)
+
+    def _reject(self, event: PieceArrived, expected: bytes) -> None:
+        blob = self._blob
+        index = event.claimed.index
+        self._means.session.tell(PieceRejected(blob.task, index, event.parent, expected, event.actual))
+        blob.do(Note("piece_rejected", blob.task, event.parent, (("index", index),)))
+        self.shun(event.parent)
+
+    def busy(self, event: ParentBusy, now: float) -> None:
+        """A parent has no slot free."""
+        find = self.transfers.find
+        request = find(event.parent, event.index, False) or find(event.parent, event.index, True)
+        if request is None:
+            return
+        request.peer.host.refused(now - request.started, now)
+        self.transfers.refund(request, self._blob.pieces.length(event.index))
+        self._end(request)
+        self._settle(event.index)
+
+    def failed(self, event: PieceFailed, now: float) -> None:
+        """A request ended without a piece."""
+        request = self.transfers.find(event.parent, event.index, event.scratch)
+        if request is None:
+            return
+        self._end(request)
+        peer = request.peer
+        if event.fault is PeerFault.GONE and self.parents.get(event.parent) is peer:
+            self.parents.holds(peer, peer.bits & ~(1 << event.index))
+        elif event.fault not in (PeerFault.GONE, PeerFault.CANCELLED, PeerFault.DISK):
+            peer.host.strike(self._means.dice.share(), now)
+        self._settle(event.index)
+
+    def _end(self, request: Request) -> None:
+        self.transfers.end(request)
+        self._means.budget.give_back(request.share)
+        request.peer.host.open_requests -= 1
+        self._means.room_at_a_host()
+        self._blob.ripen()
+
+    def _settle(self, index: int) -> None:
+        """A request of a piece is over: the hedge's bytes may be taken, or nobody brings it any more."""
+        if not self._blob.table.is_at(index, Stage.REQUESTED) or index in self.transfers.requests:
+            return
+        won = self._won.pop(index, None)
+        if won is not None and not self._blob.closing:
+            self._take(*won, scratch=True)
+        elif index not in self.transfers.hedges:
+            self._blob.free(1 << index, Stage.REQUESTED)
+
+    def _cancel(self, request: Request) -> None:
+        if not request.cancelled:
+            request.cancelled = True
+            blob = self._blob
+            blob.do(CancelRequest(request.peer.name, blob.task, request.index, request.scratch))
+
+    def cancel(self, bits: int) -> None:
+        """Take back all requests for these pieces."""
+        for request in list(self.transfers):
+            if bits >> request.index & 1:
+                self._cancel(request)
+
+    def leave(self) -> None:
+        """Say good-bye to all parents, and take back what was asked of them."""
+        self.cancel(self._blob.table.everything)
+        self._no_need()
+        for peer in list(self.parents):
+            self._blob.do(Unsubscribe(peer.name, self._blob.task))
+            self.parents.remove(peer)
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def wakeup_at(self) -> float:
+        """Return when to call `due`."""
+        return min(self.transfers.wakeup_at(), self._retry_at, self._dry_at, self.parents.call_at)
+
+    def due(self, now: float) -> None:
+        """Do what time asks for: look at old requests, call lost parents again, ask for help."""
+        blob = self._blob
+        for request in self.transfers.due(now):
+            self._look_at(request, now)
+        if self.parents.call_at <= now:
+            for peer in self.parents.due_calls(now):
+                blob.do(Subscribe(peer.said, blob.task))
+        if self._retry_at <= now:
+            self._retry_at = NEVER
+            blob.ripen()
+        if self._dry_at <= now:
+            self._call_for_help(now)
+
+    def _call_for_help(self, now: float) -> None:
+        wanted = self._blob.wanted()
+        if not wanted or not self._means.session.is_attached:
+            self._dry_at = NEVER
+            return
+        self._dry_at = self._means.session.starve(self._blob.task, picker.window_of(wanted) & wanted, now)
+
+    def _look_at(self, request: Request, now: float) -> None:
+        """A request is old: take it back, or ask another parent too."""
+        if request.deadline <= now:
+            self._means.book.overdue()
+            request.peer.host.strike(self._means.dice.share(), now)
+            self._cancel(request)
+        elif request.scratch or not self._hedge(request, now):
+            self.transfers.look_again(request, now)
+
+    def _hedge(self, request: Request, now: float) -> bool:
+        blob, index = self._blob, request.index
+        length = blob.pieces.length(index)
+        if blob.ring is not None or blob.closing or not self.transfers.may_hedge(index, length):
+            return False
+        others = [
+            peer
+            for peer in self.parents
+            if peer is not request.peer and peer.bits >> index & 1 and peer.host.has_room(length, now)
+        ]
+        if not others:
+            return False
+        self._send(picker.pick_parent(others, index, self._means.dice), index, True, now)
+        self.transfers.look_again(request, now)
+        return True
+
+    def validate(self) -> None:
+        """Assert that requests, hedges and the table agree."""
+        self.parents.validate(self._blob.table.count)
+        brought = set(self.transfers.requests) | set(self._won)
+        for index, hedge in self.transfers.hedges.items():
+            if not hedge.cancelled:
+                brought.add(index)
+        requested = self._blob.table.at(Stage.REQUESTED)
+        for index in self.transfers.requests:
+            assert requested >> index & 1, f"piece {index} is asked for, but the table does not say so"
+        for index in self._won:
+            assert index in self.transfers.requests, f"a hedge of piece {index} waits for nothing"
+        for index in range(self._blob.table.count):
+            if requested >> index & 1:
+                known = index in brought or index in self.transfers.hedges
+                assert known, f"nobody brings piece {index}, but the table says so"

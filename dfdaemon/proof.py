@@ -1,0 +1,90 @@
+"""What a piece's bytes must hash to, and how well that is known.
+
+*Trusted* digests come from our own fetches of the origin, or through the scheduler from the owners of leases. What
+parents claim is hearsay: taken where nothing contradicts it, since the blob's own digest decides in the end.
+"""
+
+from collections.abc import Iterable
+
+from swarm.ids import HostId
+from swarm.messages import PieceRecord
+
+
+class Proof:
+    """The digests of one blob's pieces. Tables hold at most one entry per piece, votes only where claims differ."""
+
+    __slots__ = ("_heard", "_suspects", "_trusted", "_votes", "fetched", "records")
+
+    def __init__(self) -> None:
+        self.records: dict[int, PieceRecord] = {}
+        """Records of the pieces that we hold, or are writing."""
+        self.fetched = 0
+        """Pieces held that we fetched from the origin ourselves."""
+        self._trusted: dict[int, bytes] = {}
+        self._heard: dict[int, tuple[bytes, HostId]] = {}
+        self._votes: dict[int, dict[bytes, set[HostId]]] = {}
+        self._suspects: dict[int, tuple[HostId, bytes]] = {}
+
+    @property
+    def trusted_bits(self) -> int:
+        """Pieces whose digest is trusted."""
+        return sum(1 << index for index in self._trusted)
+
+    def trust(self, records: Iterable[PieceRecord]) -> None:
+        """Take over digests from whoever must know them."""
+        for record in records:
+            self._trusted[record.index] = record.digest
+
+    def hear(self, host: HostId, records: Iterable[PieceRecord]) -> None:
+        """A parent says that it holds these."""
+        heard, held = self._heard, self.records
+        for record in records:
+            index = record.index
+            if index in held:
+                continue
+            known = heard.get(index)
+            if known is None:
+                heard[index] = (record.digest, host)
+            elif known[0] != record.digest:
+                self._dispute(index, known, record.digest, host)
+
+    def _dispute(self, index: int, known: tuple[bytes, HostId], digest: bytes, host: HostId) -> None:
+        votes = self._votes.setdefault(index, {known[0]: {known[1]}})
+        votes.setdefault(digest, set()).add(host)
+
+    def expected(self, claimed: PieceRecord) -> bytes:
+        """Return the digest that this piece must have, all considered: the claimed one unless we know better."""
+        index = claimed.index
+        trusted = self._trusted.get(index)
+        if trusted is not None:
+            return trusted
+        votes = self._votes.get(index)
+        if votes:
+            best = max(votes, key=lambda digest: len(votes[digest]))
+            if len(votes[best]) >= 2 and len(votes[best]) > len(votes.get(claimed.digest, ())):
+                return best
+        return claimed.digest
+
+    def hold(self, record: PieceRecord, from_origin: bool) -> None:
+        """A piece's bytes are accepted under this record."""
+        index = record.index
+        self.records[index] = record
+        self._heard.pop(index, None)
+        self._votes.pop(index, None)
+        if from_origin:
+            self.fetched |= 1 << index
+            self._trusted[index] = record.digest
+
+    def drop(self, index: int) -> None:
+        """A piece that we held is gone."""
+        self.records.pop(index, None)
+        self.fetched &= ~(1 << index)
+
+    def suspect(self, index: int, host: HostId) -> None:
+        """Remember what a parent gave us for a piece that may be wrong, until the truth is known."""
+        self._suspects[index] = (host, self.records[index].digest)
+
+    def convict(self, record: PieceRecord) -> tuple[HostId, bytes] | None:
+        """The origin gave us this piece: return who had given us other bytes for it, and their digest."""
+        suspect = self._suspects.pop(record.index, None)
+        return suspect if suspect is not None and suspect[1] != record.digest else None

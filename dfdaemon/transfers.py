@@ -1,0 +1,138 @@
+"""The requests of one download that are in flight: one per piece, at most one hedge more, and when to look at them."""
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from math import ceil
+
+from dfdaemon.hosts import HostBook
+from dfdaemon.parents import Peer
+from swarm.ids import HostId
+
+HEDGE_AGE = 3.0
+"""A request this many times older than that parent's mean is worth a second copy from another."""
+HEDGE_AGE_LAST = 2.0
+"""The same when every piece is on its way: the last ones decide when all is done."""
+HEDGE_AFTER_S = 0.05
+"""No request is hedged sooner: below that is noise."""
+HEDGE_SHARE = 0.02
+"""Share of the blob that hedges may add in all; one hedge is always allowed."""
+DEADLINE_AGE = 8.0
+"""A request this many times older than expected is taken back."""
+DEADLINE_S = 1.0
+"""No request is taken back sooner."""
+LOOK_GRID_S = 0.05
+"""Looks at requests are put on this grid, so that a timer serves several of them."""
+
+
+class Request:
+    """One piece asked of one parent."""
+
+    __slots__ = (
+        "cancelled",
+        "deadline",
+        "hedge_at",
+        "index",
+        "is_open",
+        "peer",
+        "scratch",
+        "share",
+        "started",
+    )
+
+    def __init__(self, peer: Peer, index: int, scratch: bool, started: float, share: float) -> None:
+        self.peer = peer
+        self.index = index
+        self.scratch = scratch
+        """It is a hedge: its bytes go to scratch space."""
+        self.started = started
+        self.share = share
+        """What it took of the budget."""
+        self.hedge_at = 0.0
+        self.deadline = 0.0
+        self.cancelled = False
+        self.is_open = True
+
+
+class Transfers:
+    """Requests by piece; hedges apart."""
+
+    def __init__(self, book: HostBook, size: int) -> None:
+        self.requests: dict[int, Request] = {}
+        self.hedges: dict[int, Request] = {}
+        self._book = book
+        self._hedge_bytes_left = int(size * HEDGE_SHARE)
+        self._hedges_sent = 0
+        self._looks: list[tuple[float, int, Request]] = []
+        self._order = 0
+
+    def __len__(self) -> int:
+        return len(self.requests) + len(self.hedges)
+
+    def __iter__(self) -> Iterator[Request]:
+        yield from self.requests.values()
+        yield from self.hedges.values()
+
+    def start(self, request: Request, length: int, last: bool) -> None:
+        """A request was sent; `last`: no piece is left to ask for."""
+        table = self.hedges if request.scratch else self.requests
+        assert request.index not in table, f"piece {request.index} is asked for twice"
+        table[request.index] = request
+        expected = self._book.expected_s(request.peer.host, length)
+        age = HEDGE_AGE_LAST if last else HEDGE_AGE
+        request.hedge_at = request.started + max(HEDGE_AFTER_S, age * expected)
+        patience = self._book.patience
+        request.deadline = request.started + patience * max(DEADLINE_S, DEADLINE_AGE * expected)
+        self._look_at(
+            request, request.deadline if request.scratch else min(request.hedge_at, request.deadline)
+        )
+        if request.scratch:
+            self._hedge_bytes_left -= length
+            self._hedges_sent += 1
+
+    def find(self, host: HostId, index: int, scratch: bool) -> Request | None:
+        """Return the request of a piece at a host."""
+        request = (self.hedges if scratch else self.requests).get(index)
+        return request if request is not None and request.peer.name == host else None
+
+    def end(self, request: Request) -> None:
+        """A request is over."""
+        request.is_open = False
+        del (self.hedges if request.scratch else self.requests)[request.index]
+
+    def of_host(self, host: HostId) -> list[Request]:
+        """Return the requests at a host."""
+        return [request for request in self if request.peer.name == host]
+
+    def may_hedge(self, index: int, length: int) -> bool:
+        """Tell whether a second copy of a piece may be asked for."""
+        return index not in self.hedges and (not self._hedges_sent or self._hedge_bytes_left >= length)
+
+    def refund(self, request: Request, length: int) -> None:
+        """A request was refused: if it was a hedge, it cost nothing."""
+        if request.scratch:
+            self._hedge_bytes_left += length
+            self._hedges_sent -= 1
+
+    def look_again(self, request: Request, now: float) -> None:
+        """Nothing could be done about an old request: look again a little later, at its deadline at the latest."""
+        age = max(HEDGE_AFTER_S, now - request.started)
+        self._look_at(request, min(request.deadline, now + age / 2) if request.deadline > now else now + age)
+
+    def _look_at(self, request: Request, at: float) -> None:
+        self._order += 1
+        heappush(self._looks, (ceil(at / LOOK_GRID_S) * LOOK_GRID_S, self._order, request))
+
+    def due(self, now: float) -> list[Request]:
+        """Return the requests in flight that are to be looked at now."""
+        due = []
+        while self._looks and self._looks[0][0] <= now:
+            request = heappop(self._looks)[2]
+            if request.is_open and not request.cancelled:
+                due.append(request)
+        return due
+
+    def wakeup_at(self) -> float:
+        """Return when to look at a request; it may have ended by then."""
+        if not self.requests and not self.hedges:
+            self._looks.clear()
+        return self._looks[0][0] if self._looks else float("inf")
