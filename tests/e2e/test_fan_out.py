@@ -37,13 +37,16 @@ class FanOut:
 
 
 @pytest.fixture(scope="module")
-def fan_out(
-    tmp_path_factory: pytest.TempPathFactory, storage: Path, large_image: Image
-) -> Iterator[FanOut]:
+def fan_out(tmp_path_factory: pytest.TempPathFactory, storage: Path, large_image: Image) -> Iterator[FanOut]:
     """Two pull with ctr and two as kubelet does, from a registry that is held to 50 MB/s."""
     registry = DockerRegistry(tmp_path_factory.mktemp("registry"), storage=storage)
     throttle = ThrottleProxy(("127.0.0.1", registry.port), ORIGIN_BYTES_PER_S)
-    with short_directory() as folder, registry, in_background(throttle), Cluster(folder, throttle.url) as cluster:
+    with (
+        short_directory() as folder,
+        registry,
+        in_background(throttle),
+        Cluster(folder, throttle.url) as cluster,
+    ):
         nodes = cluster.nodes("n1", "n2", "n3", "n4")
         one, two, three, four = nodes
         together(
@@ -103,7 +106,8 @@ def test_every_host_uploaded(fan_out: FanOut, large_image: Image) -> None:
 def test_each_daemon_received_each_byte_once(fan_out: FanOut, large_image: Image) -> None:
     for node in fan_out.nodes:
         received = sum(
-            node.daemon.total(key, digests(large_image)) for key in ("origin_bytes", "peer_bytes", "inline_bytes")
+            node.daemon.total(key, digests(large_image))
+            for key in ("origin_bytes", "peer_bytes", "inline_bytes")
         )
         assert received == large_image.total_bytes
 

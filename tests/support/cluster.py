@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -34,6 +34,7 @@ TOOL_S = 60.0
 T = TypeVar("T")
 Startable = TypeVar("Startable", "Daemon", "Node")
 Settings = Mapping[str, Any]
+DEFAULTS: Settings = MappingProxyType({})
 
 
 class NotYet(AssertionError):
@@ -64,7 +65,7 @@ class Program:
         self.config.write_text(toml(merged({"metrics_listen": self.metrics_address}, settings)))
         self._component = component
         self._ready_word = ready
-        argv = [sys.executable, "-m", module, "--config", self.config]
+        argv: list[str | Path] = [sys.executable, "-m", module, "--config", self.config]
         # The folder is the process's working directory: it finds our packages by the path alone.
         env = {"PYTHONPATH": str(ROOT)}
         self.process = ChildProcess(name, argv, self.folder, env=env, ready=self._is_ready)
@@ -118,7 +119,7 @@ class Program:
 class Scheduler(Program):
     """A dfscheduler."""
 
-    def __init__(self, directory: Path, settings: Settings = {}, *, name: str = "scheduler") -> None:
+    def __init__(self, directory: Path, settings: Settings = DEFAULTS, *, name: str = "scheduler") -> None:
         self.address = f"127.0.0.1:{free_port()}"
         listen = merged({"listen": self.address}, settings)
         super().__init__(directory, name, "scheduler", "scheduler", "scheduler_ready", listen)
@@ -134,7 +135,7 @@ class Daemon(Program):
         origin: str,
         *,
         scheduler: str | None = None,
-        settings: Settings = {},
+        settings: Settings = DEFAULTS,
     ) -> None:
         self.mirror = f"127.0.0.1:{free_port()}"
         self.url = f"http://{self.mirror}"
@@ -235,7 +236,13 @@ class Cluster:
     """A scheduler (unless `alone`), daemons and nodes of one registry at `origin`; all end with the block."""
 
     def __init__(
-        self, directory: Path, origin: str, *, alone: bool = False, scheduler: Settings = {}, server: str = ""
+        self,
+        directory: Path,
+        origin: str,
+        *,
+        alone: bool = False,
+        scheduler: Settings = DEFAULTS,
+        server: str = "",
     ) -> None:
         self._directory = directory
         self._origin = origin
@@ -247,24 +254,24 @@ class Cluster:
             self.scheduler = Scheduler(directory, scheduler).start()
             self._programs.append(self.scheduler)
 
-    def daemon(self, name: str, settings: Settings = {}) -> Daemon:
+    def daemon(self, name: str, settings: Settings = DEFAULTS) -> Daemon:
         """A daemon that is not yet started."""
         address = self.scheduler.address if self.scheduler else None
         daemon = Daemon(self._directory, name, self._origin, scheduler=address, settings=settings)
         self._programs.append(daemon)
         return daemon
 
-    def node(self, name: str, settings: Settings = {}) -> Node:
+    def node(self, name: str, settings: Settings = DEFAULTS) -> Node:
         """A node that is not yet started."""
         node = Node(self.daemon(name, settings), self._server)
         self._containerds.append(node.containerd)
         return node
 
-    def daemons(self, *names: str, settings: Settings = {}) -> list[Daemon]:
+    def daemons(self, *names: str, settings: Settings = DEFAULTS) -> list[Daemon]:
         """Daemons that run, and are attached if there is a scheduler."""
         return self._started([self.daemon(name, settings) for name in names], lambda daemon: daemon)
 
-    def nodes(self, *names: str, settings: Settings = {}) -> list[Node]:
+    def nodes(self, *names: str, settings: Settings = DEFAULTS) -> list[Node]:
         """Nodes that run, and are attached if there is a scheduler."""
         return self._started([self.node(name, settings) for name in names], lambda node: node.daemon)
 
