@@ -1,0 +1,47 @@
+"""The gRPC server around the service: its address, its limits, its start and stop."""
+
+import grpc
+
+from scheduler.io.service import AttachService
+from swarm.errors import ConfigError
+from swarm.io.addresses import join_address, parse_listen
+from swarm.io.channel import SERVER_OPTIONS
+from swarm.rpc import attach_pb2 as pb
+
+STREAMS_MAX = 20_000
+"""Streams at once: twice the daemons that one scheduler is built for, since all may attach again together."""
+STOP_S = 2.0
+"""For the ends of the streams to reach the daemons when the scheduler stops."""
+
+SERVICE = pb.DESCRIPTOR.services_by_name["Scheduler"].full_name
+
+
+class AttachServer:
+    """Listens for daemons."""
+
+    def __init__(self, listen: str, service: AttachService) -> None:
+        self._listen = listen
+        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=STREAMS_MAX)
+        attach = grpc.stream_stream_rpc_method_handler(
+            service.attach,
+            request_deserializer=pb.DaemonBatch.FromString,
+            response_serializer=pb.SchedulerBatch.SerializeToString,
+        )
+        handler = grpc.method_handlers_generic_handler(SERVICE, {"Attach": attach})
+        self._server.add_generic_rpc_handlers((handler,))
+
+    async def start(self) -> str:
+        """Listen; returns the address, with the real port. Raises ConfigError when it cannot be had."""
+        host, port = parse_listen(self._listen, "listen")
+        try:
+            bound = self._server.add_insecure_port(join_address(host or "[::]", port))
+        except RuntimeError as error:
+            raise ConfigError(
+                f"listen = {self._listen!r} cannot be used: is another process there?"
+            ) from error
+        await self._server.start()
+        return join_address(host, bound)
+
+    async def stop(self) -> None:
+        """Take no new streams, and give those that were told to end STOP_S to do so."""
+        await self._server.stop(STOP_S)

@@ -1,0 +1,20 @@
+"""Addresses to listen on, as they stand in configurations."""
+
+from swarm.errors import ConfigError
+
+
+def parse_listen(text: str, key: str) -> tuple[str, int]:
+    """Read `host:port` or `[v6]:port`; an empty host means all addresses; raises ConfigError."""
+    host, colon, port = text.rpartition(":")
+    bare = host.removeprefix("[").removesuffix("]")
+    good = bool(colon) and port.isascii() and port.isdigit() and int(port) < 65536
+    if not good or (":" in bare) != (host != bare):
+        raise ConfigError(
+            f"{key} = {text!r} is not an address: expected host:port, such as 127.0.0.1:4010 or [::1]:4010"
+        )
+    return bare, int(port)
+
+
+def join_address(host: str, port: int) -> str:
+    """Write a host and a port; an IPv6 address gets its brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
