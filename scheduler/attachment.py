@@ -50,11 +50,13 @@ class Attachment:
         self._cluster.note("host_attached", None, host, active=len(hello.active), held=len(hello.held))
         self._set_pace()
         before = list(host.tasks)
-        self._take_inventory(host, hello)
         active = hello.active[: bounds.TASKS_PER_HOST_MAX]
-        for download in active:
-            self._rejoin(host, download)
+        rejoined = [entered for download in active if (entered := self._rejoin(host, download)) is not None]
+        self._take_inventory(host, hello)
         self._forget_past(host, before, {download.task for download in active})
+        for task, peer in rejoined:
+            self._membership.answer(task, peer, self._cluster.config.placement.neighbours // 2)
+            self._granting.serve(task)
 
     def _admit(self, hello: Hello) -> Host | None:
         """Return the host in its new state; None when there are too many."""
@@ -117,11 +119,11 @@ class Attachment:
         self._granting.resume(task, [lease])
         self._cluster.satisfied(task)
 
-    def _rejoin(self, host: Host, active: ActiveTask) -> None:
-        """Rebuild one download: its pieces, then its leases; only then may anything be granted."""
+    def _rejoin(self, host: Host, active: ActiveTask) -> tuple[Task, Peer] | None:
+        """Rebuild one download: its pieces and its leases. Nothing is granted before all of Hello is taken in."""
         entered = self._membership.enter(host, active)
         if entered is None:
-            return
+            return None
         task, peer = entered
         recovering = self._cluster.is_recovering()
         if recovering:
@@ -130,15 +132,12 @@ class Attachment:
                 self._membership.recover(task)
         kept = [lease for lease in task.leases if lease.host == host.id and lease.state is LeaseState.SAVING]
         if active.size == task.pieces.size:
-            for held in active.leases[:HELD_LEASES_MAX]:
-                lease = self._adopt(task, peer, held, recovering)
-                if lease is not None:
-                    kept.append(lease)
-        lost = [lease for lease in task.leases if lease.host == host.id and lease not in kept]
-        for lease in lost:
-            self._granting.release(task, lease)
-        self._membership.answer(task, peer, self._cluster.config.placement.neighbours // 2)
-        self._granting.resume(task, lost)
+            adopted = [self._adopt(task, peer, held, recovering) for held in active.leases[:HELD_LEASES_MAX]]
+            kept += [lease for lease in adopted if lease is not None]
+        for lease in list(task.leases):
+            if lease.host == host.id and lease not in kept:
+                self._granting.release(task, lease)
+        return entered
 
     def _adopt(self, task: Task, peer: Peer, held: HeldLease, recovering: bool) -> Lease | None:
         """Enter a fetch that a host works on, unless another does. During recovery the host knows better than our table:

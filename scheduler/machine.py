@@ -169,9 +169,7 @@ class SchedulerMachine:
         if bits == peer.bits:
             return
         if peer.bits & ~bits:
-            freed = task.dropped(peer, bits)
-            task.gained(peer, bits)
-            if freed:
+            if task.changed(peer, bits):
                 self._granting.serve(task)
         else:
             task.gained(peer, bits)
@@ -259,7 +257,8 @@ class SchedulerMachine:
     # --- time ----------------------------------------------------------------------------------------------
 
     def _on_time(self, event: TimeReached) -> None:
-        for kind, name in self.cluster.agenda.due(self.cluster.now):
+        """Look at everything that is due; hosts first, for what they hold decides what must be leased."""
+        for kind, name in sorted(self.cluster.agenda.due(self.cluster.now), key=lambda due: due[0] != "host"):
             if kind == "task":
                 self._task_due(TaskId(name))
             elif kind == "registry" and name in self.cluster.registries:

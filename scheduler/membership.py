@@ -48,8 +48,10 @@ class Membership:
         )
         if join.may_fetch:
             task.add_registry(join.registry)
-        self._hold(task, peer, join.bits if join.size == task.pieces.size else availability.NONE)
-        task.file(peer)
+        fits = join.size == task.pieces.size
+        task.changed(peer, join.bits & task.all_bits() if fits else availability.NONE)
+        if not peer.stores:
+            self._neighbours.orphan(task, peer)
         return task, peer
 
     def answer(self, task: Task, peer: Peer, count: int) -> None:
@@ -72,13 +74,6 @@ class Membership:
             self._cluster.inventory.remove(host, task.id)
         peer.happen(PeerEvent.JOIN)
         return peer
-
-    def _hold(self, task: Task, peer: Peer, bits: int) -> None:
-        """Take over what a peer says that it holds."""
-        bits &= task.all_bits()
-        if peer.bits & ~bits or not peer.stores:
-            task.dropped(peer, bits)
-        task.gained(peer, bits)
 
     def welcome(self, task: Task, peer: Peer, count: int) -> None:
         """Answer a joined peer: the blob's size and piece digests, parents, and leases where pieces are free."""

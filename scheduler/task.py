@@ -147,12 +147,13 @@ class Task:
         if not had_some and bits:
             self.file(peer)
 
-    def dropped(self, peer: Peer, bits: int) -> int:
-        """Record that a peer holds only `bits` now; return the pieces that nobody holds any more."""
-        gone = peer.bits & ~bits & self.held
-        peer.bits = bits
+    def changed(self, peer: Peer, bits: int) -> int:
+        """Record that a peer holds `bits` now, in any relation to before; return what nobody holds any more."""
+        before, peer.bits = peer.bits, availability.NONE
+        freed = self._recount(before & ~(bits if peer.serves() else 0) & self.held)
+        self.gained(peer, bits)
         self.file(peer)
-        return self._recount(gone)
+        return freed
 
     def withdrawn(self, peer: Peer) -> int:
         """Take away what a peer that no longer serves held; return the pieces that nobody holds any more."""

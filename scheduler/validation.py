@@ -106,7 +106,7 @@ def _validate_peer(task: Task, peer: Peer) -> None:
     assert all(parent.host.id not in peer.refused for parent in peer.parents), (
         f"{peer.host.id}: not kept apart"
     )
-    assert peer.host.is_trusted() or not peer.children, f"{peer.host.id} is in quarantine, yet has children"
+    assert peer.serves() or not peer.children, f"{peer.host.id} serves nobody, yet has children"
     has_room = peer.serves() and len(peer.children) < task.children_max
     growing = zone is not None and peer in zone.growing
     assert growing == (has_room and peer.is_downloading()), f"{peer.host.id}: wrongly among those that grow"
