@@ -1,5 +1,8 @@
 """The codec for any frame and for any bytes: round trips, cuts anywhere, only WireError, bounded memory."""
 
+from contextlib import suppress
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,7 +92,7 @@ noise = st.lists(st.one_of(st.binary(max_size=80), headers, frames.map(encode)),
 
 def pieces_of(data: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(edges)]
 
 
 cuts = st.lists(st.integers(0, 2**16), max_size=12)
@@ -106,23 +109,20 @@ def test_frames_survive_the_wire_however_it_is_cut(sent: list[Frame], at: list[i
 @given(noise, cuts)
 def test_any_bytes_give_frames_or_a_wire_error_and_little_is_kept(data: bytes, at: list[int]) -> None:
     decoder = Decoder(ANY_FRAME)
-    try:
+    with suppress(WireError):
         for part in pieces_of(data, at):
             decoder.feed(part)
             assert decoder.pending_bytes < FRAME_BYTES_MAX
             assert 0 < decoder.wanted_bytes <= FRAME_BYTES_MAX
-    except WireError as error:
-        assert str(error)
 
 
 @given(frames, st.integers(0, 2**16), st.integers(1, 255))
 def test_a_damaged_frame_gives_frames_or_a_wire_error(frame: Frame, at: int, change: int) -> None:
     data = bytearray(encode(frame))
     data[at % len(data)] ^= change
-    try:
-        Decoder(ANY_FRAME).feed(data)
-    except WireError as error:
-        assert str(error)
+    with suppress(WireError):
+        received = Decoder(ANY_FRAME).feed(data)
+        assert len(received) <= 1
 
 
 @given(noise)

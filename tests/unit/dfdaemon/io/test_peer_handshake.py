@@ -1,0 +1,184 @@
+"""The handshake against another side that breaks it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from dfdaemon.io import peer_handshake
+from dfdaemon.io.peer_handshake import Greeting, Identity, greet, take_greeting
+from swarm.errors import PeerRefused, PeerUnreachable, WireError
+from swarm.frames import (
+    HELLO_ONLY,
+    WELCOME_OR_REFUSED,
+    Frame,
+    HelloFrame,
+    PingFrame,
+    ProofFrame,
+    Purpose,
+    Refusal,
+    RefusedFrame,
+    WelcomeFrame,
+)
+from swarm.handshake import Side, prove
+from swarm.ids import HostId
+from swarm.wire import Decoder, encode
+
+CHILD, PARENT = HostId("child"), HostId("parent")
+TOKEN = b"a secret of the cluster"
+ME = Identity(CHILD, TOKEN)
+HELLO = HelloFrame(1, 1, Purpose.CONTROL, CHILD, b"c" * 32)
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    other.setblocking(False)
+    with one, other:
+        yield one, other
+
+
+async def read(sock: socket.socket, expected: frozenset[type[Frame]]) -> Frame:
+    decoder, heard = Decoder(expected), list[Frame]()
+    while not heard:
+        heard = decoder.feed(await asyncio.get_running_loop().sock_recv(sock, decoder.wanted_bytes))
+    return heard[0]
+
+
+async def parent_says(
+    answer: WelcomeFrame | RefusedFrame | PingFrame | None, *, proves: bytes = TOKEN
+) -> int:
+    """Greet a parent that answers so (None: it closes); a WELCOME gets its proof with this token."""
+    async with pair() as (ours, theirs):
+        greeting = asyncio.create_task(greet(ours, ME, PARENT, Purpose.DATA))
+        hello = await read(theirs, HELLO_ONLY)
+        assert isinstance(hello, HelloFrame)
+        assert (hello.host, hello.purpose) == (CHILD, Purpose.DATA)
+        if isinstance(answer, WelcomeFrame):
+            proof = prove(proves, Side.PARENT, hello, answer.version, answer.host, answer.nonce)
+            answer = WelcomeFrame(answer.version, answer.host, answer.nonce, proof)
+        if answer is None:
+            theirs.close()
+        else:
+            theirs.sendall(encode(answer))
+        return await greeting
+
+
+def welcome(version: int = 1, host: HostId = PARENT) -> WelcomeFrame:
+    return WelcomeFrame(version, host, b"p" * 32, b"")
+
+
+async def test_a_good_parent_is_believed() -> None:
+    assert await parent_says(welcome()) == 1
+
+
+@pytest.mark.parametrize("version", [0, 2, 99])
+async def test_a_version_that_was_not_offered_is_refused(version: int) -> None:
+    with pytest.raises(WireError, match=f"parent chose version {version}"):
+        await parent_says(welcome(version))
+
+
+async def test_a_parent_that_does_not_know_the_token_learns_nothing() -> None:
+    with pytest.raises(PeerRefused, match="another cluster token") as caught:
+        await parent_says(welcome(), proves=b"a guess")
+    assert "secret" not in str(caught.value)
+
+
+async def test_another_host_at_the_address() -> None:
+    with pytest.raises(PeerRefused, match="there is 'newcomer' now"):
+        await parent_says(welcome(host=HostId("newcomer")))
+
+
+async def test_a_refusal_is_told() -> None:
+    with pytest.raises(PeerRefused, match=r"reason 3.*'full'"):
+        await parent_says(RefusedFrame(Refusal.CHILDREN, "full"))
+
+
+async def test_noise_instead_of_a_welcome() -> None:
+    with pytest.raises(WireError, match="PingFrame is not expected"):
+        await parent_says(PingFrame())
+
+
+async def test_a_parent_that_closes() -> None:
+    with pytest.raises(PeerUnreachable, match="closed the connection"):
+        await parent_says(None)
+
+
+async def test_a_parent_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_handshake, "HANDSHAKE_S_MAX", 0.01)
+    async with pair() as (ours, _):
+        with pytest.raises(PeerUnreachable, match="nothing for"):
+            await greet(ours, ME, PARENT, Purpose.DATA)
+        assert ours.fileno() == -1, "it is closed"
+
+
+async def child_says(hello: HelloFrame, token: bytes) -> tuple[Frame, Greeting]:
+    """Let a child with this token greet us; return the last it heard, and what we think of it."""
+    async with pair() as (ours, theirs):
+        taking = asyncio.create_task(take_greeting(ours, Identity(PARENT, TOKEN)))
+        theirs.sendall(encode(hello))
+        heard = await read(theirs, WELCOME_OR_REFUSED)
+        if isinstance(heard, WelcomeFrame):
+            proof = prove(token, Side.CHILD, hello, heard.version, heard.host, heard.nonce)
+            theirs.sendall(encode(ProofFrame(proof)))
+        return heard, await taking
+
+
+async def test_a_good_child_is_let_in() -> None:
+    heard, greeting = await child_says(HELLO, TOKEN)
+    assert isinstance(heard, WelcomeFrame)
+    assert greeting == Greeting(CHILD, Purpose.CONTROL, 1)
+
+
+async def test_a_child_of_a_later_version_is_spoken_to_in_ours() -> None:
+    heard, _ = await child_says(HelloFrame(1, 7, Purpose.CONTROL, CHILD, b"c" * 32), TOKEN)
+    assert isinstance(heard, WelcomeFrame)
+    assert heard.version == 1
+
+
+@pytest.mark.parametrize("token", [b"", b"a guess"])
+async def test_a_child_without_the_token_is_refused(token: bytes) -> None:
+    with pytest.raises(PeerRefused, match="child was refused: the cluster token is another one"):
+        await child_says(HELLO, token)
+
+
+async def test_a_child_cannot_send_our_proof_back_to_us() -> None:
+    async with pair() as (ours, theirs):
+        taking = asyncio.create_task(take_greeting(ours, Identity(PARENT, TOKEN)))
+        theirs.sendall(encode(HELLO))
+        heard = await read(theirs, WELCOME_OR_REFUSED)
+        assert isinstance(heard, WelcomeFrame)
+        theirs.sendall(encode(ProofFrame(heard.proof)))
+        assert await read(theirs, WELCOME_OR_REFUSED) == RefusedFrame(
+            Refusal.TOKEN, "the cluster token is another one here"
+        )
+        with pytest.raises(PeerRefused):
+            await taking
+
+
+async def test_a_child_that_speaks_only_later_versions_is_refused() -> None:
+    with pytest.raises(PeerRefused, match="speaks versions 1 to 1"):
+        await child_says(HelloFrame(2, 7, Purpose.CONTROL, CHILD, b"c" * 32), TOKEN)
+
+
+async def test_our_own_name_is_refused() -> None:
+    with pytest.raises(PeerRefused, match="same name"):
+        await child_says(HelloFrame(1, 1, Purpose.CONTROL, PARENT, b"c" * 32), TOKEN)
+
+
+async def test_a_child_that_is_silent_or_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pair() as (ours, theirs):
+        theirs.close()
+        with pytest.raises(PeerUnreachable, match="closed the connection"):
+            await take_greeting(ours, ME)
+    monkeypatch.setattr(peer_handshake, "HANDSHAKE_S_MAX", 0.01)
+    async with pair() as (ours, _):
+        with pytest.raises(PeerUnreachable, match="nothing for"):
+            await take_greeting(ours, ME)
+
+
+def test_the_token_is_not_shown() -> None:
+    assert "secret" not in repr(ME)

@@ -1,0 +1,142 @@
+"""The receivers' threads: pieces from a socket to their place."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from dfdaemon.events import PeerFault
+from dfdaemon.io import receiver
+from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
+from swarm.pieces import MIB
+from tests.support.peers import Blob, read_piece, receivers
+
+BLOB = Blob(2 * MIB + 5)
+
+
+@contextmanager
+def wires() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A parent's end, which blocks, and a child's end, which does not."""
+    parent, child = socket.socketpair()
+    with parent, child:
+        child.setblocking(False)
+        parent.settimeout(10)
+        yield parent, child
+
+
+def receive(
+    pool: ReceiverPool, child: socket.socket, file: PieceFile, index: int
+) -> tuple[Transfer, asyncio.Queue[Outcome]]:
+    outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
+    return pool.receive(child, file, index, outcomes.put_nowait), outcomes
+
+
+@pytest.mark.parametrize("kind", ["xxh3", "blake3"])
+async def test_pieces_go_to_their_places_one_after_another(kind: str) -> None:
+    blob, file = Blob(2 * MIB + 5, kind), BLOB.empty_file()
+    with wires() as (parent, child):
+        async with receivers(1, kind) as pool:
+            for index in (4, 1):
+                _, outcomes = receive(pool, child, file, index)
+                await asyncio.to_thread(parent.sendall, blob.piece(index))
+                received = await outcomes.get()
+                assert isinstance(received, Received)
+                assert received.digest == blob.records[index].digest
+                assert read_piece(file, index) == blob.piece(index)
+
+
+async def test_what_follows_a_piece_stays_in_the_socket() -> None:
+    with wires() as (parent, child):
+        async with receivers() as pool:
+            _, outcomes = receive(pool, child, BLOB.empty_file(), 4)
+            parent.sendall(BLOB.piece(4) + b"next")
+            assert isinstance(await outcomes.get(), Received)
+            assert child.recv(100) == b"next"
+
+
+async def test_a_slow_transfer_holds_up_nobody_on_the_same_thread() -> None:
+    file = BLOB.empty_file()
+    with wires() as (slow, slow_child), wires() as (quick, quick_child):
+        async with receivers(1) as pool:
+            transfer, slow_outcomes = receive(pool, slow_child, file, 0)
+            slow.sendall(b"x")
+            _, outcomes = receive(pool, quick_child, file, 1)
+            await asyncio.to_thread(quick.sendall, BLOB.piece(1))
+            assert isinstance(await outcomes.get(), Received)
+            assert slow_outcomes.empty()
+            transfer.cancel()
+            assert await slow_outcomes.get() is PeerFault.CANCELLED
+
+
+async def test_after_a_cancel_nothing_is_written() -> None:
+    file = BLOB.empty_file()
+    with wires() as (parent, child):
+        async with receivers() as pool:
+            transfer, outcomes = receive(pool, child, file, 0)
+            transfer.cancel()
+            transfer.cancel()
+            assert await outcomes.get() is PeerFault.CANCELLED
+            parent.sendall(b"late")
+            assert child.recv(100) == b"late"
+        assert outcomes.empty()
+    assert read_piece(file, 0) == bytes(BLOB.pieces.length(0))
+
+
+async def test_a_cancel_after_the_end_changes_nothing() -> None:
+    with wires() as (parent, child):
+        async with receivers() as pool:
+            transfer, outcomes = receive(pool, child, BLOB.empty_file(), 4)
+            parent.sendall(BLOB.piece(4))
+            assert isinstance(await outcomes.get(), Received)
+            transfer.cancel()
+            _, second = receive(pool, child, BLOB.empty_file(), 4)  # the same socket again
+            parent.sendall(BLOB.piece(4))
+            assert isinstance(await second.get(), Received)
+        assert outcomes.empty()
+
+
+@pytest.mark.parametrize("sent", [b"", b"some"])
+async def test_a_parent_that_goes_away_closes_the_transfer(sent: bytes) -> None:
+    with wires() as (parent, child):
+        async with receivers() as pool:
+            _, outcomes = receive(pool, child, BLOB.empty_file(), 0)
+            parent.sendall(sent)
+            parent.close()
+            assert await outcomes.get() is PeerFault.CLOSED
+
+
+async def test_a_silent_parent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver, "SILENCE_S_MAX", 0.02)
+    with wires() as (parent, child), wires() as (other, other_child):
+        async with receivers(1) as pool:
+            _, first = receive(pool, child, BLOB.empty_file(), 0)
+            _, second = receive(pool, other_child, BLOB.empty_file(), 0)
+            parent.sendall(b"some")
+            other.sendall(b"some")
+            assert await first.get() is PeerFault.TIMEOUT
+            assert await second.get() is PeerFault.TIMEOUT
+
+
+async def test_a_disk_that_takes_nothing_is_our_fault() -> None:
+    read_only = os.memfd_create("piece")
+    try:
+        closed = PieceFile(os.open(f"/proc/self/fd/{read_only}", os.O_RDONLY), BLOB.pieces)
+        with wires() as (parent, child):
+            async with receivers() as pool:
+                _, outcomes = receive(pool, child, closed, 4)
+                parent.sendall(BLOB.piece(4))
+                assert await outcomes.get() is PeerFault.DISK
+    finally:
+        os.close(read_only)
+
+
+async def test_closing_the_pool_cancels_what_runs() -> None:
+    pool = ReceiverPool(1, "xxh3")
+    with wires() as (_, child):
+        _, outcomes = receive(pool, child, BLOB.empty_file(), 0)
+        pool.close()
+        assert await outcomes.get() is PeerFault.CANCELLED

@@ -1,0 +1,180 @@
+"""The parent's end of a data connection, against a child that follows a script."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from dfdaemon.io import upload_connection
+from dfdaemon.io.upload_connection import Sent, UploadConnection
+from swarm.frames import REPLIES, AbsentFrame, BusyFrame, Frame, PieceFrame, PingFrame, RequestFrame
+from swarm.pieces import MIB
+from swarm.wire import Decoder, encode
+from tests.support.peers import Blob
+
+BLOB = Blob(24 * MIB, seed=3)
+"""24 MiB in pieces of 512 KiB."""
+
+
+class Script:
+    """The child's end, and what the connection reports."""
+
+    def __init__(self, child: socket.socket, parent: socket.socket) -> None:
+        self.child = child
+        self.requests: asyncio.Queue[RequestFrame] = asyncio.Queue()
+        self.closings: asyncio.Queue[str] = asyncio.Queue()
+        self.ends: asyncio.Queue[Sent] = asyncio.Queue()
+        self.file = BLOB.file()
+        self.connection = UploadConnection(
+            parent,
+            lambda _, frame: self.requests.put_nowait(frame),
+            lambda _, reason: self.closings.put_nowait(reason),
+        )
+
+    async def asked(self, number: int = 1, index: int = 0) -> None:
+        self.child.sendall(encode(RequestFrame(number, BLOB.task, index)))
+        assert await self.requests.get() == RequestFrame(number, BLOB.task, index)
+
+    def send(self, index: int = 0) -> None:
+        self.connection.send(BLOB.records[index], self.file, BLOB.pieces.length(index), self.ends.put_nowait)
+
+    async def closed(self) -> str:
+        """Wait for the end, and leave it to be counted."""
+        reason = await self.closings.get()
+        self.closings.put_nowait(reason)
+        return reason
+
+    def read(self, count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            part = self.child.recv(count - len(data))
+            assert part, "the connection was closed"
+            data += part
+        return data
+
+    def reply(self) -> Frame:
+        decoder, frames = Decoder(REPLIES), list[Frame]()
+        while not frames:
+            frames = decoder.feed(self.read(decoder.wanted_bytes))
+        return frames[0]
+
+
+@asynccontextmanager
+async def scripted() -> AsyncIterator[Script]:
+    child, parent = socket.socketpair()
+    child.settimeout(10)
+    parent.setblocking(False)
+    parent.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)  # so that a piece does not fit at once
+    with child:
+        script = Script(child, parent)
+        yield script
+        script.connection.close("the test is over")
+        assert script.closings.qsize() == 1, "the end is reported once"
+        assert script.file.references == 1
+        script.file.release()
+
+
+async def test_pieces_are_sent_one_after_another() -> None:
+    async with scripted() as script:
+        for number, index in ((1, 0), (9, 47)):
+            await script.asked(number, index)
+            script.send(index)
+            length = BLOB.pieces.length(index)
+            assert await asyncio.to_thread(script.reply) == PieceFrame(number, length, BLOB.records[index])
+            assert await asyncio.to_thread(script.read, length) == BLOB.piece(index)
+            ended = await script.ends.get()
+            assert (ended.sent_bytes, ended.failed) == (length, False)
+
+
+async def test_refusals_leave_the_connection_open() -> None:
+    async with scripted() as script:
+        await script.asked(1)
+        script.connection.refuse(gone=False)
+        assert script.reply() == BusyFrame(1)
+        await script.asked(2)
+        script.connection.refuse(gone=True)
+        assert script.reply() == AbsentFrame(2)
+        await script.asked(3)
+
+
+@pytest.mark.parametrize("while_sending", [False, True])
+async def test_a_second_request_before_the_answer_ends_the_connection(while_sending: bool) -> None:
+    async with scripted() as script:
+        await script.asked(1)
+        if while_sending:
+            script.send()
+        script.child.sendall(encode(RequestFrame(2, BLOB.task, 0)))
+        await script.closed()
+        assert script.ends.qsize() == int(while_sending)
+        if while_sending:
+            assert script.ends.get_nowait().failed
+
+
+@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n", encode(PingFrame())])
+async def test_noise_ends_the_connection(noise: bytes) -> None:
+    async with scripted() as script:
+        script.child.sendall(noise)
+        await script.closed()
+
+
+async def test_a_child_that_goes_away_fails_its_upload() -> None:
+    async with scripted() as script:
+        await script.asked()
+        script.send()
+        script.child.close()
+        ended = await script.ends.get()
+        assert ended.failed
+        assert ended.sent_bytes < BLOB.pieces.length(0)
+
+
+async def test_an_answer_to_a_child_that_went_away_does_nothing() -> None:
+    async with scripted() as script:
+        await script.asked()
+        script.child.close()
+        await script.closed()
+        script.connection.refuse(gone=False)
+
+
+async def test_a_child_that_takes_nothing_loses_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_connection, "LOOK_S", 0.01)
+    monkeypatch.setattr(upload_connection, "STALL_S_MAX", 0.03)
+    async with scripted() as script:
+        await script.asked()
+        script.send()
+        ended = await script.ends.get()
+        assert ended.failed
+        assert "took nothing" in await script.closed()
+
+
+async def test_a_slow_child_keeps_its_slot_as_long_as_it_takes_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(upload_connection, "LOOK_S", 0.01)
+    async with scripted() as script:
+        await script.asked()
+        script.send()
+        script.reply()
+        taken = b""
+        while len(taken) < BLOB.pieces.length(0):
+            taken += await asyncio.get_running_loop().run_in_executor(None, script.child.recv, 16 * 1024)
+        assert taken == BLOB.piece(0)
+        assert not (await script.ends.get()).failed
+
+
+async def test_a_file_that_is_too_short_fails_the_upload() -> None:
+    async with scripted() as script:
+        await script.asked()
+        script.connection.send(
+            BLOB.records[47], script.file, 2 * BLOB.pieces.length(47), script.ends.put_nowait
+        )
+        script.reply()
+        await asyncio.to_thread(script.read, BLOB.pieces.length(47))
+        assert (await script.ends.get()).failed
+
+
+async def test_an_unused_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_connection, "IDLE_S_MAX", 0.01)
+    async with scripted() as script:
+        assert "unused" in await script.closed()
