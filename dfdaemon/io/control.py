@@ -91,7 +91,7 @@ class Control:
                 "host": self._info.host,
                 "zone": self._info.zone,
                 "version": self._info.version,
-                "scheduler": self._scheduler.address if self._scheduler.attached else None,
+                "scheduler": self._scheduler.attached,
                 "store": {
                     "blobs": sum(blob.complete for blob in stored),
                     "partial": sum(not blob.complete for blob in stored),

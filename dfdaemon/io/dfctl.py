@@ -87,7 +87,8 @@ async def _digests(daemon: LocalDaemon, reference: Reference) -> list[str]:
 
 
 def _print_status(status: dict[str, Any], console: Console) -> None:
-    scheduler = status["scheduler"] or "none: blobs come from the origin, or from hosts known from before"
+    alone = "not attached: blobs come from hosts known from before, and from the origin"
+    scheduler = "attached" if status["scheduler"] else alone
     store = status["store"]
     console.print(
         f"host       {status['host']}  (version {status['version']}, zone {status['zone'] or '-'})",

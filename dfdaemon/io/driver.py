@@ -13,6 +13,7 @@ from typing import Any
 
 from dfdaemon import commands, events
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed, Reader
+from dfdaemon.io.blob_store import BlobStore, StoredBlob
 from dfdaemon.io.blobs import BlobReader
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.machine import DaemonMachine
@@ -20,16 +21,19 @@ from swarm.ids import ReaderId, TaskId
 from swarm.messages import RepositoryAnswer
 from swarm.pieces import PieceMap
 
-CommandTable = Mapping[type, Callable[[Any], None]]
+CommandTable = Mapping[type, Callable[[Any], object]]
 """Which function carries out which command."""
 
 
 class Driver:
     """Owns the machine and opens readers for the registry mirror (Blobs of dfdaemon/io/blobs.py)."""
 
-    def __init__(self, machine: DaemonMachine, blobs: ActiveBlobs, hold_until_whole: bool) -> None:
+    def __init__(
+        self, machine: DaemonMachine, blobs: ActiveBlobs, store: BlobStore, hold_until_whole: bool
+    ) -> None:
         self.machine = machine
         self.blobs = blobs
+        self._store = store
         self.answered: Callable[[RepositoryAnswer], None] = lambda answer: None
         """Takes what the scheduler says of repositories: not the machine's business."""
         self._hold = hold_until_whole
@@ -39,7 +43,7 @@ class Driver:
         self._timer_at = float("inf")
         self._last_reader = 0
         self._loop = asyncio.get_running_loop()
-        self._execute: dict[type, Callable[[Any], None]] = {
+        self._execute: dict[type, Callable[[Any], object]] = {
             commands.ReleaseReaders: self._release_readers,
             commands.FailReaders: self._fail_readers,
         }
@@ -110,6 +114,10 @@ class Driver:
         self.post(events.BlobWanted(task, size, source.registry, True))
         self.post(events.ReaderOpened(task, reader.number, start, end))
         return reader
+
+    def stored(self, task: TaskId) -> StoredBlob | None:
+        """Return what the disk holds of a blob; see Blobs.stored."""
+        return self._store.get(task)
 
     def advanced(self, task: TaskId, reader: ReaderId, offset: int) -> None:
         """A reader finished a piece (ReaderMoves)."""

@@ -6,9 +6,11 @@ from dfdaemon import commands, events
 from dfdaemon.io.active_blob import ActiveBlobs
 from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.driver import CommandTable
+from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.peer_client import PeerClient
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.scheduler_client import SchedulerClient
+from swarm.ids import HostId, TaskId
 from swarm.pieces import PieceMap
 
 
@@ -22,6 +24,7 @@ class PeerCommands:
         client: PeerClient,
         server: PeerServer,
         scheduler: SchedulerClient,
+        jobs: Jobs,
         post: Callable[[events.Event], None],
     ) -> None:
         self._store = store
@@ -29,6 +32,7 @@ class PeerCommands:
         self._client = client
         self._server = server
         self._scheduler = scheduler
+        self._jobs = jobs
         self._post = post
 
     def table(self) -> CommandTable:
@@ -71,14 +75,33 @@ class PeerCommands:
         self._post(event)
 
     def _upload(self, command: commands.StartUpload) -> None:
-        """Send a piece; a blob that left the disk in this very moment is answered as gone."""
+        """Send a piece. What a crash left unchecked is checked first: until then the child is told to wait."""
+        stored = self._store.get(command.task)
+        if stored is None or not stored.verified:
+            if stored is not None:
+                self._jobs.start(self._verify(command.task, command.child))
+            self._server.refuse(command.child, command.request, stored is None)
+            self._upload_failed(command)
+            return
         try:
             file = self._store.file(command.task)
         except KeyError:
             self._server.refuse(command.child, command.request, True)
+            self._upload_failed(command)
             return
-        stored = self._store.get(command.task)
-        assert stored is not None, "a blob with a file is in the store"
         length = PieceMap.of(stored.size).length(command.record.index)
         self._server.start_upload(command.child, command.request, command.task, command.record, file, length)
         file.release()
+
+    def _upload_failed(self, command: commands.StartUpload) -> None:
+        self._post(events.UploadEnded(command.child, command.request, command.task, 0, 0.0, failed=True))
+
+    async def _verify(self, task: TaskId, child: HostId) -> None:
+        """Check a blob that is on disk since before a crash; tell which of its pieces are damaged."""
+        before = self._store.get(task)
+        found = await self._store.verify(task)
+        kept = {record.index for record in found.records} if found is not None else set()
+        for record in before.records if before is not None else ():
+            if record.index not in kept:
+                self._post(events.PieceLost(task, record.index))
+        self._server.wake(child)

@@ -50,6 +50,7 @@ class StoreCommands:
                 self._complain(command.task, error)
             self._post(events.StoreRefused(command.task))
             return
+        self.tell_problems()
         if blob is None or self._blobs.active.get(command.task) is not blob:
             return  # given up meanwhile
         if blob.media_type:
@@ -69,6 +70,13 @@ class StoreCommands:
 
     def _complain(self, task: TaskId, error: Exception) -> None:
         self._telemetry.note(Note("store_failed", task, fields=(("error", str(error)),)))
+        self.tell_problems()
+
+    def tell_problems(self) -> None:
+        """Log what the store found damaged, or could not write, since the last time."""
+        for problem in self._store.problems:
+            self._telemetry.note(problem)
+        self._store.problems.clear()
 
     def _commit(self, command: commands.CommitPiece) -> None:
         blob = self._blobs.active[command.task]
@@ -146,4 +154,5 @@ class StoreCommands:
         blob.account.inline_bytes += len(command.content)
         blob.account.finish()
         self._telemetry.count("downloaded_bytes_total", len(command.content), source="scheduler")
-        self._post(events.InlineWritten(command.task))
+        stored = self._store.get(command.task)
+        self._post(events.InlineWritten(command.task, stored.records if stored else ()))

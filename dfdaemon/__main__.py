@@ -1,0 +1,154 @@
+"""The daemon's process: builds the object graph, runs it until it is asked to stop, and nothing else."""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+
+import uvloop
+from swarm.io.config_file import load
+
+from dfdaemon.config import DaemonConfig
+from dfdaemon.events import BlobEvicted, Stopping
+from dfdaemon.io.active_blob import ActiveBlobs
+from dfdaemon.io.authorisation import Authoriser
+from dfdaemon.io.blob_store import BlobStore
+from dfdaemon.io.cluster import ClusterKnowledge
+from dfdaemon.io.control import Control
+from dfdaemon.io.driver import Driver
+from dfdaemon.io.identity import host_info, parse_address
+from dfdaemon.io.jobs import Jobs
+from dfdaemon.io.origin_client import OriginClient
+from dfdaemon.io.origin_commands import OriginCommands
+from dfdaemon.io.peer_client import PeerClient
+from dfdaemon.io.peer_commands import PeerCommands
+from dfdaemon.io.peer_server import PeerServer
+from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.io.registry_proxy import RegistryProxy
+from dfdaemon.io.scheduler_client import SchedulerClient
+from dfdaemon.io.store_commands import StoreCommands
+from dfdaemon.machine import DaemonMachine
+from swarm.dice import Dice
+from swarm.errors import DamselflyError
+from swarm.facts import Note
+from swarm.io.addresses import join_address
+from swarm.io.health import HealthServer
+from swarm.io.telemetry import Telemetry
+from swarm.io.token_file import read_token
+from swarm.messages import HostInfo
+
+ORIGIN_THREADS = 2
+"""Threads that hash and write what comes from origins."""
+
+
+@dataclass(slots=True)
+class Daemon:
+    """The parts that something outside still speaks to, once everything is wired."""
+
+    driver: Driver
+    store: BlobStore
+    blobs: ActiveBlobs
+    server: PeerServer
+    scheduler: SchedulerClient
+    proxy: RegistryProxy
+    info: HostInfo
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run dfdaemon; exits 2 when it cannot start with its settings."""
+    try:
+        config = load(DaemonConfig, argv, prog="dfdaemon", description=__doc__ or "")
+        uvloop.run(run(config))
+    except DamselflyError as error:
+        print(f"dfdaemon: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+async def run(config: DaemonConfig) -> None:
+    """Run a daemon until SIGTERM or SIGINT; raises a DamselflyError when it cannot start."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    telemetry = Telemetry("daemon", config.log_format, config.log_level)
+    telemetry.adopt_logging()
+    async with contextlib.AsyncExitStack() as closing:
+        daemon = await build(config, telemetry, closing)
+        await open_doors(config, daemon, telemetry, closing)
+        await stopped.wait()
+        telemetry.note(Note("daemon_stopping", host=daemon.info.host))
+        daemon.driver.post(Stopping())
+        await asyncio.gather(
+            daemon.proxy.close(config.stop_timeout_s), daemon.server.close(config.stop_timeout_s)
+        )
+
+
+async def build(config: DaemonConfig, telemetry: Telemetry, closing: contextlib.AsyncExitStack) -> Daemon:
+    """Build every part; what ends them, last built first, is left with `closing`."""
+    token = read_token(config.peer.token_file, "peer.token_file")
+    version = metadata.version("damselfly")
+    store = BlobStore(config.store, config.peer.piece_digest, lambda task: driver.post(BlobEvicted(task)))
+    closing.push_async_callback(store.close)
+    own = host_info(config, parse_address(config.peer.listen, "peer.listen"), version)
+    server = PeerServer(own, token, config.peer, lambda event: driver.post(event), telemetry.note)  # noqa: PLW0108 - made below
+    info = host_info(config, await server.start(), version)
+    dice = Dice(secrets.randbits(64))
+    machine = DaemonMachine(info, config, dice)
+    machine.restore(blob for blob in store.inventory() if blob.complete)
+    blobs = ActiveBlobs()
+    closing.callback(blobs.close)
+    driver = Driver(machine, blobs, store, hold_until_whole=config.mirror.stream == "after-digest")
+    closing.callback(driver.close)
+    jobs = Jobs()
+    closing.push_async_callback(jobs.close)
+    workers = closing.enter_context(ThreadPoolExecutor(ORIGIN_THREADS, "origin"))
+    origin = OriginClient(config.origin, dice)
+    closing.push_async_callback(origin.close)
+    scheduler = SchedulerClient(
+        config.scheduler, info.host, token, driver.said, partial(telemetry.observe, "join_answer_seconds")
+    )
+    closing.push_async_callback(scheduler.close)
+    receivers = ReceiverPool(config.peer.receive_threads, config.peer.piece_digest)
+    closing.callback(receivers.close)
+    peers = PeerClient(info, token, config.peer, receivers, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
+    closing.push_async_callback(peers.close)
+    storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
+    taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, driver.post)
+    kind = config.peer.piece_digest
+    fetching = OriginCommands(origin, scheduler, blobs, jobs, workers, kind, driver.post)
+    driver.carry_out(storing.table(), taking.table(), fetching.table())
+    cluster = ClusterKnowledge(scheduler)
+    driver.answered = cluster.answered
+    authoriser = Authoriser(config.mirror, origin, cluster, telemetry.note)
+    closing.push_async_callback(authoriser.close)
+    proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)
+    storing.tell_problems()
+    return Daemon(driver, store, blobs, server, scheduler, proxy, info)
+
+
+async def open_doors(
+    config: DaemonConfig, daemon: Daemon, telemetry: Telemetry, closing: contextlib.AsyncExitStack
+) -> None:
+    """Start to listen, attach to the scheduler, and say that the daemon is ready."""
+    mirror = await daemon.proxy.start()
+    control = Control(
+        config.control_socket, daemon.info, daemon.store, daemon.blobs, daemon.scheduler, daemon.proxy.handle
+    )
+    closing.push_async_callback(control.close)
+    await control.start()
+    health = HealthServer(config.metrics_listen, telemetry, list)
+    closing.push_async_callback(health.close)
+    metrics = await health.start()
+    telemetry.gauge("scheduler_attached", lambda: float(daemon.scheduler.attached))
+    daemon.scheduler.start()
+    peers = ",".join(join_address(address.host, address.port) for address in daemon.info.addresses)
+    addresses = (("mirror", mirror), ("peers", peers), ("metrics", metrics))
+    telemetry.note(Note("daemon_ready", host=daemon.info.host, fields=addresses))
+
+
+if __name__ == "__main__":
+    main()
