@@ -209,7 +209,14 @@ class Sharing:
     def _stop(self, event: events.Stopping, now: float) -> list[Command]:
         """No new uploads; those that run may finish."""
         self._stopping = True
-        return [command for task in list(self.holdings) for command in self.forget(task)]
+        told = [
+            commands.SendGone(child, task)
+            for child, tasks in self._children.items()
+            for task in sorted(tasks)
+        ]
+        for child in list(self._children):
+            self._child_lost(events.ChildLost(child), now)
+        return list(told)
 
     # --- who gets a slot ------------------------------------------------------------------------------------
 
