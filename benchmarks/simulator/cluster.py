@@ -1,253 +1,157 @@
 """A whole cluster in virtual time: one scheduler, many hosts, one origin, and the faults of a scenario."""
 
-from dataclasses import dataclass
+from collections import Counter
+from hashlib import sha256
 
-from scheduler.machine import SchedulerMachine
-
-from benchmarks.simulator.clock import Alarm, Clock
+from benchmarks.simulator.clock import Clock
+from benchmarks.simulator.control import Control
 from benchmarks.simulator.host import SimulatedHost
-from benchmarks.simulator.network import Link
-from benchmarks.simulator.origin import hash_text
-from benchmarks.simulator.scenario import Fault, FaultKind, Scenario
-from dfdaemon import events as daemon_events
-from dfdaemon.config import DaemonConfig
-from scheduler import commands, events
-from scheduler.config import SchedulerConfig
+from benchmarks.simulator.origin import Origin
+from benchmarks.simulator.scenario import Fault, FaultKind, Scenario, Target
+from benchmarks.simulator.verdict import Outcome, Verdict
 from swarm.dice import Dice
 from swarm.facts import Note
-from swarm.ids import Epoch, HostId, TaskId
-from swarm.messages import Address, Hello, HostInfo, PieceRecord, ToScheduler
-
-ATTACH_RETRY_S = 0.5
-"""How soon a host tries again to reach a scheduler that is down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one host fared. `seconds` from its arrival to its last complete blob; -1 when it did not finish."""
-
-    host: HostId
-    seconds: float
-    uploaded_bytes: float
-    failures: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a run showed."""
-
-    outcomes: tuple[Outcome, ...]
-    origin_bytes_ratio: float
-    origin_requests: int
-    messages: dict[str, int]
-    notes: dict[str, int]
-    seconds: float
-
-    @property
-    def unfinished(self) -> tuple[Outcome, ...]:
-        """The hosts that should have finished, and did not."""
-        return tuple(outcome for outcome in self.outcomes if outcome.seconds < 0)
+from swarm.ids import HostId, TaskId
+from swarm.messages import Address, HostInfo
 
 
 class Cluster:
-    """Runs one scenario from one seed. The same seed gives the same run."""
+    """Runs one scenario from one seed. The same seed gives the same run.
 
-    def __init__(self, scenario: Scenario, seed: int, validate: bool = False) -> None:
+    `validates`: every machine asserts its invariants after every event. `records`: the verdict has a transcript.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int, validates: bool = False, records: bool = False) -> None:
         self.scenario = scenario
-        self.validate = validate
         self.clock = Clock()
-        self.daemon_config = DaemonConfig()
-        self.scheduler_config = SchedulerConfig()
-        self.origin_up = Link(scenario.origin.bytes_per_s)
-        self.origin_bytes = 0
-        self.origin_requests = 0
-        self.messages: dict[str, int] = {}
-        self.notes: dict[str, int] = {}
+        self.origin = Origin(self.clock, scenario.origin)
+        self.notes: Counter[str] = Counter()
         self._dice = Dice(seed)
-        self._scheduler: SchedulerMachine | None = None
-        self._scheduler_life = 0
-        self._alarm: Alarm | None = None
-        self._epochs: dict[TaskId, Epoch] = {}
-        self._records: dict[TaskId, dict[int, PieceRecord]] = {}
+        self._transcript = sha256() if records else None
+        self.control = Control(self.clock, scenario, self._dice, self._noted)
         self.blobs = [
-            (TaskId(f"sha256:{hash_text(f'blob {number}'):064x}"), size)
-            for number, size in enumerate(scenario.blobs)
+            (TaskId(f"sha256:{number + 1:064x}"), size) for number, size in enumerate(scenario.blobs)
         ]
-        self.hosts = [SimulatedHost(self, number, self._info(number)) for number in range(scenario.hosts)]
-        self.hosts_by_id = {host.info.host: host for host in self.hosts}
-        self._given_up: set[HostId] = set()
+        self.hosts = [self._host(number) for number in range(scenario.hosts)]
+        everyone = {host.info.host: host.peering for host in self.hosts}
+        watch = self._watch if records else None
+        self.control.validates, self.control.watch = validates, watch
+        for host in self.hosts:
+            host.validates, host.watch = validates, watch
+            host.peering.others = everyone
+        self._dead: dict[HostId, SimulatedHost] = {}
+        self._waiting = {host.info.host for host in self.hosts}
+        """Hosts that live, or will, and do not have everything yet."""
 
-    def _info(self, number: int) -> HostInfo:
-        name = HostId(f"host-{number:05d}")
-        return HostInfo(
-            name,
+    def _host(self, number: int) -> SimulatedHost:
+        scenario = self.scenario
+        rate = int(scenario.link_bytes_per_s) if scenario.rates_known else 0
+        info = HostInfo(
+            HostId(f"host-{number:05d}"),
             (Address(f"10.0.{number >> 8}.{number & 255}", 4002),),
-            f"zone-{number % self.scenario.zones}",
+            f"zone-{number % scenario.zones}",
+            upload_bytes_per_s=rate,
+            download_bytes_per_s=rate,
         )
+        full = number in scenario.full_disks
+        host = SimulatedHost(info, scenario, self.clock, self.origin, self.control, full, self._noted)
+        host.on_finished = self._finished
+        return host
 
     # --- a run ------------------------------------------------------------------------------------
 
     def run(self) -> Verdict:
         """Let everything happen; stop when all hosts that live have all blobs, or at the time limit."""
-        self._start_scheduler()
+        self.control.start()
         for number, host in enumerate(self.hosts):
-            self.clock.at(
-                number * self.scenario.spread_s / len(self.hosts), lambda host=host: self._arrive(host)
-            )  # type: ignore[misc]
+            self.clock.at(self.scenario.arrival_s(number), lambda host=host: self._arrive(host))  # type: ignore[misc]
         for fault in self.scenario.faults:
             self.clock.at(fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
-        self.clock.run(self.scenario.time_limit_s, self._done)
+        self.clock.run(self.scenario.time_limit_s, lambda: not self._waiting)
         return self._verdict()
-
-    def _done(self) -> bool:
-        busy = (host for host in self.hosts if host.info.host not in self._given_up)
-        return all(len(host.finished) == len(self.blobs) for host in busy)
 
     def _arrive(self, host: SimulatedHost) -> None:
         host.start(self._dice.throw())
         for task, size in self.blobs:
             host.want(task, size)
 
-    def _verdict(self) -> Verdict:
-        outcomes = tuple(
-            Outcome(
-                host.info.host,
-                max(host.finished.values()) - host.arrived_at
-                if len(host.finished) == len(self.blobs)
-                else -1.0,
-                host.up.sent_bytes,
-                tuple(host.failures),
-            )
-            for host in self.hosts
-            if host.info.host not in self._given_up
-        )
-        ratio = self.origin_bytes / sum(self.scenario.blobs)
-        return Verdict(outcomes, ratio, self.origin_requests, self.messages, self.notes, self.clock.now)
+    def _has_all(self, host: SimulatedHost) -> bool:
+        return len(host.finished) == len(self.blobs)
 
-    def noted(self, _: SimulatedHost | None, note: Note) -> None:
-        """Count a fact."""
-        self.notes[note.name] = self.notes.get(note.name, 0) + 1
+    def _finished(self, host: SimulatedHost) -> None:
+        if self._has_all(host):
+            self._waiting.discard(host.info.host)
+
+    def _verdict(self) -> Verdict:
+        alive = [host for host in self.hosts if host.info.host not in self._dead]
+        return Verdict(
+            tuple(self._outcome(host) for host in alive),
+            tuple(self._dead),
+            self.scenario.limit_s,
+            self.origin.sent_bytes / sum(self.scenario.blobs),
+            self.origin.requests,
+            dict(sorted(self.control.messages.items())),
+            dict(sorted(self.notes.items())),
+            self.clock.now,
+            self._transcript.hexdigest() if self._transcript is not None else "",
+        )
+
+    def _outcome(self, host: SimulatedHost) -> Outcome:
+        seconds = max(host.finished.values()) - host.arrived_at if self._has_all(host) else -1.0
+        uploaded = host.links[0].moved_bytes
+        return Outcome(host.info.host, seconds, uploaded, host.origin.received_bytes, tuple(host.failures))
+
+    def _noted(self, note: Note) -> None:
+        self.notes[note.name] += 1
+
+    def _watch(self, who: str, event: object) -> None:
+        assert self._transcript is not None, "only a run that records is watched"
+        self._transcript.update(f"{self.clock.now!r} {who} {event!r}\n".encode())
 
     # --- faults -----------------------------------------------------------------------------------
 
     def _strike(self, fault: Fault) -> None:
-        match fault.kind:
-            case FaultKind.SCHEDULER_DIES:
-                self._stop_scheduler()
-            case FaultKind.SCHEDULER_RETURNS:
-                self._start_scheduler()
+        if fault.kind is FaultKind.SCHEDULER_DIES:
+            self.control.stop()
+        elif fault.kind is FaultKind.SCHEDULER_RETURNS:
+            self.control.start()
+        else:
+            host = self._target(fault.host)
+            if host is not None:
+                self._strike_host(host, fault.kind)
+
+    def _strike_host(self, host: SimulatedHost, kind: FaultKind) -> None:
+        match kind:
             case FaultKind.HOST_DIES:
-                self._kill(self.hosts[fault.host])
-            case FaultKind.HOST_RETURNS:
-                self._given_up.discard(self.hosts[fault.host].info.host)
-                self._arrive(self.hosts[fault.host])
+                self._kill(host, self.scenario.latency_s)
+            case FaultKind.HOST_VANISHES:
+                self._kill(host, self.scenario.silence_s)
             case FaultKind.HOST_LIES:
-                self.hosts[fault.host].lies = True
+                host.peering.lies = True
+            case FaultKind.HOST_FORGES:
+                host.peering.forges = True
+            case FaultKind.HOST_RETURNS if host.info.host in self._dead:
+                del self._dead[host.info.host]
+                if not self._has_all(host):
+                    self._waiting.add(host.info.host)
+                self._arrive(host)
 
-    def _kill(self, host: SimulatedHost) -> None:
-        if not host.alive:
-            return
-        host.die()
-        self._given_up.add(host.info.host)
-        self._post(events.HostLost(host.info.host))
+    def _kill(self, host: SimulatedHost, silence_s: float) -> None:
+        if host.life.alive:
+            host.die(silence_s)
+            self._dead[host.info.host] = host
+            self._waiting.discard(host.info.host)
 
-    def lease_owner(self) -> SimulatedHost | None:
-        """Return a host that fetches from the origin right now."""
-        return next((host for host in self.hosts if host.alive and host.fetching), None)
-
-    # --- the scheduler ----------------------------------------------------------------------------
-
-    def _start_scheduler(self) -> None:
-        self._scheduler_life += 1
-        self._scheduler = SchedulerMachine(self.scheduler_config, Dice(self._dice.throw()))
-        for host in self.hosts:
-            if host.alive:
-                jitter = self._dice.share() * ATTACH_RETRY_S
-                host.soon(jitter, self._attached, host)
-
-    def _stop_scheduler(self) -> None:
-        self._scheduler = None
-        self._scheduler_life += 1
-        if self._alarm is not None:
-            self._alarm.cancel()
-        for host in self.hosts:
-            if host.alive:
-                host.soon(
-                    self.scenario.control_latency_s,
-                    host.post,
-                    daemon_events.SchedulerLost("connection closed"),
-                )
-
-    def attach(self, host: SimulatedHost) -> None:
-        """A daemon starts: it opens its stream, or learns that there is no scheduler."""
-        if self._scheduler is None:
-            host.post(daemon_events.SchedulerLost("connection refused"))
-        else:
-            host.soon(self.scenario.control_latency_s, self._attached, host)
-
-    def _attached(self, host: SimulatedHost) -> None:
-        if self._scheduler is not None:
-            host.post(daemon_events.SchedulerAttached())
-
-    def tell_scheduler(self, host: SimulatedHost, message: ToScheduler) -> None:
-        """Carry a message of a daemon's, one latency long; lost when the scheduler is."""
-        name = type(message).__name__
-        self.messages[name] = self.messages.get(name, 0) + 1
-        life = self._scheduler_life
-        event: events.Event
-        if isinstance(message, Hello):
-            event = events.HostAttached(message)
-        else:
-            event = events.HostSaid(host.info.host, message)  # type: ignore[arg-type]
-
-        def arrive() -> None:
-            if self._scheduler_life == life and host.alive:
-                self._post(event)
-
-        self.clock.after(self.scenario.control_latency_s, arrive)
-
-    def _post(self, event: events.Event) -> None:
-        machine = self._scheduler
-        if machine is None:
-            return
-        for command in machine.handle(event, self.clock.now):
-            self._carry_out(command)
-        if self.validate:
-            machine.validate()
-        if self._alarm is not None:
-            self._alarm.cancel()
-        at = machine.wakeup_at()
-        self._alarm = (
-            self.clock.at(at, lambda: self._post(events.TimeReached())) if at != float("inf") else None
-        )
-
-    def _carry_out(self, command: commands.Command) -> None:
-        match command:
-            case commands.Send(host, message):
-                name = type(message).__name__
-                self.messages[name] = self.messages.get(name, 0) + 1
-                target = self.hosts_by_id[host]
-                if target.alive:
-                    target.soon(self.scenario.control_latency_s, target.hear, message)
-            case commands.LoadTask(task):
-                records = tuple(self._records.get(task, {}).values())
-                self._later(events.TaskLoaded(task, self._epochs.get(task, Epoch(0)), records))
-            case commands.SaveEpoch(task, epoch):
-                self._epochs[task] = max(epoch, self._epochs.get(task, Epoch(0)))
-                self._later(events.EpochSaved(task, epoch))
-            case commands.SaveRecords(task, records):
-                self._records.setdefault(task, {}).update({record.index: record for record in records})
-            case Note():
-                self.noted(None, command)
-            case commands.SendInline():
-                raise AssertionError("simulated blobs are too large to travel inline")
-
-    def _later(self, event: events.Event) -> None:
-        """Answer from the shared store, one latency later, unless the scheduler that asked is gone."""
-        life = self._scheduler_life
-
-        def answer() -> None:
-            if self._scheduler_life == life:
-                self._post(event)
-
-        self.clock.after(self.scenario.store_latency_s, answer)
+    def _target(self, target: int | Target | None) -> SimulatedHost | None:
+        """Return the host that a fault is for; None when nobody fits."""
+        alive = [host for host in self.hosts if host.life.alive]
+        match target:
+            case Target.OWNER:
+                return next((host for host in alive if host.origin.is_fetching), None)
+            case Target.PARENT:
+                return max(alive, key=lambda host: host.peering.upload_count, default=None)
+            case Target.DEAD:
+                return next(iter(self._dead.values()), None)
+            case int():
+                return self.hosts[target]
+        return None

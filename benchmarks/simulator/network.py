@@ -1,5 +1,4 @@
-"""Links that transfers share. A transfer's rate is the smallest of its fair shares: of the sender's uplink,
-the
+"""Links that transfers share. A transfer's rate is the smallest of its fair shares: of the sender's uplink, the
 receiver's downlink, and the most that one connection may have. Only the transfers on a link that changed are
 looked at again.
 
@@ -16,12 +15,13 @@ UNLIMITED = float("inf")
 class Link:
     """One direction of one host's connection to the network, in bytes per second."""
 
-    __slots__ = ("bytes_per_s", "flows", "sent_bytes")
+    __slots__ = ("bytes_per_s", "flows", "moved_bytes")
 
     def __init__(self, bytes_per_s: float) -> None:
         self.bytes_per_s = bytes_per_s
         self.flows: dict[Flow, None] = {}  # in order: the same seed gives the same transcript
-        self.sent_bytes = 0.0
+        self.moved_bytes = 0.0
+        """Bytes of transfers that have left, or changed their rate."""
 
     def share(self) -> float:
         """Return what each transfer gets."""
@@ -29,7 +29,7 @@ class Link:
 
 
 class Flow:
-    """One transfer of a number of bytes over an uplink and a downlink."""
+    """One transfer of a number of bytes, at least one, over an uplink and a downlink."""
 
     __slots__ = (
         "_alarm",
@@ -67,6 +67,12 @@ class Flow:
         down.flows[self] = None
         _share_again(up, down)
 
+    @property
+    def sent_bytes(self) -> int:
+        """Return the bytes that went over the wire by now."""
+        running = self._rate * (self._clock.now - self._since) if self in self.up.flows else 0.0
+        return self.total_bytes - int(max(0.0, self.left_bytes - running))
+
     def cancel(self) -> int:
         """End the transfer early; return the bytes that went over the wire."""
         if self in self.up.flows:
@@ -87,14 +93,16 @@ class Flow:
 
     def _settle(self) -> None:
         """Count what was sent at the rate so far."""
-        sent = min(self.left_bytes, self._rate * (self._clock.now - self._since))
-        self.left_bytes -= sent
-        self.up.sent_bytes += sent
+        self._move(min(self.left_bytes, self._rate * (self._clock.now - self._since)))
         self._since = self._clock.now
 
+    def _move(self, sent: float) -> None:
+        self.left_bytes -= sent
+        self.up.moved_bytes += sent
+        self.down.moved_bytes += sent
+
     def _finish(self) -> None:
-        self.up.sent_bytes += self.left_bytes
-        self.left_bytes = 0.0
+        self._move(self.left_bytes)
         self._alarm = None
         self._leave()
         self._ended()
@@ -102,11 +110,13 @@ class Flow:
     def _leave(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        self.up.flows.pop(self, None)
-        self.down.flows.pop(self, None)
+        del self.up.flows[self], self.down.flows[self]
         _share_again(self.up, self.down)
 
 
 def _share_again(up: Link, down: Link) -> None:
-    for flow in [*up.flows, *down.flows]:
+    for flow in up.flows:
         flow.adjust()
+    for flow in down.flows:
+        if flow.up is not up:
+            flow.adjust()

@@ -1,81 +1,179 @@
 """The simulated origin registry: connections that send pieces in order and share its rate."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from benchmarks.simulator.network import Flow
+from benchmarks.simulator.clock import Clock
+from benchmarks.simulator.disk import Post, StoredBlob, true_digest
+from benchmarks.simulator.life import Life
+from benchmarks.simulator.network import Flow, Link
+from benchmarks.simulator.scenario import OriginModel
 from dfdaemon import commands, events
-from swarm.ids import TaskId
-from swarm.messages import PieceRecord
-from swarm.pieces import PieceMap
+from swarm.ids import Epoch, TaskId
+from swarm.messages import OriginFault, PieceRecord
 
-if TYPE_CHECKING:
-    from benchmarks.simulator.host import SimulatedHost
-
-
-def true_digest(task: TaskId, index: int) -> bytes:
-    """Return the digest of a piece's true bytes: any function of task and piece will do."""
-    return (hash_text(task) * 1_000_003 + index + 1).to_bytes(32, "little")[:16]
+ADVANCE_INTERVAL_S = 0.5
+"""Signs of life between pieces, as a daemon's real fetches give them."""
 
 
-def hash_text(text: str) -> int:
-    """Return a number for a text, the same in every process (FNV-1a, 64 bits)."""
-    number = 0xCBF29CE484222325
-    for byte in text.encode():
-        number = ((number ^ byte) * 0x100000001B3) & ((1 << 64) - 1)
-    return number
+class Origin:
+    """What all connections share, and what they cost."""
+
+    def __init__(self, clock: Clock, model: OriginModel) -> None:
+        self.clock = clock
+        self.model = model
+        self.up = Link(model.bytes_per_s)
+        self.requests = 0
+        self.sent_bytes = 0
 
 
-class OriginConnection:
+class Fetch:
     """One fetch of pieces [start, end): a request, then piece after piece at the connection's fair share."""
 
-    def __init__(self, host: "SimulatedHost", command: commands.FetchRange, pieces: PieceMap) -> None:
-        self._host = host
+    def __init__(
+        self,
+        origin: Origin,
+        down: Link,
+        life: Life,
+        command: commands.FetchRange,
+        blob: StoredBlob,
+        post: Post,
+    ) -> None:
+        self._origin = origin
+        self._down = down
+        self._life = life
         self._command = command
-        self._pieces = pieces
-        self._index = command.start
+        self._blob = blob
+        self._post = post
+        whole = command.no_range or (command.start == 0 and command.end == blob.pieces.count)
+        self._ignored = not whole and not origin.model.honours_range
+        self._index = 0 if command.no_range else command.start
+        self._limit = command.limit
+        self._received = 0
         self._flow: Flow | None = None
-        self._stopped = False
-
-    @property
-    def running(self) -> bool:
-        """Whether more is to come."""
-        return not self._stopped
+        self.is_running = True
 
     def start(self) -> None:
         """Send the request."""
-        cluster = self._host.cluster
-        cluster.origin_requests += 1
-        self._host.soon(cluster.scenario.origin.latency_s, self._answered)
+        self._origin.requests += 1
+        self._life.soon(self._origin.model.latency_s, self._answered)
+
+    def raise_limit(self, limit: int) -> None:
+        """Let the fetch go on up to piece `limit`."""
+        self._limit = limit
+        if self.is_running and self._flow is None and self._received:
+            self._next()
 
     def stop(self) -> None:
         """Close the connection; the bytes of an unfinished piece were sent for nothing."""
-        self._stopped = True
+        self.is_running = False
         if self._flow is not None:
-            self._host.cluster.origin_bytes += self._flow.cancel()
+            self._origin.sent_bytes += self._flow.cancel()
             self._flow = None
 
+    def _end(self, fault: OriginFault | None) -> None:
+        self.is_running = False
+        self._post(events.OriginEnded(self._command.task, self._command.epoch, fault))
+
     def _answered(self) -> None:
-        if not self._stopped:
-            self._host.post(events.OriginAdvanced(self._command.task, self._command.epoch, 0))
-            self._next()
+        if not self.is_running:
+            return
+        if self._ignored:
+            self._end(OriginFault.NO_RANGE)
+            return
+        self._advance()
+        self._next()
+
+    def _advance(self) -> None:
+        """Give a sign of life, now and again."""
+        if self.is_running:
+            running = self._flow.sent_bytes if self._flow is not None else 0
+            received = self._received + running
+            self._post(events.OriginAdvanced(self._command.task, self._command.epoch, received))
+            self._life.soon(ADVANCE_INTERVAL_S, self._advance)
 
     def _next(self) -> None:
-        if self._stopped:
+        if not self.is_running or 0 <= self._limit <= self._index:
             return
-        cluster = self._host.cluster
-        length = self._pieces.length(self._index)
-        rate = cluster.scenario.origin.connection_bytes_per_s
-        self._flow = Flow(cluster.clock, cluster.origin_up, self._host.down, length, self._arrived, rate)
+        length = self._blob.pieces.length(self._index)
+        rate = self._origin.model.connection_bytes_per_s
+        origin = self._origin
+        self._flow = Flow(origin.clock, origin.up, self._down, length, self._arrived, rate)
 
     def _arrived(self) -> None:
         self._flow = None
-        cluster, command = self._host.cluster, self._command
-        cluster.origin_bytes += self._pieces.length(self._index)
-        record = PieceRecord(self._index, true_digest(command.task, self._index), command.epoch)
+        command, index = self._command, self._index
+        length = self._blob.pieces.length(index)
+        self._origin.sent_bytes += length
         self._index += 1
-        self._host.post(events.OriginPieceArrived(command.task, command.epoch, record))
+        if index >= command.start:
+            self._received += length
+            record = PieceRecord(index, true_digest(command.task, index), command.epoch)
+            self._post(events.OriginPieceArrived(command.task, command.epoch, record))
+        if not self.is_running:
+            return
         if self._index < command.end:
             self._next()
-        elif not self._stopped:
-            self._stopped = True
-            self._host.post(events.OriginEnded(command.task, command.epoch))
+        else:
+            self._end(None)
+
+
+class OriginSide:
+    """Carries out a machine's commands about the origin. A lease has one fetch at a time."""
+
+    def __init__(
+        self, origin: Origin, down: Link, life: Life, open_blob: Callable[[TaskId], StoredBlob]
+    ) -> None:
+        self._origin = origin
+        self._down = down
+        self._life = life
+        self._open_blob = open_blob
+        self.received_bytes = 0
+        """In whole pieces."""
+        self._fetches: dict[tuple[TaskId, Epoch], Fetch] = {}
+        self._post: Post = lambda event: None
+        self._share_inline: Callable[[TaskId], None] = lambda task: None
+
+    def begin(self, post: Post, share_inline: Callable[[TaskId], None]) -> None:
+        """A new life starts. `share_inline` gives a tiny blob to everybody."""
+        self._post = post
+        self._share_inline = share_inline
+
+    @property
+    def is_fetching(self) -> bool:
+        """Whether anything comes from the origin."""
+        return any(fetch.is_running for fetch in self._fetches.values())
+
+    def table(self) -> dict[type, Callable[..., None]]:
+        """Return who carries out which command."""
+        return {
+            commands.FetchRange: self._fetch,
+            commands.RaiseLimit: lambda c: self._fetches[c.task, c.epoch].raise_limit(c.limit),
+            commands.StopFetch: self._stop,
+        }
+
+    def die(self) -> None:
+        """Break all connections."""
+        for fetch in self._fetches.values():
+            fetch.stop()
+        self._fetches.clear()
+
+    def _fetch(self, command: commands.FetchRange) -> None:
+        def post(event: events.Event) -> None:
+            if isinstance(event, events.OriginPieceArrived):
+                self.received_bytes += blob.pieces.length(event.record.index)
+                if command.inline:
+                    self._share_inline(command.task)
+            self._post(event)
+
+        running = self._fetches.get((command.task, command.epoch))
+        assert running is None or not running.is_running, "a lease has one fetch at a time"
+        blob = self._open_blob(command.task)
+        fetch = Fetch(self._origin, self._down, self._life, command, blob, post)
+        self._fetches[command.task, command.epoch] = fetch
+        fetch.start()
+
+    def _stop(self, command: commands.StopFetch) -> None:
+        fetch = self._fetches.get((command.task, command.epoch))
+        if fetch is not None and fetch.is_running:
+            fetch.stop()
+            self._life.soon(0.0, self._post, events.OriginEnded(command.task, command.epoch))
