@@ -1,0 +1,140 @@
+"""Sends a blob's verified bytes to one client, as they become available, by sendfile where there is a plain socket.
+
+The client's Content-Length is a promise. If the download fails in the middle the connection is closed with FIN
+before it is kept: containerd then asks again for the rest.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from dfdaemon.io.blobs import BlobReader, Span
+from swarm.errors import DamselflyError, StoreBroken
+
+STEP_BYTES = 1 << 20
+"""Bytes of one system call: it never blocks on the socket, and a cold disk gives so much in a few milliseconds."""
+COPY_BYTES = 256 * 1024
+"""Bytes of one step where they must be copied."""
+TURN_BYTES = 4 << 20
+"""After so many bytes to a fast client the others get their turn."""
+CLIENT_TIMEOUT_S = 300.0
+"""A client that takes nothing for so long is gone: containerd gives up then too."""
+
+
+class BodySender:
+    """Sends bytes [start, end) of one blob as the body of one response."""
+
+    def __init__(self, request: web.BaseRequest, reader: BlobReader, start: int, end: int) -> None:
+        self._request = request
+        self._reader = reader
+        self._end = end
+        self.at = start
+        """Offset before which everything was handed to the kernel."""
+
+    async def send(self, response: web.StreamResponse, first: Span | None) -> DamselflyError | None:
+        """Send headers and body; return the error that ended the body early, if one did.
+
+        `first`: what the reader gave for the start already. Raises ConnectionError when the client is gone.
+        """
+        transport = self._request.transport
+        if transport is None:
+            raise ConnectionResetError("the client is gone")
+        transport.set_write_buffer_limits(high=0)  # so that drain() below waits until the headers are out
+        try:
+            writer = await response.prepare(self._request)
+            assert writer is not None, "a response is sent once"
+            async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                await writer.drain()
+            with _socket_of(transport) as fd:
+                await self._send_spans(fd, writer, first)
+        except DamselflyError as error:
+            transport.close()
+            return error
+        except TimeoutError as error:
+            transport.abort()
+            raise ConnectionResetError(f"the client took nothing for {CLIENT_TIMEOUT_S:g} s") from error
+        finally:
+            transport.set_write_buffer_limits()
+        return None
+
+    async def _send_spans(self, fd: int | None, writer: AbstractStreamWriter, first: Span | None) -> None:
+        turn = self.at
+        while self.at < self._end:
+            span = first or await self._reader.span(self.at)
+            first = None
+            stop = min(self._end, self.at + span.length)
+            shift = span.place - self.at
+            while self.at < stop:
+                if fd is None:
+                    sent = await self._write(writer, span, self.at + shift, stop - self.at)
+                else:
+                    sent = await _send_some(fd, span, self.at + shift, stop - self.at)
+                self.at += sent
+                self._reader.advance(self.at)
+                if self.at - turn >= TURN_BYTES:
+                    turn = self.at
+                    await asyncio.sleep(0)
+
+    async def _write(self, writer: AbstractStreamWriter, span: Span, place: int, count: int) -> int:
+        data = os.pread(span.file.fd, min(count, COPY_BYTES), place)
+        if not data:
+            raise _short(span)
+        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            await writer.write(data)
+            await writer.drain()
+        return len(data)
+
+
+async def _send_some(fd: int, span: Span, place: int, count: int) -> int:
+    """Hand bytes of a file to a socket, waiting for room first where there is none."""
+    while True:
+        try:
+            sent = _push(fd, span, place, count)
+        except BlockingIOError:
+            await _writable(fd)
+            continue
+        if sent == 0:
+            raise _short(span)
+        return sent
+
+
+def _push(fd: int, span: Span, place: int, count: int) -> int:
+    if span.file.slots is None:
+        return os.sendfile(fd, span.file.fd, place, min(count, STEP_BYTES))
+    # A ring's pages are written again while the socket may still refer to them: they must be copied.
+    data = os.pread(span.file.fd, min(count, COPY_BYTES), place)
+    return os.write(fd, data) if data else 0
+
+
+async def _writable(fd: int) -> None:
+    """Wait until a socket has room; raises TimeoutError."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(fd, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            await ready
+    finally:
+        loop.remove_writer(fd)
+
+
+@contextlib.contextmanager
+def _socket_of(transport: asyncio.BaseTransport) -> Iterator[int | None]:
+    """Give a descriptor of the transport's own socket, or None where bytes must pass the transport (TLS)."""
+    connection = transport.get_extra_info("socket")
+    if connection is None or transport.get_extra_info("sslcontext") is not None:
+        yield None
+        return
+    fd = os.dup(connection.fileno())
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _short(span: Span) -> StoreBroken:
+    return StoreBroken(f"a file of the store ends before byte {span.place + span.length}; check the disk")

@@ -1,0 +1,98 @@
+"""What this daemon knows of repositories, and tells the others: the shell around the tables of permissions.py."""
+
+import asyncio
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+
+from dfdaemon.io.blobs import Cluster
+from dfdaemon.permissions import ANONYMOUS, CredentialHash, KnownTag, Member, Permissions, Place
+from swarm.digest import Digest
+from swarm.ids import TaskId
+from swarm.messages import RepositoryReport, TagReport
+
+REPORT_DELAY_S = 0.05
+"""Findings of one pull gather into one message."""
+REPORT_MEMBERS_MAX = 1024
+"""Digests in one report: 80 KiB."""
+KEY_BYTES = 32
+
+
+@dataclass(slots=True)
+class _News:
+    public: bool = False
+    members: list[TaskId] = field(default_factory=list)
+
+
+class Knowledge:
+    """The tables, with the clock of the event loop, and the news for the cluster. Used on the loop's thread only."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.tables = Permissions()
+        self._cluster = cluster
+        self._key = secrets.token_bytes(KEY_BYTES)
+        self._loop = asyncio.get_running_loop()
+        self._news: dict[Place, _News] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        """Return the time of all entries."""
+        return self._loop.time()
+
+    def credential(self, authorization: str | None) -> CredentialHash:
+        """Return the hash under which a credential is remembered; its key lives as long as the process."""
+        if authorization is None:
+            return ANONYMOUS
+        text = authorization.encode("utf-8", "surrogateescape")
+        return CredentialHash(hashlib.blake2b(text, key=self._key, digest_size=16).digest())
+
+    def is_permitted(self, place: Place, authorization: str | None) -> bool:
+        """Tell whether this credential may read this repository, as far as is known."""
+        now = self.now()
+        if self.tables.is_public(place, now):
+            return True
+        return authorization is not None and self.tables.accepted(place, self.credential(authorization), now)
+
+    def accepted(self, place: Place, authorization: str | None) -> None:
+        """The origin took this credential, or a stranger, just now."""
+        if authorization is None:
+            self.published(place)
+        else:
+            self.tables.accept(place, self.credential(authorization), self.now())
+
+    def published(self, place: Place) -> None:
+        """The origin let a stranger read this repository just now."""
+        if self.tables.publish(place, self.now()):
+            self._report(place).public = True
+
+    def listed(self, place: Place, digest: Digest, member: Member) -> None:
+        """A digest was seen in this repository."""
+        if self.tables.add_member(place, digest, member):
+            news = self._report(place)
+            if len(news.members) < REPORT_MEMBERS_MAX:
+                news.members.append(digest.task)
+
+    def resolved(self, place: Place, tag: str, known: KnownTag) -> None:
+        """The origin said what a tag means just now."""
+        self.tables.set_tag(place, tag, known)
+        self.listed(place, known.digest, Member(known.size, known.media_type, True))
+        report = TagReport(*place, tag, known.digest.task, known.media_type, max(0, known.size))
+        self._cluster.report_tag(report)
+
+    def _report(self, place: Place) -> _News:
+        if self._timer is None:
+            self._timer = self._loop.call_later(REPORT_DELAY_S, self._tell)
+        return self._news.setdefault(place, _News())
+
+    def _tell(self) -> None:
+        self._timer = None
+        news, self._news = self._news, {}
+        for place, entry in news.items():
+            public = entry.public or self.tables.is_public(place, self.now())
+            self._cluster.report_repository(RepositoryReport(*place, public, tuple(entry.members)))
+
+    def close(self) -> None:
+        """Tell what is left to tell."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._tell()

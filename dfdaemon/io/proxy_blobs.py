@@ -1,0 +1,177 @@
+"""Answers GET and HEAD of a digest: authorised, then from the swarm, whole or one range."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic
+
+from aiohttp import web
+
+from dfdaemon.descriptors import MANIFEST_BYTES_MAX
+from dfdaemon.http_range import ByteRange, requested_range
+from dfdaemon.io.authorisation import Authoriser
+from dfdaemon.io.blobs import BlobReader, Blobs, Span
+from dfdaemon.io.body_sender import BodySender
+from dfdaemon.io.mirror_answers import Content
+from dfdaemon.io.origin_client import OriginClient, OriginSource
+from swarm.digest import Digest
+from swarm.errors import DamselflyError, OriginContent, OriginTimeout, StoreBroken
+from swarm.facts import Note
+from swarm.pieces import BLOB_BYTES_MAX
+
+HEADERS_AFTER_S = 15.0
+"""containerd gives up on headers after 30 s; until they are out a failure has a status, so they wait a while."""
+WHOLE_AFTER_S = 25.0
+"""A manifest is answered whole: within those 30 s, or containerd should ask its next host."""
+
+
+class ProxyBlobs:
+    """Serves content by digest."""
+
+    def __init__(
+        self, origin: OriginClient, authoriser: Authoriser, blobs: Blobs, note: Callable[[Note], None]
+    ) -> None:
+        self._origin = origin
+        self._authoriser = authoriser
+        self._blobs = blobs
+        self._note = note
+
+    async def answer(self, request: web.BaseRequest, source: OriginSource) -> web.StreamResponse:
+        """Answer a request for a blob; raises what authorise() and the download raise before the headers."""
+        content = await self.content(source)
+        if not 0 <= content.size <= BLOB_BYTES_MAX:
+            return await self.pass_body(request, source, content)
+        if request.method == "HEAD":
+            return content.head()
+        return await self.stream(request, source, content)
+
+    async def content(self, source: OriginSource) -> Content:
+        """Authorise, and find out what the headers need; the size is -1 where nobody says it."""
+        allowed = await self._authoriser.authorise(source)
+        content = Content(source.registry, source.digest, allowed.size, allowed.media_type)
+        stored = self._blobs.stored(source.digest.task)
+        if stored is not None:
+            content = replace(content, size=stored.size, media_type=content.media_type or stored.media_type)
+        if content.size < 0:
+            content = await self._asked(source, content)
+        return content if source.kind == "manifest" else replace(content, media_type="")
+
+    async def _asked(self, source: OriginSource, content: Content) -> Content:
+        """Ask the origin for a body only to see its headers: some give no length to HEAD."""
+        async with self._origin.fetch(source, 0, None if source.kind == "manifest" else 1) as body:
+            return replace(content, size=body.total, media_type=content.media_type or body.media_type)
+
+    async def read(self, source: OriginSource, content: Content) -> bytes:
+        """Return a small blob whole, its digest checked."""
+        assert content.size <= MANIFEST_BYTES_MAX, "only small blobs are read into memory"
+        reader = await self._open(source, content, ByteRange(0, content.size, False))
+        try:
+            async with asyncio.timeout(WHOLE_AFTER_S):
+                body = await _gather(reader, content.size)
+        except TimeoutError as error:
+            raise OriginTimeout(f"{source.digest} did not arrive within {WHOLE_AFTER_S:g} s") from error
+        finally:
+            reader.close()
+        if Digest.of(body, source.digest.algorithm) != source.digest:
+            raise OriginContent(
+                f"what arrived as {source.digest} has another digest; nothing of it was served"
+            )
+        return body
+
+    async def stream(
+        self, request: web.BaseRequest, source: OriginSource, content: Content
+    ) -> web.StreamResponse:
+        """Send a blob, or the range of it that was asked for, while it arrives."""
+        part = _part(request, content)
+        response = web.StreamResponse(status=206 if part.partial else 200, headers=content.headers())
+        response.content_length = part.end - part.start
+        if part.partial:
+            response.headers["Content-Range"] = f"bytes {part.start}-{part.end - 1}/{content.size}"
+        if part.start == part.end:
+            return response
+        reader = await self._open(source, content, part)
+        began, sender = monotonic(), BodySender(request, reader, part.start, part.end)
+        failure: DamselflyError | None = None
+        try:
+            failure = await sender.send(response, await _first(reader, part.start))
+        except (ConnectionError, asyncio.CancelledError):
+            self._tell("client_left", source, sender.at - part.start, began)
+            raise
+        finally:
+            reader.close()
+        if failure is not None:
+            response.force_close()
+            self._tell("body_ended_early", source, sender.at - part.start, began, str(failure))
+        else:
+            self._tell("blob_served", source, sender.at - part.start, began)
+        return response
+
+    async def pass_body(
+        self, request: web.BaseRequest, source: OriginSource, content: Content
+    ) -> web.StreamResponse:
+        """Send the origin's own body: its size is unknown, so the swarm cannot cut it into pieces."""
+        response = web.StreamResponse(headers=content.headers())
+        response.headers["Accept-Ranges"] = "none"
+        if request.method == "HEAD":
+            return response
+        self._note(Note("blob_passed_through", source.digest.task, fields=_where(source)))
+        async with self._origin.fetch(source, 0, None) as body:
+            if body.total >= 0:
+                response.content_length = body.total
+            await response.prepare(request)
+            try:
+                async for chunk in body.chunks():
+                    await response.write(chunk)
+            except DamselflyError as error:
+                self._tell("body_ended_early", source, 0, monotonic(), str(error))
+                response.force_close()
+                if request.transport is not None:
+                    request.transport.close()
+        return response
+
+    async def _open(self, source: OriginSource, content: Content, part: ByteRange) -> BlobReader:
+        return await self._blobs.open(source, content.size, content.media_type, part.start, part.end)
+
+    def _tell(
+        self, name: str, source: OriginSource, sent: int, began: float, reason: str | None = None
+    ) -> None:
+        seconds = round(monotonic() - began, 3)
+        why = () if reason is None else (("reason", reason),)
+        fields = (*_where(source), ("bytes", sent), ("seconds", seconds), *why)
+        self._note(Note(name, source.digest.task, fields=fields))
+
+
+async def _gather(reader: BlobReader, size: int) -> bytes:
+    gathered = bytearray()
+    while len(gathered) < size:
+        span = await reader.span(len(gathered))
+        data = os.pread(span.file.fd, min(span.length, size - len(gathered)), span.place)
+        if not data:
+            raise StoreBroken(
+                f"a file of the store ends before byte {span.place + span.length}; check the disk"
+            )
+        gathered += data
+        reader.advance(len(gathered))
+    return bytes(gathered)
+
+
+def _part(request: web.BaseRequest, content: Content) -> ByteRange:
+    """Return the range to send; If-Range with another content's tag makes it whole (RFC 9110, section 13.1.5)."""
+    header = request.headers.get("Range")
+    if request.headers.get("If-Range", f'"{content.digest}"') != f'"{content.digest}"':
+        header = None
+    return requested_range(header, content.size)
+
+
+async def _first(reader: BlobReader, start: int) -> Span | None:
+    """Wait for the first bytes, but not longer than the client waits for headers."""
+    try:
+        async with asyncio.timeout(HEADERS_AFTER_S):
+            return await reader.span(start)
+    except TimeoutError:
+        return None
+
+
+def _where(source: OriginSource) -> tuple[tuple[str, str], ...]:
+    return (("registry", source.registry), ("repository", source.repository))

@@ -1,0 +1,75 @@
+"""Answers GET and HEAD of a manifest, by tag or by digest; reads the manifests that pass by."""
+
+from dataclasses import replace
+
+from aiohttp import web
+
+from dfdaemon.descriptors import MANIFEST_BYTES_MAX, read_manifest
+from dfdaemon.io.authorisation import Authoriser
+from dfdaemon.io.mirror_answers import Content
+from dfdaemon.io.origin_client import OriginClient, OriginSource
+from dfdaemon.io.proxy_blobs import ProxyBlobs
+from dfdaemon.io.tags import Resolved, Tags
+from dfdaemon.names import Wanted
+from dfdaemon.permissions import Member, Place
+from swarm.digest import Digest
+
+
+class ProxyManifests:
+    """Serves manifests: a tag costs one HEAD at the origin, the bytes come from the swarm."""
+
+    def __init__(self, origin: OriginClient, authoriser: Authoriser, blobs: ProxyBlobs, tags: Tags) -> None:
+        self._origin = origin
+        self._knowledge = authoriser.knowledge
+        self._blobs = blobs
+        self._tags = tags
+
+    async def answer(self, request: web.BaseRequest, wanted: Wanted) -> web.StreamResponse | None:
+        """Answer a request for a manifest; None: the origin does not say the tag's digest, pass the request on."""
+        accept = tuple(request.headers.getall("Accept", ()))
+        authorization = request.headers.get("Authorization")
+        if wanted.digest is not None:
+            source = _source(wanted, wanted.digest, accept, authorization)
+            return await self._by_digest(request, source, None)
+        place = Place(wanted.registry, wanted.repository)
+        resolved = await self._tags.resolve(place, wanted.reference, accept, authorization)
+        if resolved is None:
+            return None
+        source = _source(wanted, resolved.digest, accept, authorization)
+        if request.method == "HEAD" and resolved.size >= 0:
+            content = Content(wanted.registry, resolved.digest, resolved.size, resolved.media_type)
+            return replace(content, stale=resolved.stale).head()
+        return await self._by_digest(request, source, resolved)
+
+    async def _by_digest(
+        self, request: web.BaseRequest, source: OriginSource, resolved: Resolved | None
+    ) -> web.StreamResponse:
+        content = await self._blobs.content(source)
+        if resolved is not None:
+            media_type = resolved.media_type or content.media_type
+            content = replace(content, media_type=media_type, stale=resolved.stale)
+        if not 0 <= content.size <= MANIFEST_BYTES_MAX:
+            return await self._blobs.pass_body(request, source, content)
+        if request.method == "HEAD" and content.media_type:
+            return content.head()
+        body = await self._blobs.read(source, content)
+        content = self._learn(source, content, body)
+        if request.method == "HEAD":
+            return content.head()
+        return web.Response(body=body, headers=content.headers())
+
+    def _learn(self, source: OriginSource, content: Content, body: bytes) -> Content:
+        """Remember what a manifest lists; return its content with a media type."""
+        place = Place(source.registry, source.repository)
+        manifest = read_manifest(body)
+        media_type = content.media_type or manifest.media_type
+        self._knowledge.listed(place, source.digest, Member(len(body), media_type, True))
+        for entry in manifest.descriptors:
+            self._knowledge.listed(place, entry.digest, Member(entry.size, entry.media_type, entry.proven))
+        return replace(content, media_type=media_type)
+
+
+def _source(
+    wanted: Wanted, digest: Digest, accept: tuple[str, ...], authorization: str | None
+) -> OriginSource:
+    return OriginSource(wanted.registry, wanted.repository, digest, "manifest", accept, authorization)

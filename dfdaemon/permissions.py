@@ -1,0 +1,149 @@
+"""What is known of repositories: who may read them, what belongs to them, what their tags meant last.
+
+Two facts open a digest in a repository to a credential: membership (the digest belongs to the repository) and
+permission (the repository is public, or its origin took this credential a moment ago). Every table is bounded; what
+was used least recently goes first, and costs one question to the origin.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, NewType, TypeVar
+
+from swarm.digest import Digest
+
+CREDENTIAL_TTL_S = 60.0
+"""How long the origin's yes to a credential counts: a revoked one works for this long at most."""
+PUBLIC_TTL_S = 300.0
+"""How long a repository counts as public, or as probed in vain, before it is asked again."""
+CREDENTIALS_MAX = 16_384
+REPOSITORIES_MAX = 16_384
+MEMBERS_MAX = 131_072
+"""About 40 MiB at worst; a node that runs 1,000 images of 30 layers needs a quarter."""
+TAGS_MAX = 16_384
+
+CredentialHash = NewType("CredentialHash", bytes)
+"""A keyed hash of an Authorization header; the header itself is not kept."""
+ANONYMOUS = CredentialHash(b"")
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class Place(NamedTuple):
+    """A repository of a registry."""
+
+    registry: str
+    repository: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Content seen in a repository. `size` -1: unknown. `proven`: it belongs there; else only its size was read."""
+
+    size: int
+    media_type: str
+    proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTag:
+    """What a tag meant when the origin was last asked."""
+
+    digest: Digest
+    size: int
+    media_type: str
+
+
+class Permissions:
+    """The tables of one daemon."""
+
+    def __init__(self) -> None:
+        self._accepted: _Recent[tuple[Place, CredentialHash], float] = _Recent(CREDENTIALS_MAX)
+        self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
+        self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
+        self._members: _Recent[tuple[Place, Digest], Member] = _Recent(MEMBERS_MAX)
+        self._tags: _Recent[tuple[Place, str], KnownTag] = _Recent(TAGS_MAX)
+
+    def accept(self, place: Place, credential: CredentialHash, now: float) -> None:
+        """The origin took this credential for this repository just now."""
+        self._accepted.put((place, credential), now)
+
+    def accepted(self, place: Place, credential: CredentialHash, now: float) -> bool:
+        """Tell whether the origin took this credential here within CREDENTIAL_TTL_S."""
+        at = self._accepted.get((place, credential))
+        return at is not None and now - at < CREDENTIAL_TTL_S
+
+    def publish(self, place: Place, now: float) -> bool:
+        """Anybody may read this repository; tell whether that is news."""
+        news = not self.is_public(place, now)
+        self._public.put(place, now)
+        return news
+
+    def is_public(self, place: Place, now: float) -> bool:
+        """Tell whether anybody may read this repository, proven within PUBLIC_TTL_S."""
+        at = self._public.get(place)
+        return at is not None and now - at < PUBLIC_TTL_S
+
+    def was_public(self, place: Place) -> bool:
+        """Tell whether anybody could read this repository when that was last asked, however long ago."""
+        return self._public.get(place) is not None
+
+    def close(self, place: Place) -> None:
+        """The origin refused a stranger: the repository is not public, or no longer."""
+        self._public.drop(place)
+
+    def may_probe(self, place: Place, now: float) -> bool:
+        """Tell whether to ask the origin as a stranger, once in PUBLIC_TTL_S; yes counts as asked."""
+        at = self._probed.get(place)
+        if self.is_public(place, now) or (at is not None and now - at < PUBLIC_TTL_S):
+            return False
+        self._probed.put(place, now)
+        return True
+
+    def add_member(self, place: Place, digest: Digest, member: Member) -> bool:
+        """Remember content of a repository; tell whether its membership is news. Proofs are never weakened."""
+        known = self._members.get((place, digest))
+        if known is not None:
+            member = Member(
+                member.size if member.size >= 0 else known.size,
+                member.media_type or known.media_type,
+                member.proven or known.proven,
+            )
+        self._members.put((place, digest), member)
+        return member.proven and not (known is not None and known.proven)
+
+    def member(self, place: Place, digest: Digest) -> Member | None:
+        """Return what is known of a digest in a repository."""
+        return self._members.get((place, digest))
+
+    def set_tag(self, place: Place, tag: str, known: KnownTag) -> None:
+        """The origin said what a tag means."""
+        self._tags.put((place, tag), known)
+
+    def tag(self, place: Place, tag: str) -> KnownTag | None:
+        """Return what a tag meant last."""
+        return self._tags.get((place, tag))
+
+
+class _Recent(Generic[K, V]):
+    """A table that forgets what was used least recently."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._entries: OrderedDict[K, V] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        found = self._entries.get(key)
+        if found is not None:
+            self._entries.move_to_end(key)
+        return found
+
+    def put(self, key: K, value: V) -> None:
+        self._entries[key] = value
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._limit:
+            self._entries.popitem(last=False)
+
+    def drop(self, key: K) -> None:
+        self._entries.pop(key, None)
