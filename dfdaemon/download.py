@@ -7,9 +7,7 @@ Order of durability: bytes written -> piece verified -> recorded -> announced; a
 checked -> complete. A download is closed only when nothing writes any more.
 """
 
-from collections.abc import Callable
 from enum import Enum
-from typing import Any
 
 from dfdaemon import events
 from dfdaemon.blob_state import BlobState
@@ -32,7 +30,7 @@ from dfdaemon.whole_check import WholeCheck
 from swarm import messages
 from swarm.facts import Note
 from swarm.ids import UNGRANTED, TaskId
-from swarm.messages import ActiveTask, Completed, LeaseFailed, Leave, OriginFault
+from swarm.messages import ActiveTask, Completed, Leave
 
 NEVER = float("inf")
 IDLE_S = 120.0
@@ -54,10 +52,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-ALWAYS = frozenset(Phase) - {Phase.CLOSED}
-OPENED = ALWAYS - {Phase.OPENING}
 SWARMING = frozenset({Phase.RUNNING, Phase.CHECKING})
-Handler = Callable[["Download", Any, float], None]
 
 
 class Download:
@@ -92,14 +87,7 @@ class Download:
         """Requests to parents that are open."""
         return len(self.peers.transfers)
 
-    # --- events -------------------------------------------------------------------------------------------------
-
-    def handle(self, event: Any, now: float) -> None:
-        """Take an event of this task. Events that come too late, or too early, mean nothing."""
-        phases, handler = ACCEPTED[type(event)]
-        if self.phase in phases:
-            handler(self, event, now)
-            self.settle(now)
+    # --- what follows from events ---------------------------------------------------------------------------------
 
     def settle(self, now: float) -> None:
         """Do what follows from what happened, whatever it was."""
@@ -121,7 +109,7 @@ class Download:
 
     # --- clients ------------------------------------------------------------------------------------------------
 
-    def _wanted(self, event: events.BlobWanted, now: float) -> None:
+    def wanted(self, event: events.BlobWanted, now: float) -> None:
         """Another client wants it: perhaps with a credential, or more urgently."""
         blob = self.blob
         if self._failure:
@@ -138,16 +126,19 @@ class Download:
         elif more and self.phase is Phase.RUNNING:
             self.blob.join()
 
-    def _reader_opened(self, event: events.ReaderOpened, now: float) -> None:
+    def reader_opened(self, event: events.ReaderOpened, now: float) -> None:
+        """A client begins to read."""
         self.blob.readers.open(event.reader, event.offset, event.end)
         self._close_at = NEVER
         self._release()
         self.blob.ripen()
 
-    def _reader_advanced(self, event: events.ReaderAdvanced, now: float) -> None:
+    def reader_advanced(self, event: events.ReaderAdvanced, now: float) -> None:
+        """A client got more."""
         self.blob.readers.advance(event.reader, event.offset)
 
-    def _reader_closed(self, event: events.ReaderClosed, now: float) -> None:
+    def reader_closed(self, event: events.ReaderClosed, now: float) -> None:
+        """A client is done, or gone: perhaps it was the last."""
         self.blob.readers.close(event.reader)
         if len(self.blob.readers) or self.phase in (Phase.OPENING, Phase.CLOSING):
             return
@@ -164,7 +155,8 @@ class Download:
 
     # --- the store ----------------------------------------------------------------------------------------------
 
-    def _store_opened(self, event: events.StoreOpened, now: float) -> None:
+    def store_opened(self, event: events.StoreOpened, now: float) -> None:
+        """There is room on disk, and perhaps some of the blob already."""
         blob = self.blob
         for record in event.records:
             blob.table.move(1 << record.index, Stage.MISSING, Stage.VERIFIED)
@@ -199,7 +191,7 @@ class Download:
             patient = self.phase is Phase.RUNNING and self.blob.ring is None
             self._close_at = now + (IDLE_S if patient else LINGER_S)
 
-    def _store_refused(self, event: events.StoreRefused, now: float) -> None:
+    def store_refused(self, event: events.StoreRefused, now: float) -> None:
         """There is no room on disk: stream through a ring in memory."""
         if self.phase is Phase.RUNNING:
             self._inline_lost(now)
@@ -210,7 +202,8 @@ class Download:
         self._ring.settle(now)
         self._enter_swarm(now)
 
-    def _committed(self, event: events.PieceCommitted, now: float) -> None:
+    def piece_committed(self, event: events.PieceCommitted, now: float) -> None:
+        """A piece is recorded: announce it."""
         blob = self.blob
         if not blob.table.is_at(event.index, Stage.WRITTEN):
             return
@@ -228,7 +221,7 @@ class Download:
         if not len(blob.readers) and self._close_at != NEVER:
             self._close_at = now + IDLE_S
 
-    def _piece_lost(self, event: events.PieceLost, now: float) -> None:
+    def piece_lost(self, event: events.PieceLost, now: float) -> None:
         """A piece could not be recorded, or turned out damaged: it is missing again."""
         blob = self.blob
         if blob.table.is_at(event.index, Stage.VERIFIED):
@@ -256,7 +249,8 @@ class Download:
 
     # --- the whole blob -------------------------------------------------------------------------------------------
 
-    def _checked(self, event: events.BlobChecked, now: float) -> None:
+    def blob_checked(self, event: events.BlobChecked, now: float) -> None:
+        """The blob's own digest was computed."""
         self._checking = False
         if self.phase is not Phase.CHECKING:
             return
@@ -295,16 +289,8 @@ class Download:
         if self.phase is Phase.RUNNING:
             self._fallback.lost(now)
 
-    def hear(self, message: messages.ToDaemon, now: float) -> None:
-        """Take a message of the scheduler's about this task."""
-        if self.phase in SWARMING:
-            HEARD[type(message)](self, message, now)
-            self.settle(now)
-        elif isinstance(message, messages.Lease):
-            declined = LeaseFailed(self.task, message.epoch, message.start, OriginFault.ABANDONED)
-            self._means.session.tell(declined)
-
-    def _task_info(self, message: messages.TaskInfo, now: float) -> None:
+    def info_said(self, message: messages.TaskInfo, now: float) -> None:
+        """The scheduler acknowledges us."""
         if message.size not in (self.blob.pieces.size, -1):
             told = f"the cluster knows this blob with {message.size} bytes, the client with {self.blob.pieces.size}"
             self.fail(told, now)
@@ -313,24 +299,30 @@ class Download:
             record for record in message.records if 0 <= record.index < self.blob.table.count
         )
 
-    def _parents(self, message: messages.Parents, now: float) -> None:
+    def parents_said(self, message: messages.Parents, now: float) -> None:
+        """Hosts to take pieces from."""
         self.peers.meet(message.parents)
 
-    def _lease(self, message: messages.Lease, now: float) -> None:
+    def lease_granted(self, message: messages.Lease, now: float) -> None:
+        """We are to fetch a range from the origin."""
         self.origin.grant(message, now)
 
-    def _revoked(self, message: messages.LeaseRevoked, now: float) -> None:
+    def lease_revoked(self, message: messages.LeaseRevoked, now: float) -> None:
+        """A lease is void."""
         self.origin.revoke(message.epoch, now)
 
-    def _no_source(self, message: messages.NoSource, now: float) -> None:
+    def no_source_said(self, message: messages.NoSource, now: float) -> None:
+        """The scheduler has nobody to help us."""
         hopeless = self._fallback.no_source(message.fault, now)
         if hopeless:
             self.fail(hopeless, now)
 
-    def _inline_said(self, message: messages.Inline, now: float) -> None:
+    def inline_said(self, message: messages.Inline, now: float) -> None:
+        """A tiny blob, whole."""
         self._inline.take(message.content)
 
-    def _inline_written(self, event: events.InlineWritten, now: float) -> None:
+    def inline_written(self, event: events.InlineWritten, now: float) -> None:
+        """A tiny blob is whole in the store."""
         if self._inline.end() and self.phase is Phase.RUNNING:
             for record in event.records:
                 self.blob.proof.hold(record, from_origin=False)
@@ -344,7 +336,8 @@ class Download:
 
     # --- the origin -----------------------------------------------------------------------------------------------
 
-    def _origin_ended(self, event: events.OriginEnded, now: float) -> None:
+    def origin_ended(self, event: events.OriginEnded, now: float) -> None:
+        """A fetch is over."""
         self.origin.ended(event, now)
         if self.phase is Phase.RUNNING and (event.epoch == UNGRANTED or not self._means.session.is_attached):
             self._fallback.own_ended(now)
@@ -406,45 +399,3 @@ class Download:
             assert self.blob.table.is_whole, "a whole blob misses pieces"
             assert self.blob.ring is None, "a ring holds no whole blob"
         assert (self.phase in (Phase.CLOSING, Phase.CLOSED)) == self.blob.closing, "closing, and not closing"
-
-
-def _to_peers(take: Callable[[PeerSide, Any, float], None]) -> Handler:
-    return lambda download, event, now: take(download.peers, event, now)
-
-
-def _to_origin(take: Callable[[OriginSide, Any, float], None]) -> Handler:
-    return lambda download, event, now: take(download.origin, event, now)
-
-
-ACCEPTED: dict[type, tuple[frozenset[Phase], Handler]] = {
-    events.BlobWanted: (ALWAYS, Download._wanted),
-    events.ReaderOpened: (ALWAYS, Download._reader_opened),
-    events.ReaderAdvanced: (ALWAYS, Download._reader_advanced),
-    events.ReaderClosed: (ALWAYS, Download._reader_closed),
-    events.StoreOpened: (frozenset({Phase.OPENING}), Download._store_opened),
-    events.StoreRefused: (frozenset({Phase.OPENING, Phase.RUNNING}), Download._store_refused),
-    events.PieceCommitted: (OPENED, Download._committed),
-    events.PieceLost: (OPENED, Download._piece_lost),
-    events.BlobChecked: (OPENED, Download._checked),
-    events.InlineWritten: (OPENED, Download._inline_written),
-    events.ParentAvailable: (SWARMING, _to_peers(PeerSide.available)),
-    events.ParentHas: (SWARMING, _to_peers(PeerSide.has)),
-    events.ParentGone: (SWARMING, _to_peers(PeerSide.gone)),
-    events.ParentBusy: (OPENED, _to_peers(PeerSide.busy)),
-    events.PieceArrived: (OPENED, _to_peers(PeerSide.arrived)),
-    events.PieceFailed: (OPENED, _to_peers(PeerSide.failed)),
-    events.OriginAdvanced: (OPENED, _to_origin(OriginSide.advanced)),
-    events.OriginPieceArrived: (OPENED, _to_origin(OriginSide.arrived)),
-    events.OriginEnded: (OPENED, Download._origin_ended),
-}
-"""In which phases an event means something, and who takes it. Elsewhere it came too late, or too early."""
-
-HEARD: dict[type, Handler] = {
-    messages.TaskInfo: Download._task_info,
-    messages.Parents: Download._parents,
-    messages.Lease: Download._lease,
-    messages.LeaseRevoked: Download._revoked,
-    messages.Inline: Download._inline_said,
-    messages.NoSource: Download._no_source,
-}
-"""Who takes what the scheduler says of a task."""

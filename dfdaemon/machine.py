@@ -7,11 +7,11 @@ the budget of requests has room: the more urgent one first, then the one with fe
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from dfdaemon import events
+from dfdaemon import events, routes
 from dfdaemon.budget import RequestBudget
 from dfdaemon.commands import CloseTask, Command, FailReaders
 from dfdaemon.config import DaemonConfig
-from dfdaemon.download import ACCEPTED, Download, Phase
+from dfdaemon.download import Download, Phase
 from dfdaemon.hosts import HostBook
 from dfdaemon.means import Means
 from dfdaemon.session import Link, Session
@@ -82,7 +82,7 @@ class DaemonMachine:
             events.Stopping: self._stop,
             **dict.fromkeys(SHARING_EVENTS, self._share),
         }
-        for kind in ACCEPTED:
+        for kind in routes.ACCEPTED:
             self._handlers.setdefault(kind, self._of_task)
 
     def restore(self, held: Iterable[Stored]) -> None:
@@ -130,7 +130,7 @@ class DaemonMachine:
     def _wanted(self, event: events.BlobWanted, now: float) -> None:
         download = self.downloads.get(event.task)
         if download is not None:
-            download.handle(event, now)
+            routes.deliver(download, event, now)
         elif self._stopping or len(self.downloads) >= DOWNLOADS_MAX:
             reason = "the daemon stops" if self._stopping else f"{DOWNLOADS_MAX} downloads run already"
             self._out += [FailReaders(event.task, reason), CloseTask(event.task)]
@@ -140,7 +140,7 @@ class DaemonMachine:
     def _of_task(self, event: Any, now: float) -> None:
         download = self.downloads.get(event.task)
         if download is not None:
-            download.handle(event, now)
+            routes.deliver(download, event, now)
             self._note_end(download)
         elif type(event) is events.PieceLost:
             self._damaged(event)
@@ -207,7 +207,7 @@ class DaemonMachine:
     def _heard_of_task(self, message: Any, now: float) -> None:
         download = self.downloads.get(message.task)
         if download is not None:
-            download.hear(message, now)
+            routes.tell(download, message, now)
             self._note_end(download)
         elif isinstance(message, messages.Lease):
             self.session.tell(LeaseFailed(message.task, message.epoch, message.start, OriginFault.ABANDONED))

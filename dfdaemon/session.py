@@ -107,6 +107,8 @@ class Session:
     def forget(self, task: TaskId) -> None:
         """A download is over: nothing more of it is told."""
         self._changed.pop(task, None)
+        for key in [key for key in self._leases if key[0] == task]:
+            del self._leases[key]
 
     def flush(self, now: float) -> None:
         """Tell everything that waits."""

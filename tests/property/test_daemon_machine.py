@@ -1,0 +1,152 @@
+"""Random interleavings of everything that can happen to a daemon; see tests/support/daemon_world.py."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfdaemon import events
+from dfdaemon.events import PeerFault
+from swarm import availability, messages
+from swarm.dice import Dice
+from swarm.ids import HostId, TaskId
+from swarm.messages import OriginFault
+from swarm.pieces import PieceMap
+from tests.support.daemon_world import READER, Odds, World, tasks
+
+PIECE = 512 * 1024
+TASK, OTHER = tasks(2)
+CALM = Odds()
+SEEDS = st.integers(0, 2**32)
+slow = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def stir(world: World, task: TaskId) -> None:
+    """Something happens that nobody asked for."""
+    count = max(1, PieceMap.of(world.sizes[task]).count)
+    host = world.dice.choose(list(world.parents)) if world.parents else HostId("nobody")
+    happenings = [
+        lambda: host in world.parents and world.parent_gains(host, task, 1 << world.dice.below(count)),
+        lambda: world.post(events.ParentLost(host, PeerFault.CLOSED)) if not asked(world, host) else None,
+        lambda: world.post(events.ParentGone(host, task)),
+        lambda: world.post(events.ParentReady(host)),
+        lambda: world.lose() if world.attached else world.attach(),
+        lambda: world.attached and world.post(events.SchedulerSaid(messages.Quarantine(host, 5.0))),
+        lambda: (
+            world.attached and world.post(events.SchedulerSaid(messages.NoSource(task, OriginFault.TIMEOUT)))
+        ),
+        lambda: world.attached and world.help(task),
+        lambda: revoke(world, task),
+        lambda: world.child_asks(task, world.dice.below(count)),
+        lambda: world.post(events.ReaderClosed(task, READER)),
+        lambda: task in world.machine.downloads and world.want(task, world.sizes[task]),
+    ]
+    world.dice.choose(happenings)()
+
+
+def asked(world: World, host: HostId) -> bool:
+    return any(key[0] == host for key in world.requests)
+
+
+def revoke(world: World, task: TaskId) -> None:
+    for fetching, epoch in world.fetches:
+        if fetching == task and epoch and world.attached:
+            world.post(events.SchedulerSaid(messages.LeaseRevoked(task, epoch)))
+            return
+
+
+def settle_down(world: World) -> None:
+    """All faults are over: whatever hangs is let go, and every client asks again if it must."""
+    world.odds = CALM
+    for host, task, index, scratch in list(world.requests):
+        world.owe(lambda key=(host, task, index, scratch): world._fail_request(key, PeerFault.CLOSED))
+    world.run(400)
+    if not world.attached:
+        world.attach()
+    for task, size in world.sizes.items():
+        world.want(task, size)
+
+
+def finished(world: World) -> bool:
+    return all(world.has_read(task) or task in world.failures for task in world.sizes)
+
+
+@slow
+@given(
+    seed=SEEDS,
+    pieces=st.integers(0, 14),
+    attached=st.booleans(),
+    no_room=st.booleans(),
+    parents=st.integers(0, 5),
+)
+def test_whatever_happens_the_blob_arrives_once_it_can(
+    seed: int, pieces: int, attached: bool, no_room: bool, parents: int
+) -> None:
+    odds = Odds(fault=15, lie=5, busy=20, slow=10, disk=4, origin=6)
+    world = World(seed, odds, attached, no_room)
+    (world.attach if attached else world.lose)()
+    dice = Dice(seed)
+    for task, size in ((TASK, max(0, pieces * PIECE - 7)), (OTHER, 3 * PIECE)):
+        count = PieceMap.of(size).count
+        for number in range(parents):
+            bits = availability.full(count) if number == 0 else dice.throw() & availability.full(count)
+            world.add_parent(f"host-{number}", task, bits, lies=number == 4)
+        world.want(task, size)
+    for _ in range(300):
+        if dice.below(8):
+            world.step()
+        else:
+            stir(world, dice.choose([TASK, OTHER]))
+    settle_down(world)
+    world.run(4000, lambda: finished(world))
+    for _ in range(
+        3
+    ):  # a download that the faults had brought to its end says so, and the next attempt succeeds
+        if world.failures:
+            world.liars.clear()
+            failed = list(world.failures)
+            world.run(2000, lambda: all(task in world.closed for task in failed))
+            for task in failed:
+                world.want(task, world.sizes[task])
+            world.run(4000, lambda: finished(world))
+    assert world.failures == {}
+    assert all(world.has_read(task) for task in world.sizes)
+
+
+@slow
+@given(seed=SEEDS, pieces=st.integers(1, 14), parents=st.integers(0, 4), attached=st.booleans())
+def test_without_faults_every_byte_is_fetched_at_most_once(
+    seed: int, pieces: int, parents: int, attached: bool
+) -> None:
+    world = World(seed, Odds(busy=30), attached)
+    (world.attach if attached else world.lose)()
+    count = pieces
+    for number in range(parents):
+        world.add_parent(f"host-{number}", TASK, Dice(seed + number).throw() & availability.full(count))
+    world.want(TASK, pieces * PIECE)
+    world.run(4000, lambda: finished(world))
+    assert world.failures == {}
+    assert world.has_read(TASK)
+    fetched = world.origin_pieces.get(TASK, [])
+    assert len(fetched) == len(set(fetched))
+    if not attached:
+        assert len(fetched) == count, "nobody was known to ask"
+        return
+    offered = 0
+    for held in world.parents.values():
+        offered |= held[TASK]
+    assert set(fetched) == set(availability.indexes(availability.full(count) & ~offered))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_closed_client_leaves_nothing_behind(seed: int) -> None:
+    world = World(seed, Odds(fault=10, busy=10, slow=20, origin=5), no_room=seed % 2 == 0)
+    world.attach()
+    world.add_parent("host-0", TASK, 0b1111)
+    world.want(TASK, 8 * PIECE)
+    world.run(seed * 3)
+    world.post(events.ReaderClosed(TASK, READER))
+    world.run(5000, lambda: TASK in world.closed)
+    assert TASK in world.closed
+    assert world.machine.downloads == {}
+    assert world.requests == {}
+    assert world.fetches == {}
