@@ -59,13 +59,15 @@ class Header:
             fields = json.loads(line)
             version, size, piece_bytes = fields["version"], fields["size"], fields["piece_bytes"]
             digest, kind, media_type = fields["digest"], fields["piece_digest"], fields["media_type"]
-            if version != VERSION or not isinstance(size, int) or not 0 <= size <= BLOB_BYTES_MAX:
+            if version != VERSION or type(size) is not int or not 0 <= size <= BLOB_BYTES_MAX:
                 raise StoreBroken(f"version {version!r} or size {size!r} is not one that can be read")
             if PieceMap.of(size).piece_bytes != piece_bytes or kind not in DIGEST_BYTES:
                 raise StoreBroken(
                     f"pieces of {piece_bytes!r} bytes with {kind!r} digests are not how blobs are cut"
                 )
-            return cls(Digest.parse(digest), PieceMap.of(size), kind, str(media_type))
+            if not isinstance(media_type, str):
+                raise StoreBroken(f"media type {media_type!r} is not a text")
+            return cls(Digest.parse(digest), PieceMap.of(size), kind, media_type)
         except (ValueError, KeyError, TypeError, BadDigest) as error:
             raise StoreBroken(f"the header cannot be read ({error})") from error
 

@@ -1,5 +1,7 @@
 """Bitmaps against sets of numbers, which say the same more slowly."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,7 +26,7 @@ def test_a_bitmap_says_what_the_set_says(held: set[int]) -> None:
 def test_runs_are_the_bitmap_in_as_few_spans_as_can_be(held: set[int]) -> None:
     runs = list(availability.runs(bits_of(held)))
     assert sum(availability.span(start, end) for start, end in runs) == bits_of(held)
-    for (_, end), (start, _) in zip(runs, runs[1:], strict=False):
+    for (_, end), (start, _) in pairwise(runs):
         assert end < start
 
 

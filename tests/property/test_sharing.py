@@ -1,4 +1,4 @@
-"""Sharing under any order of events: slots hold, every request has one answer, who waits is woken, nothing is made up."""
+"""Sharing under any order of events: slots hold, a request has one answer, who waits is woken, nothing is made up."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

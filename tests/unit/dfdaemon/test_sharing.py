@@ -360,6 +360,17 @@ def test_a_request_number_used_twice_is_answered_busy() -> None:
     assert play.sharing.uploads == 1
 
 
+def test_a_child_that_is_refused_when_it_was_woken_is_woken_again() -> None:
+    play = Playbook()
+    play.holds(0)
+    play.subscribes(A, B)
+    request, other = play.starts(A), play.starts(B)
+    play.is_refused(A)
+    assert play.ends(B, other) == [WakeChild(A)]
+    result = play.happens(PieceRequested(A, request, TASK, 0))
+    assert result == [RefuseUpload(A, request), WakeChild(A)]
+
+
 def test_an_upload_that_takes_too_long_loses_its_slot() -> None:
     play = Playbook(slots=1)
     play.holds(0)
