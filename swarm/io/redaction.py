@@ -21,13 +21,17 @@ _SECRETS = (
         ),
         rf"\1{HIDDEN}",
     ),
-    # https://user:password@host
-    (re.compile(r"(://[^\s/:@]+:)[^\s/@]+(@)"), rf"\1{HIDDEN}\2"),
 )
+_USERINFO = re.compile(r"(://[^\s/:@]+:)[^\s/@]+(@)")
 
 
 def scrub(text: str) -> str:
     """Return the text without what looks like a credential; the rest stays, so that it can be understood."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
-    return text
+    return hide_userinfo(text)
+
+
+def hide_userinfo(text: str) -> str:
+    """Return the text without the passwords of URLs like https://user:password@host."""
+    return _USERINFO.sub(rf"\1{HIDDEN}\2", text)
