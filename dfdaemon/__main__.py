@@ -146,7 +146,7 @@ async def open_doors(
     telemetry.gauge("scheduler_attached", lambda: float(daemon.scheduler.attached))
     daemon.scheduler.start()
     peers = ",".join(join_address(address.host, address.port) for address in daemon.info.addresses)
-    addresses = (("mirror", mirror), ("peers", peers), ("metrics", metrics))
+    addresses = (("mirror", join_address(mirror.host, mirror.port)), ("peers", peers), ("metrics", metrics))
     telemetry.note(Note("daemon_ready", host=daemon.info.host, fields=addresses))
 
 

@@ -23,7 +23,7 @@ EXIT_FAILED, EXIT_USAGE = 1, 2
 def main(argv: list[str] | None = None) -> None:
     """Run dfctl; exits 1 when the daemon cannot answer, 2 when the command line is wrong."""
     arguments = _arguments(argv)
-    console = Console()
+    console = Console(soft_wrap=True)
     try:
         asyncio.run(_run(arguments, console))
     except DamselflyError as error:

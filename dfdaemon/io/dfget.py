@@ -41,7 +41,7 @@ class Blob:
 def main(argv: list[str] | None = None) -> None:
     """Run dfget; exits 1 when the pull failed, 2 when the command line is wrong."""
     arguments = _arguments(argv)
-    console = Console()
+    console = Console(soft_wrap=not sys.stdout.isatty())
     try:
         reference = parse_reference(arguments.reference)
         authorization = _authorization(arguments)
