@@ -65,6 +65,7 @@ DAEMON = {
 
 SCHEDULER = {
     "streams": Metric("gauge", "Daemons that are attached."),
+    "tasks": Metric("gauge", "Blobs that the scheduler knows of."),
     "inline_cache_bytes": Metric("gauge", "Bytes of tiny blobs that are held for daemons."),
     "decision_seconds": Metric(
         "histogram",

@@ -1,0 +1,68 @@
+"""The scheduler's process: builds the object graph, runs it until it is asked to stop, and nothing else."""
+
+import asyncio
+import secrets
+import signal
+import sys
+
+import uvloop
+
+from scheduler.config import SchedulerConfig
+from scheduler.io.inline_cache import InlineCache
+from scheduler.io.loop import SchedulerLoop
+from scheduler.io.server import AttachServer
+from scheduler.io.service import AttachService
+from scheduler.io.state_store import MemoryStore
+from scheduler.machine import SchedulerMachine
+from swarm.dice import Dice
+from swarm.errors import DamselflyError
+from swarm.facts import Note
+from swarm.io.config_file import load
+from swarm.io.health import HealthServer
+from swarm.io.telemetry import Telemetry
+from swarm.io.token_file import read_token
+
+DESCRIPTION = (
+    "The scheduler of a Damselfly cluster: knows who holds what, and decides who takes what from whom."
+)
+
+
+async def run(config: SchedulerConfig) -> None:
+    """Run a scheduler until SIGTERM or SIGINT; raises a DamselflyError when it cannot start."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    telemetry = Telemetry("scheduler", config.log_format, config.log_level)
+    telemetry.adopt_logging()
+    store = MemoryStore()
+    inline = InlineCache(config.inline_cache_bytes)
+    machine = SchedulerMachine(config, Dice(secrets.randbits(64)))
+    loop = SchedulerLoop(machine, store, inline, telemetry)
+    server = AttachServer(config.listen, AttachService(loop, read_token(config.token_file), telemetry))
+    health = HealthServer(config.metrics_listen, telemetry, lambda: ["stopping"] if stopped.is_set() else [])
+    telemetry.gauge("streams", lambda: len(loop.streams))
+    telemetry.gauge("tasks", lambda: len(machine.cluster.tasks))
+    telemetry.gauge("inline_cache_bytes", lambda: inline.usage_bytes)
+    try:
+        fields = (("listen", await server.start()), ("metrics", await health.start()))
+        telemetry.note(Note("scheduler_ready", fields=fields))
+        await stopped.wait()
+    finally:
+        await loop.close()
+        await server.stop()
+        await health.close()
+        await store.close()
+        telemetry.note(Note("scheduler_stopped"))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run `dfscheduler`; exit code 2 means that the configuration must be changed."""
+    try:
+        uvloop.run(run(load(SchedulerConfig, argv, "dfscheduler", DESCRIPTION)))
+    except DamselflyError as error:
+        print(f"dfscheduler: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
