@@ -52,7 +52,7 @@ async def run(config: SchedulerConfig) -> None:
         await server.stop()
         await health.close()
         await store.close()
-        telemetry.note(Note("scheduler_stopped"))
+    telemetry.note(Note("scheduler_stopped"))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,6 +1,6 @@
 """Hosts attach, attach again and get lost. Hello rebuilds all that is known of a host; nothing else is durable.
 
-A host that attaches again keeps its pieces and its leases: what it holds now is entered before what it no longer holds goes.
+A host that attaches again keeps its pieces and leases: what it holds now is entered before what it lost goes.
 """
 
 from scheduler import cluster as bounds
@@ -64,7 +64,7 @@ class Attachment:
         host = cluster.hosts.get(info.host)
         if host is None:
             if len(cluster.hosts) >= bounds.HOSTS_MAX:
-                cluster.note("overload", fields_of="hosts", limit=bounds.HOSTS_MAX)
+                cluster.note("overload", table="hosts", limit=bounds.HOSTS_MAX)
                 return None
             host = cluster.hosts[info.host] = Host(info)
         cluster.attached += not host.is_attached()
@@ -100,7 +100,7 @@ class Attachment:
             peer = task.peers.get(host.id)
             if peer is None:
                 cluster.add_holder(task, host)
-            else:
+            elif blob.size == task.pieces.size:
                 self._membership.complete(task, peer)
 
     def _forget_past(self, host: Host, before: list[TaskId], active: set[TaskId]) -> None:
@@ -140,8 +140,11 @@ class Attachment:
         return entered
 
     def _adopt(self, task: Task, peer: Peer, held: HeldLease, recovering: bool) -> Lease | None:
-        """Enter a fetch that a host works on, unless another does. During recovery the host knows better than our table:
-        grants of ours are fresh, its fetch is not. Later the table is right."""
+        """Enter a fetch that a host works on, unless another does.
+
+        During recovery the host knows better than our table: grants of ours are fresh, its fetch is not. Later the
+        table is right.
+        """
         if not 0 <= held.start <= held.next_piece < held.end <= task.pieces.count:
             return None
         known = self._known(task, peer, held)

@@ -108,7 +108,7 @@ class Cluster:
             self.tasks[task_id] = task
             return task
         if len(self.tasks) >= TASKS_MAX and not self._drop_task():
-            self.note("overload", fields_of="tasks", limit=TASKS_MAX)
+            self.note("overload", table="tasks", limit=TASKS_MAX)
             return None
         holders = self.inventory.holders(task_id)
         size = next(iter(holders.values()), size)
@@ -138,11 +138,14 @@ class Cluster:
         for peer in list(task.peers.values()):
             peer.happen(PeerEvent.LEAVE)
             peer.host.tasks.pop(task.id)
+        self._stop_waiting(task)
+        del self.tasks[task.id]
+        self.agenda.forget(("task", task.id))
+
+    def _stop_waiting(self, task: Task) -> None:
         for name in task.registries:
             if name in self.registries:
                 self.registries[name].hungry.pop(task.id, None)
-        del self.tasks[task.id]
-        self.agenda.forget(("task", task.id))
 
     def forget_host(self, host: Host) -> None:
         """Drop a host that is gone, unless its leases or its quarantine outlive its stream."""
@@ -150,8 +153,9 @@ class Cluster:
             self.hosts.pop(host.id, None)
 
     def add_holder(self, task: Task, host: Host) -> None:
-        """Make a host that holds the whole blob a complete peer of its task, if it is not a peer."""
-        if host.id in task.peers or len(host.tasks) >= TASKS_PER_HOST_MAX:
+        """Make a host whose inventory has the blob a complete peer of its task, if it is not a peer."""
+        fits = host.held.get(task.id) == task.pieces.size
+        if not fits or host.id in task.peers or len(host.tasks) >= TASKS_PER_HOST_MAX:
             return
         peer = Peer(host)
         task.peers[host.id] = peer
@@ -166,6 +170,7 @@ class Cluster:
         if task.downloading or task.state is TaskState.LOADING:
             return
         task.happen(TaskEvent.SATISFIED)
+        self._stop_waiting(task)
         task.idle_at = self.now + IDLE_S
         if not task.peers and not task.leases and not task.inline_held:
             self.forget_task(task)

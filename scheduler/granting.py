@@ -79,6 +79,7 @@ class Granting:
         for task in tasks[:SERVED_AT_ONCE_MAX]:
             if not registry.has_room(self._cluster.now):
                 return
+            del registry.hungry[task.id]
             self.serve(task)
 
     def _grant(self, task: Task, owner: Peer, free: int, preferred: int) -> None:
@@ -90,7 +91,7 @@ class Granting:
         self._start(task, owner, start, end, no_range=ignored, inline=task.is_tiny())
 
     def serve_privately(self, task: Task, peer: Peer, wanted: int) -> None:
-        """Lease to a host that stores nothing what it needs next, if nobody holds it, fetches it or could do so for all."""
+        """Lease to a host that stores nothing what it needs next, if nobody holds it or could fetch it for all."""
         cluster = self._cluster
         first = wanted & -wanted
         if (
@@ -238,17 +239,19 @@ class Granting:
             if lease.state is LeaseState.SAVING or lease.private:
                 continue
             missing = availability.span(lease.start, lease.end) & ~owner.bits
-            if not missing:
-                self._over(task, lease)
-            elif lease.state is not LeaseState.SETTLING and not availability.has(missing, lease.next_piece):
+            if missing and (lease.state is LeaseState.SETTLING or availability.has(missing, lease.next_piece)):
+                continue
+            registry = self._cluster.registry(lease.registry)
+            learned = self._learn(task, lease, registry)
+            lease.happen(LeaseEvent.ADVANCED)
+            self._fruitful(task, lease)
+            if missing:
                 lease.next_piece = (missing & -missing).bit_length() - 1
-                self._fruitful(task, lease)
                 self.renew(task, lease)
-
-    def _over(self, task: Task, lease: Lease) -> None:
-        self._fruitful(task, lease)
-        self.release(task, lease)
-        self.feed(self._cluster.registry(lease.registry))
+            else:
+                self.release(task, lease)
+            if learned or not missing:
+                self.feed(registry)
 
     # --- endings -------------------------------------------------------------------------------------------
 

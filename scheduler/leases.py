@@ -1,4 +1,4 @@
-"""What is fetched from the origin next, and by whom: pure choices. Ranges are disjoint and contiguous, early ones first."""
+"""What is fetched from the origin next, and by whom: pure choices. Ranges are contiguous, early ones first."""
 
 from scheduler.config import LeaseConfig
 from scheduler.host import Host
@@ -44,8 +44,8 @@ def next_range(free: int, preferred: int, pieces: PieceMap, config: LeaseConfig)
 def choose_owner(task: Task, registries: frozenset[str], now: float, dice: Dice) -> Peer | None:
     """Return who fetches next through one of the `registries`; None when nobody can now.
 
-    Not those whose fetches just failed, as long as there are others; then whoever has the fewest leases, fast hosts before
-    slow ones, seeds first, zones in turn.
+    Not those whose fetches just failed, as long as there are others; then whoever has the fewest leases, fast hosts
+    before slow ones, seeds first, zones in turn.
     """
     seeds = task.seed_fetchers.some(OWNERS_LOOKED_AT, dice)
     able = [peer for peer in seeds if may_lease(task, peer, registries)]

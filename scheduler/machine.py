@@ -1,4 +1,4 @@
-"""The scheduler as a machine: events in, commands out, nothing else. The same code runs in production and in simulation.
+"""The scheduler as a machine: events in, commands out. The same code runs in production and in simulation.
 
 A blob's way: `Membership.join` answers with parents (neighbours.py, placement.py) and leases (granting.py, leases.py);
 Progress and LeaseProgress keep the tables true; Starving, LeaseFailed, HostLost and time mend what breaks.

@@ -40,12 +40,8 @@ class Membership:
         if task is None or (host.id not in task.peers and len(host.tasks) >= TASKS_PER_HOST_MAX):
             return None
         peer = self._peer(task, host)
-        peer.registry, peer.may_fetch, peer.stores, peer.warned = (
-            join.registry,
-            join.may_fetch,
-            join.stores,
-            False,
-        )
+        peer.registry, peer.warned = join.registry, False
+        peer.may_fetch, peer.stores = join.may_fetch, join.stores
         if join.may_fetch:
             task.add_registry(join.registry)
         fits = join.size == task.pieces.size
@@ -81,12 +77,14 @@ class Membership:
         peer.happen(PeerEvent.WELCOME)
         task.file(peer)
         cluster.send(peer.host, TaskInfo(task.id, task.pieces.size, task.records()))
-        cluster.note("join", task, peer.host)
+        cluster.note("join", task, peer.host, size=task.pieces.size, held=peer.bits.bit_count())
         if task.inline_held:
             cluster.do(SendInline((peer.host.id,), task.id))
             return
         if task.held & ~peer.bits or not task.is_tiny():
             self._neighbours.place(task, peer, count - len(peer.parents))
+            if not peer.parents:
+                self._neighbours.rescue(task, peer, task.all_bits() & ~peer.bits)
         self._granting.serve(task)
         if not peer.stores:
             self._granting.serve_privately(task, peer, task.all_bits() & ~peer.bits)

@@ -34,7 +34,7 @@ class Neighbours:
                 self._introduce(parent, [peer], task)
 
     def _familiar(self, task: Task, peer: Peer, count: int) -> list[Peer]:
-        """Return parents of the same host in the task that it joined last: several layers of an image share connections."""
+        """Return parents of the same host in the task it joined before: layers of an image share connections."""
         if task.complete > task.downloading:
             return []
         for other_id in reversed(peer.host.tasks):

@@ -1,7 +1,7 @@
 """Who takes pieces from whom: pure choices over a task's pools, none of which looks at every peer.
 
-The graph is random, near-regular and mostly both ways. Strictly taking the hosts with the fewest children would tie each
-newcomer to the newcomers just before it: a chain with a diameter of hosts / neighbours. So candidates are drawn at random
+The graph is random, near-regular and mostly both ways. Strictly taking the hosts with the fewest children would tie
+each newcomer to those just before it: a chain with a diameter of hosts / neighbours. So candidates are drawn at random
 among those with room, two at a time, and the one with fewer children is taken; in a small pool the choice is exact.
 """
 
@@ -54,7 +54,7 @@ def choose_parents(task: Task, peer: Peer, count: int, config: PlacementConfig, 
 def _fill(
     chosen: dict[Peer, None], task: Task, peer: Peer, kind: str, count: int, remote: int, dice: Dice
 ) -> None:
-    """Add peers of one kind until `count` are chosen: `remote` of other zones, the rest local, then whatever is there."""
+    """Add peers of one kind until `count` are chosen: `remote` of other zones, the rest local, then any."""
     home = task.zones.get(peer.host.info.zone)
     if home is not None:
         _draw(chosen, getattr(home, kind), peer, count - remote, dice)
@@ -112,7 +112,7 @@ def _possible(other: Peer, peer: Peer) -> bool:
 
 
 def choose_familiar(task: Task, peer: Peer, elsewhere: Peer, count: int) -> list[Peer]:
-    """Return up to `count` parents of the same host's part in another task that fit here too: their connections are open."""
+    """Return up to `count` parents of the host's part in another task that fit here too: they are connected."""
     found = []
     for parent in elsewhere.parents:
         other = task.peers.get(parent.host.id)
@@ -141,7 +141,7 @@ def is_mutual(parent: Peer, child: Peer, mutual: int, config: PlacementConfig) -
 
 
 def choose_rescuers(task: Task, peer: Peer, wanted: int, count: int, dice: Dice) -> list[Peer]:
-    """Return up to `count` holders of wanted pieces that are not parents yet: near, fast ones with few children first."""
+    """Return up to `count` holders of wanted pieces that are no parents yet: near, fast, with few children first."""
     zone = peer.host.info.zone
     found: dict[Peer, None] = {}
     for look in (RESCUE_LOOK, RESCUE_SEARCH):

@@ -46,7 +46,6 @@ class Registry:
     window_at: float = 0.0
     window_bytes: int = 0
     last_rate: float = 0.0
-    was_full: bool = False
     slowed_at: float = -WINDOW_S
 
     def busy(self) -> int:
@@ -58,13 +57,8 @@ class Registry:
         return now < self.blocked_until
 
     def has_room(self, now: float) -> bool:
-        """Tell whether another lease may start; notes that all connections are in use when not."""
-        if self.is_blocked(now):
-            return False
-        if self.busy() < self.connections:
-            return True
-        self.was_full = True
-        return False
+        """Tell whether another lease may start."""
+        return not self.is_blocked(now) and self.busy() < self.connections
 
     def honours(self, now: float) -> Ranges:
         """Return what is known about Range now."""
@@ -84,11 +78,15 @@ class Registry:
         if elapsed < WINDOW_S:
             return False
         rate = self.window_bytes / elapsed if elapsed < 3 * WINDOW_S else 0.0
-        grows = self.was_full and rate > self.last_rate * GROWTH and self.connections < self.connections_max
+        grows = rate > self.last_rate * GROWTH and self.connections < self.connections_max and self._is_full()
         if grows:
             self.connections += 1
-        self.window_at, self.window_bytes, self.last_rate, self.was_full = now, 0, rate, False
+        self.window_at, self.window_bytes, self.last_rate = now, 0, rate
         return grows
+
+    def _is_full(self) -> bool:
+        """Tell whether tasks wait for connections, and none is free."""
+        return bool(self.hungry) and self.busy() >= self.connections
 
     def slow_down(self, now: float) -> None:
         """Halve the connections, at most once a window: the leases of one moment fail together."""

@@ -23,7 +23,7 @@ HOSTS_THAT_AGREE = 2
 
 @dataclass(slots=True)
 class _Tag:
-    """The latest word of each of the last hosts that resolved a tag, oldest first; `by_seed` are those that count alone."""
+    """The latest word of the last hosts that resolved a tag, oldest first; `by_seed` are those that count alone."""
 
     told: dict[HostId, TagReport] = field(default_factory=dict)
     by_seed: dict[HostId, None] = field(default_factory=dict)

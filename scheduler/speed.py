@@ -1,4 +1,4 @@
-"""Which hosts are slow: measured below half the median, they are leaves. As equals a few of them slow the whole swarm."""
+"""Which hosts are slow: measured below half the median, they are leaves. As equals a few slow the whole swarm."""
 
 from scheduler.host import Host
 from swarm.ids import HostId

@@ -1,4 +1,4 @@
-"""Who sends wrong bytes. One report is a claim and keeps a pair apart; two independent ones put a host in quarantine."""
+"""Who sends wrong bytes. One report is a claim and keeps a pair apart; two independent ones mean quarantine."""
 
 from scheduler.cluster import Cluster
 from scheduler.granting import Granting

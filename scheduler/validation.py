@@ -82,7 +82,8 @@ def _validate_leases(cluster: Cluster, task: Task) -> None:
         covered |= lease.bits()
         assert lease in cluster.registries[lease.registry].leases, f"{task.id}: a lease without a registry"
         host = cluster.hosts.get(lease.host)
-        assert host is not None and lease in host.leases, f"{task.id}: a lease without a host"
+        assert host is not None, f"{task.id}: a lease of a forgotten host"
+        assert lease in host.leases, f"{task.id}: a lease without a host"
         peer = task.peers.get(lease.host)
         assert peer is None or lease in peer.leases, f"{task.id}: a lease that its peer does not know"
         settled = lease.private or lease.state is not LeaseState.SETTLING

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from scheduler.commands import Command, LoadTask, SaveEpoch, Send
 from scheduler.config import LeaseConfig, PlacementConfig, SchedulerConfig
 from scheduler.events import (
+    DaemonMessage,
     EpochSaved,
     Event,
     HostAttached,
@@ -108,7 +109,9 @@ class World:
     def check_grant(self, saved: SaveEpoch) -> None:
         """A fresh lease covers nothing that somebody holds."""
         task = self.machine.cluster.tasks.get(saved.task)
-        for lease in task.leases if task is not None else ():
+        if task is None:
+            return
+        for lease in task.leases:
             if lease.epoch == saved.epoch and not lease.no_range:
                 assert not span(lease.start, lease.end) & task.held
 
@@ -160,7 +163,7 @@ class World:
         """A host says anything else."""
         task, other = dice.choose(TASKS), dice.choose(HOSTS)
         bits = dice.throw() % (1 << 17) & dice.throw()
-        messages = (
+        messages: tuple[DaemonMessage, ...] = (
             Progress((TaskProgress(task, bits),)),
             Progress((TaskProgress(task, (1 << 16) - 1),)),
             Starving(task, bits),

@@ -1,0 +1,147 @@
+import pytest
+
+from scheduler.host import Host, HostEvent
+from scheduler.lease import Lease
+from scheduler.peer import Peer, PeerEvent
+from scheduler.task import GRANTS_REMEMBERED, TASK_STATES, Task, TaskEvent, TaskState
+from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
+from swarm.messages import HostInfo, PieceRecord
+from swarm.pieces import MIB, PieceMap
+
+
+def task() -> Task:
+    return Task(TaskId("t"), PieceMap.of(4 * MIB), children_max=4)
+
+
+def add(one: Task, name: str, bits: int = 0, zone: str = "") -> Peer:
+    host = Host(HostInfo(HostId(name), (), zone))
+    host.happen(HostEvent.ATTACH)
+    peer = one.peers[host.id] = Peer(host, may_fetch=True)
+    peer.happen(PeerEvent.WELCOME)
+    one.gained(peer, bits)
+    one.file(peer)
+    return peer
+
+
+def lease(host: str, start: int, end: int, epoch: int = 1, **more: bool) -> Lease:
+    return Lease(TaskId("t"), HostId(host), "r", Epoch(epoch), start, end, 100, 10.0, **more)
+
+
+def record(index: int, digest: bytes = b"d", epoch: int = 1) -> PieceRecord:
+    return PieceRecord(index, digest * 16, Epoch(epoch))
+
+
+@pytest.mark.parametrize("state", TaskState)
+@pytest.mark.parametrize("event", TaskEvent)
+def test_each_state_meets_each_event(state: TaskState, event: TaskEvent) -> None:
+    one = task()
+    one.state = state
+    expected = TASK_STATES.get((state, event))
+    if expected is None:
+        assert (event, state is TaskState.LOADING) == (TaskEvent.LOADED, False)
+        with pytest.raises(KeyError):
+            one.happen(event)
+    else:
+        one.happen(event)
+        assert one.state is expected
+
+
+def test_a_piece_is_held_leased_or_free() -> None:
+    one = task()
+    add(one, "a", 0b0000_0011)
+    add(one, "b", 0b0000_0110)
+    one.add_lease(lease("a", 4, 6))
+    assert one.held == 0b0000_0111
+    assert one.leased == 0b0011_0000
+    assert one.free() == 0b1100_1000
+
+
+def test_pieces_whose_last_holder_goes_are_free() -> None:
+    one = task()
+    add(one, "a", 0b0011)
+    peer = add(one, "b", 0b0110)
+    del one.peers[peer.host.id]
+    assert one.withdrawn(peer) == 0b0100
+    assert one.held == 0b0011
+
+
+def test_a_peer_that_holds_less_than_before_frees_what_nobody_else_has() -> None:
+    one = task()
+    add(one, "a", 0b0001)
+    peer = add(one, "b", 0b1111)
+    assert one.changed(peer, 0b1_0001) == 0b1110
+    assert one.held == 0b1_0001
+
+
+def test_what_a_host_without_store_holds_counts_for_nobody() -> None:
+    one = task()
+    peer = add(one, "a")
+    peer.stores = False
+    one.gained(peer, 0b11)
+    assert one.held == 0
+
+
+def test_pools_follow_the_state_of_a_peer() -> None:
+    one = task()
+    peer = add(one, "a", 1, zone="z")
+    zone = one.zone("z")
+    assert (peer in zone.growing, peer in zone.complete, peer in zone.holders) == (True, False, True)
+    assert one.has_fetchers()
+    peer.happen(PeerEvent.COMPLETE)
+    one.file(peer)
+    assert (peer in zone.growing, peer in zone.complete, peer in zone.holders) == (False, True, True)
+    assert not one.has_fetchers()
+    one.unfile(peer)
+    assert not one.zones
+
+
+def test_only_records_of_an_own_lease_are_believed() -> None:
+    one = task()
+    one.add_lease(lease("a", 0, 4, epoch=7))
+    mine, ungranted = record(1, epoch=7), record(2, epoch=UNGRANTED)
+    assert one.believe(HostId("b"), (mine,)) == ([], [])
+    assert one.believe(HostId("a"), (ungranted, record(5, epoch=7), mine)) == ([mine], [])
+    assert one.records() == (mine,)
+    assert one.record(1) == mine
+
+
+def test_a_contradiction_shows_and_the_later_lease_counts() -> None:
+    one = task()
+    one.add_lease(lease("a", 0, 4, epoch=7))
+    one.add_lease(lease("b", 0, 4, epoch=8))
+    one.believe(HostId("a"), (record(1, b"x", 7),))
+    other = record(1, b"y", 8)
+    assert one.believe(HostId("b"), (other,)) == ([other], [other])
+    assert one.records() == (other,)
+
+
+def test_the_records_of_a_liar_go() -> None:
+    one = task()
+    one.add_lease(lease("a", 0, 2, epoch=1))
+    one.add_lease(lease("b", 2, 4, epoch=2))
+    one.believe(HostId("a"), (record(0, epoch=1),))
+    one.believe(HostId("b"), (record(2, epoch=2),))
+    one.disbelieve(HostId("a"))
+    assert one.records() == (record(2, epoch=2),)
+    assert one.believe(HostId("a"), (record(0, epoch=1),)) == ([], [])
+
+
+def test_the_shared_store_tells_records_within_the_blob() -> None:
+    one = task()
+    one.remember_records((record(3), record(0), record(99)))
+    assert [known.index for known in one.records()] == [0, 3]
+
+
+def test_remembered_grants_are_bounded() -> None:
+    one = task()
+    for epoch in range(1, GRANTS_REMEMBERED + 10):
+        one.add_lease(lease("a", 0, 1, epoch, private=True))
+    assert len(one.grants) == GRANTS_REMEMBERED
+
+
+def test_another_size_starts_over() -> None:
+    one = task()
+    peer = add(one, "a", 0b11)
+    one.remember_records((record(0),))
+    one.resize(2 * MIB)
+    assert (one.held, peer.bits, one.records(), one.all_bits()) == (0, 0, (), 0b1111)
