@@ -29,7 +29,7 @@ def test_no_scheduler_is_configured(folder: Path, origin: OriginRegistry, image:
     with Cluster(folder, origin.url, alone=True) as cluster:
         (daemon,) = cluster.daemons("node")
         pulls_from_the_origin(daemon, origin, image)
-        assert daemon.status()["scheduler"] is None
+        assert daemon.status()["scheduler"] is False
         assert daemon.metric("scheduler_attached") == 0
         assert ["no scheduler configured" in line for line in daemon.noted("scheduler_lost")] == [True]
         assert daemon.metric("events_total", event="scheduler_lost") == 1
@@ -41,7 +41,7 @@ def test_no_scheduler_answers(folder: Path, origin: OriginRegistry, image: Image
     with Cluster(folder, origin.url, alone=True) as cluster:
         (daemon,) = cluster.daemons("node", settings={"scheduler": link})
         pulls_from_the_origin(daemon, origin, image)
-        assert daemon.status()["scheduler"] is None
+        assert daemon.status()["scheduler"] is False
         assert daemon.metric("scheduler_attached") == 0
         assert len(daemon.noted("scheduler_lost")) == 1, "many attempts, one line"
         assert daemon.metric("events_total", event="scheduler_lost") == 1

@@ -301,7 +301,7 @@ class Cluster:
 
 def wait_attached(daemon: Daemon) -> None:
     """Wait until it is attached to the scheduler."""
-    eventually(lambda: daemon.status()["scheduler"] is not None)
+    eventually(lambda: daemon.status()["scheduler"])
 
 
 def together(*jobs: Callable[[], object]) -> None:
