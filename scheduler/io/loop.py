@@ -113,11 +113,6 @@ class SchedulerLoop:
             reason = f"host {host} attached again; if these are two machines, give each its own `host` name"
             older.end(StreamEnd(grpc.StatusCode.ABORTED, reason))
         self.streams[host] = outbox
-        self._telemetry.note(
-            Note(
-                "host_attached", host=host, fields=(("held", len(hello.held)), ("active", len(hello.active)))
-            )
-        )
         self.post(HostAttached(hello))
 
     def detach(self, host: HostId, outbox: Outbox, reason: str) -> None:
@@ -132,7 +127,7 @@ class SchedulerLoop:
 
     def _forget(self, host: HostId, reason: str) -> None:
         del self.streams[host]
-        self._telemetry.note(Note("host_detached", host=host, fields=(("reason", reason),)))
+        self._telemetry.note(Note("stream_ended", host=host, fields=(("reason", reason),)))
 
     def said(self, host: HostId, message: DaemonMessage | InlineContent) -> None:
         """Take a message of an attached daemon; raises WireError when an inline blob is not what it says."""

@@ -1,6 +1,7 @@
-"""Every event that may be noted, with its level and meaning. docs/metrics.md is made from this table.
+"""Every event that may be noted, with its level and meaning. docs/metrics.md is made from these tables.
 
-A level says who has to act: error, a person; warning, maybe; info, nobody. A cache miss is none of these.
+A level says who has to act: error, a person; warning, maybe; info, nobody. A cache miss is none of these. What
+happens for every blob on every host is debug in the scheduler: the counters tell how often.
 """
 
 from typing import NamedTuple
@@ -14,25 +15,98 @@ class NoteKind(NamedTuple):
 
 
 UNLISTED = NoteKind("info", "An event without a place in the table.")
-"""What an event gets that is missing in the table; a test keeps that from happening."""
+"""What an event gets that is missing in the tables; a test keeps that from happening."""
 
-NOTES: dict[str, NoteKind] = {
-    # --- every process ---
-    "log": NoteKind("info", "A line of a library that we use."),
-    "lines_suppressed": NoteKind("info", "Lines like the last ones were left out; `count` says how many."),
-    # --- scheduler ---
+COMMON: dict[str, NoteKind] = {
+    "piece_rejected": NoteKind(
+        "warning", "A piece from `host` does not have the digest that was claimed for it."
+    ),
+}
+"""Events of both components."""
+
+SCHEDULER: dict[str, NoteKind] = {
     "scheduler_ready": NoteKind("info", "The scheduler takes daemons at `listen`."),
     "scheduler_stopped": NoteKind("info", "The scheduler ended its streams and is done."),
-    "host_attached": NoteKind("info", "A daemon attached; `held` and `active` count what it told."),
-    "host_detached": NoteKind("info", "A daemon's stream ended; `reason` says how."),
-    "stream_refused": NoteKind(
-        "warning", "A stream was ended because of what the daemon sent; `reason` says why."
+    "host_attached": NoteKind("info", "A daemon attached; `held` and `active` count the blobs that it told."),
+    "host_lost": NoteKind("warning", "A daemon's stream broke; its part goes to others."),
+    "host_left": NoteKind("info", "A daemon stopped, and said so."),
+    "stream_ended": NoteKind("info", "A daemon's stream is over; `reason` says how."),
+    "stream_refused": NoteKind("warning", "The scheduler ended a stream; `reason` says what the daemon did."),
+    "join": NoteKind("debug", "A host wants a blob."),
+    "complete": NoteKind("debug", "A host has a whole blob, its digest checked."),
+    "rescue": NoteKind("debug", "A host without a source for its window got more parents."),
+    "lease_granted": NoteKind("info", "A host may fetch pieces [`start`, `end`) from the origin."),
+    "lease_failed": NoteKind(
+        "warning", "A fetch from the origin ended early; what is missing is leased again."
     ),
-    "machine_failed": NoteKind("error", "A fault of ours while handling an event; please report it."),
-    "state_store_failed": NoteKind("warning", "The shared store did not answer; it goes on without."),
+    "lease_expired": NoteKind("warning", "A lease's owner went silent; what is missing is leased again."),
+    "no_source": NoteKind("warning", "Nobody holds what a host misses, and nobody may fetch it."),
+    "record_conflict": NoteKind("warning", "Two hosts tell different digests of one piece."),
+    "quarantine": NoteKind(
+        "warning", "Two hosts proved wrong pieces of `host`: nobody takes from it for a while."
+    ),
+    "task_recovering": NoteKind(
+        "info", "A blob is being rebuilt after a start; it gets no lease until all are back."
+    ),
+    "task_resized": NoteKind("warning", "The origin has another size for a blob than its first client said."),
+    "overload": NoteKind("warning", "A table is full: `table` and `limit` say which."),
     "inline_missing": NoteKind("warning", "A tiny blob was to be sent that is not held any more."),
-    # --- daemon ---
-    "scheduler_attached": NoteKind("info", "The daemon is attached to a scheduler."),
-    "scheduler_lost": NoteKind("warning", "The daemon works without a scheduler; `reason` says why."),
+    "state_store_failed": NoteKind("warning", "The shared store did not answer; it goes on without."),
+    "machine_failed": NoteKind("error", "A fault of ours while an event was handled; please report it."),
 }
+"""Events of the scheduler."""
+
+DAEMON: dict[str, NoteKind] = {
+    "daemon_ready": NoteKind("info", "The daemon serves clients at `mirror` and other hosts at `peers`."),
+    "daemon_stopping": NoteKind("info", "The daemon was asked to stop."),
+    "scheduler_lost": NoteKind("warning", "The daemon works without a scheduler; `reason` says why."),
+    "blob_served": NoteKind("info", "A client got the bytes of a blob that it asked for."),
+    "blob_passed_through": NoteKind(
+        "info", "A client got a blob straight from the origin; `reason` says why."
+    ),
+    "client_left": NoteKind("info", "A client went away before it had all bytes."),
+    "body_ended_early": NoteKind(
+        "warning", "An answer had to be cut; the client asks again or goes to the origin."
+    ),
+    "request_refused": NoteKind("info", "A client asked for something that cannot be."),
+    "outage_allowed": NoteKind(
+        "warning", "The origin cannot be asked; a client got what it was allowed before."
+    ),
+    "tag_stale": NoteKind(
+        "warning", "The origin cannot be asked; a tag was answered with its last known digest."
+    ),
+    "download_failed": NoteKind("warning", "A blob cannot be had; its clients are told to go elsewhere."),
+    "origin_fetched_ungranted": NoteKind(
+        "info", "Pieces are fetched without a lease: no scheduler, or no source."
+    ),
+    "origin_fetch_failed": NoteKind("warning", "A fetch from the origin ended early; `fault` says how."),
+    "blob_mismatch": NoteKind("warning", "All pieces are there and the blob's own digest is wrong."),
+    "blob_damaged": NoteKind("warning", "A piece on disk is not what it was: it is served no more."),
+    "host_quarantined": NoteKind("warning", "The scheduler says to take nothing from `host` for a while."),
+    "parent_lost": NoteKind("info", "The connection to a parent ended; its pieces come from others."),
+    "parent_data_failed": NoteKind("info", "A data connection to a parent failed."),
+    "child_lost": NoteKind("info", "A host that takes pieces went away."),
+    "child_refused": NoteKind("warning", "A host was not let in; `reason` says why."),
+    "children_not_accepted": NoteKind(
+        "error", "The peer server cannot accept connections now; `reason` says why."
+    ),
+    "inline_wrong": NoteKind("warning", "The scheduler sent a tiny blob with another digest."),
+    "store_refused": NoteKind("warning", "A blob finds no room on disk and streams through memory."),
+    "store_failed": NoteKind("error", "The store cannot do what it was asked; `error` says why."),
+    "store_blob_unusable": NoteKind("warning", "A blob on disk cannot be read; it is dropped."),
+    "store_pieces_damaged": NoteKind(
+        "warning", "Pieces on disk have other digests after a crash; they are dropped."
+    ),
+    "store_check_failed": NoteKind("error", "A blob on disk could not be read to check its digest."),
+    "store_record_failed": NoteKind(
+        "error", "The disk did not take a record; the next start verifies everything."
+    ),
+    "store_delete_failed": NoteKind("error", "A blob could not be deleted from disk."),
+    "store_close_failed": NoteKind(
+        "error", "The store could not note a clean end; the next start verifies everything."
+    ),
+}
+"""Events of the daemon."""
+
+NOTES = COMMON | SCHEDULER | DAEMON
 """The events of all processes by name."""
