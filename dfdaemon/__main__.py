@@ -94,7 +94,7 @@ async def build(config: DaemonConfig, telemetry: Telemetry, closing: contextlib.
     store = BlobStore(config.store, config.peer.piece_digest, lambda task: driver.post(BlobEvicted(task)))
     closing.push_async_callback(store.close)
     own = host_info(config, parse_address(config.peer.listen, "peer.listen"), version)
-    server = PeerServer(own, token, config.peer, lambda event: driver.post(event), telemetry.note)  # noqa: PLW0108 - made below
+    server = PeerServer(own, token, config.peer, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
     info = host_info(config, await server.start(), version)
     dice = Dice(secrets.randbits(64))
     machine = DaemonMachine(info, config, dice)
@@ -117,7 +117,7 @@ async def build(config: DaemonConfig, telemetry: Telemetry, closing: contextlib.
     peers = PeerClient(info, token, config.peer, receivers, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
     closing.push_async_callback(peers.close)
     storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
-    taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, driver.post)
+    taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)
     kind = config.peer.piece_digest
     fetching = OriginCommands(origin, scheduler, blobs, jobs, workers, kind, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())

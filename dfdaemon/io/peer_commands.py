@@ -11,6 +11,7 @@ from dfdaemon.io.peer_client import PeerClient
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.scheduler_client import SchedulerClient
 from swarm.ids import HostId, TaskId
+from swarm.io.telemetry import Telemetry
 from swarm.pieces import PieceMap
 
 
@@ -25,6 +26,7 @@ class PeerCommands:
         server: PeerServer,
         scheduler: SchedulerClient,
         jobs: Jobs,
+        telemetry: Telemetry,
         post: Callable[[events.Event], None],
     ) -> None:
         self._store = store
@@ -33,6 +35,7 @@ class PeerCommands:
         self._server = server
         self._scheduler = scheduler
         self._jobs = jobs
+        self._telemetry = telemetry
         self._post = post
 
     def table(self) -> CommandTable:
@@ -72,6 +75,15 @@ class PeerCommands:
             blob = self._blobs.active.get(event.task)
             if blob is not None:
                 blob.drop_scratch(event.index, event.parent)
+        self._post(event)
+
+    def served(self, event: events.Event) -> None:
+        """Pass an event of the peer server on; first count what was sent, whole pieces or parts of them."""
+        if isinstance(event, events.UploadEnded):
+            self._telemetry.count("uploaded_bytes_total", event.sent_bytes)
+            account = self._blobs.ledger.get(event.task)
+            if account is not None:
+                account.uploaded_bytes += event.sent_bytes
         self._post(event)
 
     def _upload(self, command: commands.StartUpload) -> None:

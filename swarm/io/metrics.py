@@ -55,6 +55,7 @@ DAEMON = {
         "Verified bytes of blobs by where they came from: origin, peers, disk or scheduler.",
         ("source",),
     ),
+    "uploaded_bytes_total": Metric("counter", "Bytes of pieces that were sent to other hosts."),
     "rings_total": Metric("counter", "Downloads that found no room on disk and streamed through memory."),
     "scheduler_attached": Metric("gauge", "1 while the daemon is attached to a scheduler, else 0."),
     "join_answer_seconds": Metric(
