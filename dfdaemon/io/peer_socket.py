@@ -16,6 +16,9 @@ TARGETS_MAX = 8
 """Addresses tried for one host, so that a wrong record cannot keep us busy."""
 BACKLOG = 512
 """Connections that may wait to be accepted: a herd of children arrives at once."""
+UNSENT_BYTES_MAX = 256 * 1024
+"""What the kernel keeps of an upload before it is on the wire. By default that is 4 MiB: eight small pieces would
+count as sent at once, however slow the child, and uploads are admitted by the rate that is measured."""
 LOOPBACK_CONGESTION = b"reno"
 """Needs no privilege, and on loopback costs a quarter of what bbr does."""
 
@@ -50,6 +53,7 @@ def tune(sock: socket.socket) -> None:
     """Set a connected socket up for the peer wire."""
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
     if _is_loopback(str(sock.getpeername()[0])):
         _prefer_cheap_congestion_control(sock)
 

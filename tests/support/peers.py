@@ -49,6 +49,12 @@ class Inbox:
         assert isinstance(event, kind), f"{event} came where {kind.__name__} was expected"
         return event
 
+    async def wait_for(self, wanted: Callable[[Event], bool]) -> None:
+        """Wait until such an event came; reads nothing."""
+        while not any(wanted(event) for event in self.events):
+            self._news.clear()
+            await self._news.wait()
+
     @property
     def unread(self) -> list[Event]:
         """What came and was not asked for."""

@@ -18,11 +18,13 @@ def place(listener: socket.socket) -> Address:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 async def test_a_listener_is_reached(host: str) -> None:
-    with closing(listen(Address(host, 0))) as listener:
-        with closing(await connect([Address(host, place(listener).port)])) as sock:
-            assert sock.getpeername()[:2] == listener.getsockname()[:2]
-            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            assert sock.gettimeout() == 0
+    with (
+        closing(listen(Address(host, 0))) as listener,
+        closing(await connect([Address(host, place(listener).port)])) as sock,
+    ):
+        assert sock.getpeername()[:2] == listener.getsockname()[:2]
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.gettimeout() == 0
 
 
 async def test_every_address_means_both_families() -> None:

@@ -1,0 +1,259 @@
+"""The parent's side against children that follow a script."""
+
+import asyncio
+import os
+import resource
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+
+import pytest
+
+from dfdaemon.events import ChildLost, ChildSubscribed, PieceRequested, UploadEnded
+from dfdaemon.io import peer_server
+from dfdaemon.io.peer_handshake import Identity, greet
+from dfdaemon.io.peer_server import PeerServer
+from swarm.frames import (
+    FROM_PARENT,
+    REPLIES,
+    Frame,
+    PieceFrame,
+    Purpose,
+    ReadyFrame,
+    Refusal,
+    RefusedFrame,
+    RequestFrame,
+    SubscribeFrame,
+)
+from swarm.ids import HostId, TaskId
+from swarm.messages import Address
+from swarm.pieces import MIB
+from swarm.wire import Decoder, encode
+from tests.support.peers import CHILD, PARENT, TOKEN, Blob, Inbox, serving
+
+BLOB = Blob(3 * MIB)
+RECEIVE_BUFFER_BYTES = 16 * 1024
+
+
+class RawChild:
+    """A host that opens connections of its own."""
+
+    def __init__(self, at: Address, host: HostId = CHILD) -> None:
+        self.at, self.me = at, Identity(host, TOKEN)
+        self.open = ExitStack()
+
+    async def connect(self, purpose: Purpose) -> socket.socket:
+        sock = self.open.enter_context(socket.socket())
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (self.at.host, self.at.port))
+        await greet(sock, self.me, PARENT, purpose)
+        return sock
+
+    async def control(self, task: TaskId = BLOB.task) -> socket.socket:
+        """Open a control connection, and subscribe."""
+        sock = await self.connect(Purpose.CONTROL)
+        await say(sock, encode(SubscribeFrame(task)))
+        return sock
+
+
+async def say(sock: socket.socket, data: bytes) -> None:
+    await asyncio.get_running_loop().sock_sendall(sock, data)
+
+
+async def hear(sock: socket.socket, expected: frozenset[type[Frame]]) -> Frame:
+    decoder, heard = Decoder(expected), list[Frame]()
+    while not heard:
+        data = await asyncio.get_running_loop().sock_recv(sock, decoder.wanted_bytes)
+        assert data, "the connection was closed"
+        heard = decoder.feed(data)
+    return heard[0]
+
+
+async def closed(sock: socket.socket) -> bool:
+    try:
+        return await asyncio.get_running_loop().sock_recv(sock, 1) == b""
+    except ConnectionError:
+        return True
+
+
+@asynccontextmanager
+async def served(children_max: int = 8) -> AsyncIterator[tuple[PeerServer, Inbox, RawChild]]:
+    inbox = Inbox()
+    async with serving(inbox, children_max=children_max) as (server, at):
+        child = RawChild(at)
+        with child.open:
+            yield server, inbox, child
+
+
+async def start_upload(server: PeerServer, inbox: Inbox, child: RawChild) -> socket.socket:
+    """Let a child ask for a piece and read only its header."""
+    await child.control()
+    await inbox.next(ChildSubscribed)
+    sock = await child.connect(Purpose.DATA)
+    await say(sock, encode(RequestFrame(5, BLOB.task, 2)))
+    asked = await inbox.next(PieceRequested)
+    file = BLOB.file()
+    server.start_upload(CHILD, asked.request, BLOB.task, BLOB.records[2], file, BLOB.pieces.length(2))
+    file.release()
+    assert await hear(sock, REPLIES) == PieceFrame(5, BLOB.pieces.length(2), BLOB.records[2])
+    return sock
+
+
+async def test_a_data_connection_needs_a_control_connection() -> None:
+    async with served() as (server, _, child):
+        sock = await child.connect(Purpose.DATA)
+        refused = await hear(sock, REPLIES)
+        assert isinstance(refused, RefusedFrame)
+        assert refused.reason == Refusal.STRANGER
+        assert await closed(sock)
+        assert server.stats().refused == 1
+
+
+async def test_data_connections_of_one_child_are_limited() -> None:
+    async with served() as (_, inbox, child):
+        await child.control()
+        await inbox.next(ChildSubscribed)
+        socks = [await child.connect(Purpose.DATA) for _ in range(peer_server.UPLOAD_CONNECTIONS_MAX)]
+        for number, sock in enumerate(socks):  # once each of them is known
+            await say(sock, encode(RequestFrame(number, BLOB.task, 0)))
+            await inbox.next(PieceRequested)
+        refused = await hear(await child.connect(Purpose.DATA), REPLIES)
+        assert isinstance(refused, RefusedFrame)
+        assert refused.reason == Refusal.CONNECTIONS
+
+
+async def test_the_same_number_on_two_connections_makes_two_requests() -> None:
+    async with served() as (_, inbox, child):
+        await child.control()
+        await inbox.next(ChildSubscribed)
+        for _ in range(2):
+            await say(await child.connect(Purpose.DATA), encode(RequestFrame(1, BLOB.task, 0)))
+        first, second = await inbox.next(PieceRequested), await inbox.next(PieceRequested)
+        assert first.request != second.request
+
+
+async def test_subscriptions_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "SUBSCRIPTIONS_MAX", 2)
+    async with served() as (_, inbox, child):
+        sock = await child.control()
+        tasks = [TaskId(f"sha256:{number:064}") for number in (1, 2)]
+        await say(sock, b"".join(encode(SubscribeFrame(task)) for task in [BLOB.task, *tasks]))
+        for _ in range(3):
+            await inbox.next(ChildSubscribed)
+        assert await inbox.next(ChildLost) == ChildLost(CHILD)
+        assert await closed(sock)
+
+
+@pytest.mark.parametrize(
+    "noise", [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", encode(SubscribeFrame(BLOB.task))]
+)
+async def test_whoever_does_not_greet_gets_nothing(noise: bytes) -> None:
+    async with served() as (server, inbox, child):
+        with socket.create_connection((child.at.host, child.at.port)) as sock:
+            sock.setblocking(False)
+            await say(sock, noise)
+            assert await closed(sock)
+        assert inbox.events == []
+        assert [note.name for note in inbox.notes] == ["child_refused"]
+        assert server.stats().refused == 1
+
+
+async def test_when_enough_are_greeted_others_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
+    async with served() as (_, inbox, child):
+        mute = [socket.create_connection((child.at.host, child.at.port)) for _ in range(2)]
+        subscribing = asyncio.create_task(child.control())
+        for sock in mute:
+            sock.close()
+        await subscribing
+        assert await inbox.next(ChildSubscribed) == ChildSubscribed(CHILD, BLOB.task)
+
+
+async def test_a_child_that_leaves_ends_its_uploads_first() -> None:
+    async with served() as (server, inbox, child):
+        await start_upload(server, inbox, child)
+        child.open.close()
+        ended = await inbox.next(UploadEnded)
+        assert ended.failed
+        assert await inbox.next(ChildLost) == ChildLost(CHILD)
+        assert server.stats().uploads == 0
+
+
+async def test_an_upload_lasts_until_its_child_took_it() -> None:
+    async with served() as (server, inbox, child):
+        sock = await start_upload(server, inbox, child)
+        assert server.stats().uploads == 1
+        assert inbox.unread == []
+        await asyncio.get_running_loop().sock_recv(sock, 1)
+        left = BLOB.pieces.length(2) - 1
+        while left:
+            left -= len(await asyncio.get_running_loop().sock_recv(sock, left))
+        assert (await inbox.next(UploadEnded)).sent_bytes == BLOB.pieces.length(2)
+
+
+async def test_an_upload_under_way_is_taken_back() -> None:
+    async with served() as (server, inbox, child):
+        await start_upload(server, inbox, child)
+        (asked,) = [event for event in inbox.events if isinstance(event, PieceRequested)]
+        server.abort(CHILD, asked.request)
+        server.abort(CHILD, asked.request)
+        assert (await inbox.next(UploadEnded)).failed
+        assert inbox.unread == []
+
+
+async def test_closing_lets_uploads_finish() -> None:
+    async with served() as (server, inbox, child):
+        sock = await start_upload(server, inbox, child)
+        closing = asyncio.create_task(server.close(10))
+        received = b""
+        while len(received) < BLOB.pieces.length(2):
+            received += await asyncio.get_running_loop().sock_recv(sock, 1 << 20)
+        assert received == BLOB.piece(2)
+        await closing
+        assert not (await inbox.next(UploadEnded)).failed
+        assert await inbox.next(ChildLost) == ChildLost(CHILD)
+
+
+async def test_closing_does_not_wait_for_ever() -> None:
+    async with served() as (server, inbox, child):
+        sock = await start_upload(server, inbox, child)
+        await server.close(0.01)
+        assert (await inbox.next(UploadEnded)).failed
+        assert await inbox.next(ChildLost) == ChildLost(CHILD)
+        sock.close()
+        with pytest.raises(ConnectionRefusedError):
+            await child.control()
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_when_there_are_no_descriptors_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "ACCEPT_PAUSE_S", 0.01)
+    async with served() as (_, inbox, child):
+        with socket.create_connection((child.at.host, child.at.port)), no_descriptors():
+            while not inbox.notes:  # noqa: ASYNC110 - a note wakes nobody
+                await asyncio.sleep(0)
+        assert inbox.notes[0].name == "children_not_accepted"
+        await child.control()
+        assert await inbox.next(ChildSubscribed) == ChildSubscribed(CHILD, BLOB.task)
+
+
+async def test_a_wake_up_reaches_its_child() -> None:
+    async with served() as (server, inbox, child):
+        sock = await child.control()
+        await inbox.next(ChildSubscribed)
+        server.wake(CHILD)
+        server.wake(HostId("nobody"))
+        assert await hear(sock, FROM_PARENT) == ReadyFrame()
