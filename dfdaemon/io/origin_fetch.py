@@ -20,6 +20,7 @@ from swarm.errors import (
     NotAllowed,
     OriginContent,
     OriginCut,
+    OriginError,
     OriginStatus,
     OriginThrottled,
     OriginTimeout,
@@ -108,27 +109,30 @@ class OriginFetch:
 
     async def _receive(self, body: OriginBody, skip: int) -> None:
         """Take the body's chunks; discard the first `skip` bytes; stop at the range's end."""
+        wanted = self._file.pieces.span_bytes(self.command.start, self.command.end)
         step: list[bytes] = []
         gathered = 0
-        wanted = self._file.pieces.span_bytes(self.command.start, self.command.end)
-        async for chunk in body.chunks():
-            if skip:
-                chunk, skip = chunk[skip:], max(0, skip - len(chunk))
-            chunk = chunk[: wanted - self._received]
-            self._received += len(chunk)
-            gathered += len(chunk)
-            step.append(chunk)
-            self._advance()
-            if gathered >= STEP_BYTES or self._received >= wanted:
-                await self._write(step)
-                step, gathered = [], 0
-            if self._received >= wanted:
-                return
+        try:
+            async for chunk in body.chunks():
+                if skip:
+                    chunk, skip = chunk[skip:], max(0, skip - len(chunk))
+                chunk = chunk[: wanted - self._received]
+                self._received += len(chunk)
+                gathered += len(chunk)
+                step.append(chunk)
+                self._advance()
+                if gathered >= STEP_BYTES or self._received >= wanted:
+                    written, step, gathered = step, [], 0
+                    await self._write(written)
+                if self._received >= wanted:
+                    return
+        except OriginError:
+            await self._write(step)  # what came before the failure was paid for
+            raise
         await self._write(step)
-        if self._received < wanted:
-            raise OriginCut(
-                f"the origin closed the connection {wanted - self._received} bytes before the end"
-            )
+        missing = wanted - self._received
+        if missing:
+            raise OriginCut(f"the origin closed the connection {missing} bytes before the end")
 
     async def _write(self, step: list[bytes]) -> None:
         """Write what was gathered, piece by piece, and report the pieces that it finishes."""

@@ -1,0 +1,217 @@
+"""A range of pieces from a real (embedded) origin: order, digests, limits, and every way in which it can end."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from benchmarks.io.image import BlobInfo, Image, blob_path, generate_image
+from benchmarks.io.origin_registry import OriginRegistry
+from benchmarks.origin.faults import Fault, FaultKind
+from dfdaemon.commands import FetchRange
+from dfdaemon.config import OriginConfig, RegistryConfig
+from dfdaemon.events import Event, OriginAdvanced, OriginEnded, OriginPieceArrived
+from dfdaemon.io.origin_client import OriginClient, OriginSource
+from dfdaemon.io.origin_fetch import OriginFetch, fault_of
+from dfdaemon.io.piece_file import PieceFile
+from swarm.dice import Dice
+from swarm.digest import Digest
+from swarm.errors import NotAllowed, OriginStatus, OriginTimeout, OriginUnreachable, StoreBroken
+from swarm.ids import Epoch
+from swarm.messages import OriginFault
+from swarm.piece_digest import piece_digest
+from swarm.pieces import PieceMap
+
+MIB = 1 << 20
+EPOCH = Epoch(7)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return generate_image(tmp_path_factory.mktemp("image"), "demo/app", "v1", [3 * MIB])
+
+
+@pytest.fixture
+async def origin(image: Image) -> AsyncIterator[OriginRegistry]:
+    async with OriginRegistry([image]) as registry:
+        yield registry
+
+
+@pytest.fixture
+def workers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+class Run:
+    """One fetch of the image's layer, the events that it emitted, and what it wrote."""
+
+    def __init__(self, image: Image, origin: OriginRegistry, workers: ThreadPoolExecutor) -> None:
+        self.layer: BlobInfo = image.layers[0]
+        self.content = blob_path(image.directory, self.layer.digest).read_bytes()
+        self.pieces = PieceMap.of(self.layer.size)
+        self.events: list[Event] = []
+        self._emitted = asyncio.Event()
+        self.file = PieceFile.ring(self.layer.size, self.pieces.count)
+        self.fetch: OriginFetch
+        self._url = origin.url
+        self._workers = workers
+
+    async def go(self, start: int, end: int, limit: int = -1, no_range: bool = False, size: int = 0) -> None:
+        """Run it to its end."""
+        self.begin(start, end, limit, no_range, size)
+        await self.end()
+
+    def begin(self, start: int, end: int, limit: int = -1, no_range: bool = False, size: int = 0) -> None:
+        """Start it."""
+        if size:
+            self.file.release()
+            self.file = PieceFile.ring(size, PieceMap.of(size).count)
+        digest = Digest.parse(self.layer.digest)
+        command = FetchRange(digest.task, EPOCH, start, end, 5.0, limit, no_range=no_range)
+        self.fetch = OriginFetch(command, self.file, "xxh3", self._take, self._workers)
+        config = OriginConfig(registries=(RegistryConfig(name="r.test", url=self._url),), retries=1)
+        self.client = OriginClient(config, Dice(1))
+        source = OriginSource("r.test", "demo/app", digest, "blob")
+        self.task = asyncio.create_task(self.fetch.run(self.client, source))
+
+    def _take(self, event: Event) -> None:
+        self.events.append(event)
+        self._emitted.set()
+
+    async def until(self, count: int) -> None:
+        """Wait until so many pieces have arrived."""
+        async with asyncio.timeout(10):
+            while len(self.arrived) < count:
+                self._emitted.clear()
+                await self._emitted.wait()
+
+    async def end(self) -> None:
+        """Wait for its end."""
+        await asyncio.wait_for(self.task, 10)
+        await self.client.close()
+
+    @property
+    def arrived(self) -> list[int]:
+        return [event.record.index for event in self.events if isinstance(event, OriginPieceArrived)]
+
+    @property
+    def ended(self) -> OriginEnded:
+        assert [type(event) for event in self.events].count(OriginEnded) == 1, "a fetch ends once"
+        last = self.events[-1]
+        assert isinstance(last, OriginEnded), "nothing comes after the end"
+        return last
+
+    def wrote(self, index: int) -> bool:
+        """Whether a piece's true bytes lie at its place."""
+        length = self.pieces.length(index)
+        true = self.content[self.pieces.start(index) : self.pieces.end(index)]
+        return os.pread(self.file.fd, length, self.file.place(index)) == true
+
+
+@pytest.fixture
+def run(image: Image, origin: OriginRegistry, workers: ThreadPoolExecutor) -> Iterator[Run]:
+    made = Run(image, origin, workers)
+    yield made
+    made.file.release()
+
+
+async def test_a_whole_blob_arrives_piece_by_piece_in_order_with_the_digests_of_its_bytes(run: Run) -> None:
+    await run.go(0, run.pieces.count)
+    assert run.arrived == list(range(run.pieces.count))
+    assert all(run.wrote(index) for index in run.arrived)
+    assert run.ended.fault is None
+    for event in run.events:
+        if isinstance(event, OriginPieceArrived):
+            true = run.content[run.pieces.start(event.record.index) : run.pieces.end(event.record.index)]
+            hasher = piece_digest("xxh3")()
+            hasher.update(true)
+            assert (event.record.digest, event.record.epoch) == (hasher.digest(), EPOCH)
+
+
+async def test_a_range_takes_only_its_bytes_from_the_origin(run: Run, origin: OriginRegistry) -> None:
+    await run.go(2, 4)
+    assert run.arrived == [2, 3]
+    assert all(run.wrote(index) for index in (2, 3))
+    assert origin.counters.total_blob_bytes == run.pieces.span_bytes(2, 4)
+
+
+async def test_the_first_sign_of_life_is_the_answers_headers(run: Run) -> None:
+    await run.go(0, 1)
+    assert run.events[0] == OriginAdvanced(Digest.parse(run.layer.digest).task, EPOCH, 0)
+
+
+async def test_a_limit_holds_the_fetch_until_it_is_raised(run: Run) -> None:
+    run.begin(0, 4, limit=2)
+    await run.until(2)
+    assert not run.task.done()
+    run.fetch.raise_limit(4)
+    await run.end()
+    assert run.arrived == [0, 1, 2, 3]
+
+
+async def test_a_stopped_fetch_ends_without_a_fault_and_is_silent_afterwards(run: Run) -> None:
+    run.begin(0, 4, limit=1)
+    await run.until(1)
+    run.task.cancel()
+    await run.end()
+    assert run.ended.fault is None
+    assert run.arrived == [0]
+    assert run.file.references == 1, "the fetch let go of the file"
+
+
+async def test_a_body_that_is_cut_keeps_the_whole_pieces_before_the_cut(
+    run: Run, origin: OriginRegistry
+) -> None:
+    origin.faults.append(Fault(FaultKind.CUT_FIN, at_bytes=run.pieces.end(1) + 1000))
+    await run.go(0, run.pieces.count)
+    assert run.arrived == [0, 1]
+    assert run.ended.fault is OriginFault.CUT
+
+
+async def test_an_origin_that_ignores_range_is_told_apart(run: Run, origin: OriginRegistry) -> None:
+    origin.faults.append(Fault(FaultKind.IGNORE_RANGE, times=None))
+    await run.go(2, 4)
+    assert run.arrived == []
+    assert run.ended.fault is OriginFault.NO_RANGE
+
+
+async def test_where_range_is_ignored_the_prefix_is_discarded(run: Run, origin: OriginRegistry) -> None:
+    origin.faults.append(Fault(FaultKind.IGNORE_RANGE, times=None))
+    await run.go(2, 4, no_range=True)
+    assert run.arrived == [2, 3]
+    assert all(run.wrote(index) for index in (2, 3))
+    assert run.ended.fault is None
+
+
+async def test_another_size_than_the_swarms_writes_nothing(run: Run) -> None:
+    await run.go(0, 2, size=2 * MIB)
+    assert run.arrived == []
+    assert run.ended.fault is OriginFault.SIZE_MISMATCH
+    assert run.ended.size == run.layer.size
+
+
+async def test_a_throttled_origin_says_for_how_long(run: Run, origin: OriginRegistry) -> None:
+    origin.faults.append(Fault(FaultKind.STATUS, status=429, retry_after_s=9, times=None))
+    await run.go(0, 2)
+    assert (run.ended.fault, run.ended.retry_after_s) == (OriginFault.THROTTLED, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (OriginStatus(401, "x"), OriginFault.DENIED),
+        (OriginStatus(403, "x"), OriginFault.DENIED),
+        (OriginStatus(404, "x"), OriginFault.NOT_FOUND),
+        (OriginStatus(500, "x"), OriginFault.SERVER_ERROR),
+        (OriginUnreachable("x"), OriginFault.UNREACHABLE),
+        (OriginTimeout("x"), OriginFault.TIMEOUT),
+        (NotAllowed("x", "y"), OriginFault.DENIED),
+        (StoreBroken("x"), OriginFault.ABANDONED),
+        (OSError(28, "no space"), OriginFault.ABANDONED),
+    ],
+)
+def test_every_error_has_its_fault(error: Exception, fault: OriginFault) -> None:
+    assert fault_of(error) is fault
