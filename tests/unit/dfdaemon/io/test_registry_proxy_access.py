@@ -1,0 +1,283 @@
+"""Who gets what from the mirror: credentials, public and private repositories, outages, and no secret in sight."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
+from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
+from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
+from dfdaemon.io.origin_client import OriginSource
+from dfdaemon.permissions import CREDENTIAL_TTL_S, PUBLIC_TTL_S
+from swarm.digest import Digest
+from swarm.messages import RepositoryAnswer
+from tests.support.mirror import REGISTRY, Mirror, content_of, running_mirror
+
+ACCEPT = ("Accept", f"{MEDIA_MANIFEST}, {MEDIA_INDEX}, */*")
+SECRET = "correct-horse-battery"
+BASIC = ("Authorization", basic_header("ann", SECRET))
+ACCOUNTS = {"ann": Account(SECRET)}
+PUBLIC, PRIVATE = "team/public", "team/private"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Image]:
+    return [
+        generate_image(tmp_path_factory.mktemp("image"), name, "v1", [20_000], seed=seed)
+        for seed, name in enumerate([PUBLIC, PRIVATE])
+    ]
+
+
+@pytest.fixture
+def public(images: list[Image]) -> Image:
+    return images[0]
+
+
+@pytest.fixture
+def private(images: list[Image]) -> Image:
+    return images[1]
+
+
+@pytest.fixture
+def mode() -> AuthMode:
+    return AuthMode.BEARER
+
+
+@pytest.fixture
+async def origin(images: list[Image], mode: AuthMode) -> AsyncIterator[OriginRegistry]:
+    policy = AccessPolicy(mode, ACCOUNTS, frozenset({PUBLIC}))
+    async with OriginRegistry(images, OriginSettings(access=policy)) as registry:
+        yield registry
+
+
+@pytest.fixture
+async def mirror(origin: OriginRegistry, tmp_path: Path) -> AsyncIterator[Mirror]:
+    async with running_mirror(origin, tmp_path) as running:
+        yield running
+
+
+def bearer(origin: OriginRegistry, repository: str) -> tuple[str, str]:
+    """A fresh token of ann's, as containerd fetches it; the clock moves so that each is another."""
+    answer = origin.gate.token(BASIC[1], [f"repository:{repository}:pull"], origin._clock())
+    assert answer is not None
+    return "Authorization", f"Bearer {answer['token']}"
+
+
+async def settled(mirror: Mirror) -> None:
+    """Wait for the authoriser's background probes."""
+    await asyncio.gather(*mirror.authoriser._jobs._running)
+
+
+async def test_the_challenge_of_a_private_repository_is_passed_on(mirror: Mirror, private: Image) -> None:
+    answer = await mirror.get(f"/v2/{PRIVATE}/manifests/v1", ACCEPT)
+    assert answer.status == 401
+    challenges = answer.all("WWW-Authenticate")
+    assert len(challenges) == 1
+    assert challenges[0].startswith('Bearer realm="http://127.0.0.1:')
+    assert challenges[0].endswith(f'scope="repository:{PRIVATE}:pull"'), (
+        "as if the mirror had not tried itself"
+    )
+
+
+async def test_a_private_pull_with_the_clients_own_token(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    token = bearer(origin, PRIVATE)
+    assert (await mirror.head(f"/v2/{PRIVATE}/manifests/v1", ACCEPT, token)).status == 200
+    assert (await mirror.get(f"/v2/{PRIVATE}/manifests/{private.root_digest}", ACCEPT, token)).status == 200
+    for blob in private.blobs:
+        answer = await mirror.get(f"/v2/{PRIVATE}/blobs/{blob.digest}", token)
+        assert (answer.status, answer.body) == (200, content_of(private, blob.digest))
+    assert {source.authorization for source in mirror.blobs.sources} == {token[1]}
+    assert origin.counters.requests["HEAD blob"] == 0
+    await settled(mirror)
+    assert not any(report.public for report in mirror.cluster.repositories)
+
+
+async def test_a_cached_private_blob_is_not_given_to_strangers(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    path = f"/v2/{PRIVATE}/blobs/{private.layers[0].digest}"
+    assert (await mirror.get(path, bearer(origin, PRIVATE))).status == 200
+    assert (await mirror.get(path)).status == 401
+    assert (await mirror.get(path, ("Authorization", "Bearer forged.token"))).status == 401
+    assert (await mirror.head(path)).status == 401
+
+
+async def test_a_digest_guessed_through_a_public_repository(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    assert (await mirror.get(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)).status == 200
+    digest = private.layers[0].digest
+    assert (await mirror.get(f"/v2/{PRIVATE}/blobs/{digest}", bearer(origin, PRIVATE))).status == 200
+    answer = await mirror.get(f"/v2/{PUBLIC}/blobs/{digest}")
+    assert answer.status == 404, "the origin of the named repository decides"
+    assert answer.error["code"] == "NOT_FOUND"
+
+
+async def test_a_credential_counts_for_a_while_only(
+    mirror: Mirror, origin: OriginRegistry, private: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = bearer(origin, PRIVATE)
+    path = f"/v2/{PRIVATE}/blobs/{private.layers[0].digest}"
+    assert (await mirror.get(path, token)).status == 200
+    await settled(mirror)
+    heads = origin.counters.requests["HEAD blob"]
+    assert (await mirror.get(path, token)).status == 200
+    assert origin.counters.requests["HEAD blob"] == heads
+    now = mirror.authoriser.knowledge.now
+    monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + CREDENTIAL_TTL_S)
+    assert (await mirror.get(path, token)).status == 200
+    assert origin.counters.requests["HEAD blob"] == heads + 1
+    origin.gate.policy = AccessPolicy(AuthMode.BEARER)
+    monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + 3 * PUBLIC_TTL_S)
+    origin.gate._key = b"rotated"
+    assert (await mirror.get(path, token)).status == 401
+
+
+async def test_a_public_repository_needs_no_token_of_the_client(
+    mirror: Mirror, origin: OriginRegistry, public: Image
+) -> None:
+    answer = await mirror.get(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)
+    assert answer.status == 200
+    for blob in public.blobs:
+        assert (await mirror.get(f"/v2/{PUBLIC}/blobs/{blob.digest}")).status == 200
+    assert origin.counters.requests["GET token"] == 1
+    mirror.authoriser.knowledge.close()
+    reports = mirror.cluster.repositories
+    assert any(report.public for report in reports)
+    members = {member for report in reports for member in report.members}
+    assert members == {public.root_digest, *(blob.digest for blob in public.blobs)}
+    tag = mirror.cluster.tags[0]
+    assert (tag.registry, tag.repository, tag.tag, tag.digest) == (REGISTRY, PUBLIC, "v1", public.root_digest)
+    assert tag.size == len(content_of(public, public.root_digest))
+
+
+async def test_a_public_repository_is_found_out_behind_a_client_with_a_token(
+    mirror: Mirror, origin: OriginRegistry, public: Image
+) -> None:
+    path = f"/v2/{PUBLIC}/blobs/{public.layers[0].digest}"
+    assert (await mirror.get(path, bearer(origin, PUBLIC))).status == 200
+    await settled(mirror)
+    heads = origin.counters.requests["HEAD blob"]
+    assert (await mirror.get(path, ("Authorization", "Bearer another.token"))).status == 200
+    assert origin.counters.requests["HEAD blob"] == heads
+
+
+async def test_the_cluster_knows_that_a_repository_is_public(
+    mirror: Mirror, origin: OriginRegistry, public: Image
+) -> None:
+    digest = public.layers[0].digest
+    mirror.cluster.answers[REGISTRY, PUBLIC, "", digest] = RepositoryAnswer(1, public=True, member=True)
+    source = OriginSource(REGISTRY, PUBLIC, Digest.parse(digest), "blob")
+    await mirror.blobs.put(source, content_of(public, digest))
+    answer = await mirror.get(f"/v2/{PUBLIC}/blobs/{digest}", ("Authorization", "Bearer x"))
+    assert (answer.status, answer.body) == (200, content_of(public, digest))
+    assert not origin.counters.requests
+
+
+async def test_the_cluster_knows_of_a_private_repository_only_what_belongs_to_it(
+    mirror: Mirror, private: Image
+) -> None:
+    digest = private.layers[0].digest
+    mirror.cluster.answers[REGISTRY, PRIVATE, "", digest] = RepositoryAnswer(1, public=False, member=True)
+    assert (await mirror.get(f"/v2/{PRIVATE}/blobs/{digest}")).status == 401
+
+
+@pytest.mark.parametrize("mode", [AuthMode.BASIC])
+async def test_basic_credentials_go_through(mirror: Mirror, private: Image) -> None:
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    refused = await mirror.get(path, ACCEPT)
+    assert refused.status == 401
+    assert refused.all("WWW-Authenticate") == ['Basic realm="origin.test"']
+    answer = await mirror.get(path, ACCEPT, BASIC)
+    assert (answer.status, answer.body) == (200, content_of(private, private.root_digest))
+
+
+async def test_in_an_outage_the_last_known_tag_is_served_and_marked(
+    mirror: Mirror, origin: OriginRegistry, public: Image
+) -> None:
+    path = f"/v2/{PUBLIC}/manifests/v1"
+    fresh = await mirror.get(path, ACCEPT)
+    assert fresh.header("Warning") is None
+    await origin.stop()
+    for method in ("HEAD", "GET"):
+        stale = await mirror.ask(method, f"{path}?ns={REGISTRY}", [ACCEPT])
+        assert stale.status == 200
+        assert stale.header("Docker-Content-Digest") == public.root_digest
+        assert stale.header("Warning") == '110 - "Response is Stale"'
+    assert stale.body == fresh.body
+    assert len(mirror.noted("tag_stale")) == 2
+
+
+async def test_in_an_outage_the_cluster_is_asked(
+    mirror: Mirror, origin: OriginRegistry, public: Image
+) -> None:
+    await origin.stop()
+    body = content_of(public, public.root_digest)
+    known = RepositoryAnswer(1, True, public.root_digest, MEDIA_MANIFEST, len(body))
+    mirror.cluster.answers[REGISTRY, PUBLIC, "v1", ""] = known
+    source = OriginSource(REGISTRY, PUBLIC, Digest.parse(public.root_digest), "manifest")
+    await mirror.blobs.put(source, body)
+    answer = await mirror.get(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)
+    assert (answer.status, answer.body) == (200, body)
+    assert answer.header("Content-Type") == MEDIA_MANIFEST
+    assert answer.header("Warning") is not None
+
+
+async def test_in_an_outage_a_private_tag_of_the_cluster_is_not_told(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    await origin.stop()
+    known = RepositoryAnswer(1, False, private.root_digest, MEDIA_MANIFEST, 1)
+    mirror.cluster.answers[REGISTRY, PRIVATE, "v1", ""] = known
+    answer = await mirror.get(f"/v2/{PRIVATE}/manifests/v1", ACCEPT)
+    assert answer.status == 502
+    assert REGISTRY in answer.error["message"]
+
+
+async def test_in_an_outage_a_private_tag_needs_the_credential_of_a_moment_ago(
+    mirror: Mirror, origin: OriginRegistry
+) -> None:
+    token = bearer(origin, PRIVATE)
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    assert (await mirror.get(path, ACCEPT, token)).status == 200
+    await settled(mirror)
+    await origin.stop()
+    assert (await mirror.get(path, ACCEPT, token)).status == 200
+    assert (await mirror.get(path, ACCEPT)).status == 502
+    assert (await mirror.get(path, ACCEPT, ("Authorization", "Bearer other"))).status == 502
+
+
+async def test_with_outage_deny_nothing_is_served_unasked(origin: OriginRegistry, tmp_path: Path) -> None:
+    async with running_mirror(origin, tmp_path, outage="deny") as mirror:
+        path = f"/v2/{PUBLIC}/manifests/v1"
+        assert (await mirror.get(path, ACCEPT)).status == 200
+        await origin.stop()
+        assert (await mirror.get(path, ACCEPT)).status == 502
+
+
+async def test_no_secret_in_answers_notes_and_reports(
+    mirror: Mirror, origin: OriginRegistry, private: Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = bearer(origin, PRIVATE)
+    encoded = base64.b64encode(f"ann:{SECRET}".encode()).decode()
+    secrets = (SECRET, encoded, token[1].split()[1])
+    answers = []
+    for credential in (token, BASIC):
+        for path in ("manifests/v1", "manifests/none", f"blobs/{private.layers[0].digest}", "blobs/sha256:0"):
+            answers.append(await mirror.get(f"/v2/{PRIVATE}/{path}", credential))
+    answers.append(await mirror.ask("GET", f"http://ann:{SECRET}@host/v2/", [token]))
+    malformed = await mirror.ask("GET", "/v2/", [("Bad\x01Header", SECRET), token])  # tells its own sender alone
+    assert malformed.status == 400
+    await origin.stop()
+    answers.append(await mirror.get(f"/v2/{PRIVATE}/manifests/none", token))
+    assert {answer.status for answer in answers} >= {200, 400, 401, 404, 502}
+    shown = [repr(answers), repr(mirror.notes), repr(mirror.cluster.repositories), caplog.text]
+    shown += [repr(mirror.blobs.sources), json.dumps([str(note) for note in mirror.notes])]
+    for text in shown:
+        assert not any(secret in text for secret in secrets)
