@@ -50,13 +50,13 @@ def parse_reference(text: str) -> Reference:
         repository, _, tag = repository.rpartition(":")
     if registry == "docker.io" and "/" not in repository:
         repository = f"library/{repository}"
-    if not digest and not tag:
+    if not digest and not tag and not name.endswith(":"):
         tag = "latest"
     if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
         raise BadName(
             text[:200], "expected registry/repository:tag or registry/repository@sha256:..., in lower case"
         )
-    if tag and not _TAG.fullmatch(tag):
+    if (tag or name.endswith(":")) and not _TAG.fullmatch(tag):
         raise BadName(text[:200], "a tag has up to 128 letters, digits, dots, dashes and underscores")
     return Reference(registry, repository, tag, Digest.parse(digest) if digest else None)
 
