@@ -65,8 +65,7 @@ def _now() -> str:
 def _clean(value: str | int | float) -> str | int | float:
     if not isinstance(value, str):
         return value
-    value = scrub(value)
-    return value if len(value) <= VALUE_MAX else f"{value[:VALUE_MAX]}..."
+    return scrub(value if len(value) <= VALUE_MAX else f"{value[:VALUE_MAX]}...")
 
 
 def _text_value(value: str | int | float) -> str:

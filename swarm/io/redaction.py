@@ -15,8 +15,8 @@ _SECRETS = (
     # password=abc, "token": "abc", X-Amz-Signature=abc, sig=abc
     (
         re.compile(
-            r"""((?:[\w-]*(?:token|secret|passw(?:or)?d|signature|credential|api[_-]?key)|\bsig|\bauth)"""
-            r"""["']?\s*[=:]\s*["']?)(?!\*)[^\s"'&,;<>)]+""",
+            r"""((?:token|secret|passw(?:or)?d|signature|credential|api[_-]?key|\bsig|\bauth)"""
+            r"""["']?\s{0,4}[=:]\s{0,4}["']?)(?!\*)[^\s"'&,;<>)]+""",
             re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",
