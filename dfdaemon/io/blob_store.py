@@ -98,6 +98,8 @@ class BlobStore:
     def commit(self, task: TaskId, record: PieceRecord) -> None:
         """Record a piece whose verified bytes are at their place; raises StoreError."""
         blob = self._table.present(task)
+        if availability.has(blob.bits, record.index):
+            self._table.hasher.forget(task)  # its bytes may have been hashed, and are others now
         blob.commit(record)
         self._follow(blob)
 
@@ -124,8 +126,8 @@ class BlobStore:
             raise StoreError(f"{task} lacks pieces: there is no digest to check")
         hasher = self._table.hasher
         try:
-            return await asyncio.wrap_future(hasher.finish(blob.header.digest, self._table.file(blob)))
-        except StoreError as error:
+            return await asyncio.wrap_future(hasher.finish(blob.header.digest, blob.file_apart()))
+        except (StoreError, OSError) as error:
             self._table.report("check_failed", task, error)
             return False
         finally:
@@ -261,7 +263,7 @@ class BlobStore:
         digest, end = blob.header.digest, availability.first_missing(blob.bits)
         if not blob.complete and end > self._table.hasher.reached(digest):
             with suppress(OSError):  # check() will tell
-                self._table.hasher.advance(digest, end, blob.file())
+                self._table.hasher.advance(digest, end, blob.file_apart())
 
     async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Go on even if the caller is cancelled: half of it would leave the table and the disk apart."""

@@ -104,8 +104,12 @@ class DiskBlob:
     def file(self) -> PieceFile:
         """Return its data file, held once more, for the caller to release; raises OSError."""
         if self._file is None or not self._file.try_retain():
-            self._file = PieceFile.on_disk(self._path / "data", self.pieces)
+            self._file = self.file_apart()
         return self._file
+
+    def file_apart(self) -> PieceFile:
+        """Open its data once more, for work that does not count as use: it may be evicted meanwhile."""
+        return PieceFile.on_disk(self._path / "data", self.pieces)
 
     def commit(self, record: PieceRecord) -> None:
         """Record a piece; raises StoreError, and then nothing is recorded."""

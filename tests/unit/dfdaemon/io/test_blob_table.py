@@ -1,0 +1,234 @@
+"""What the table of blobs finds at the start, how it makes room, and what it does about damage."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dfdaemon.config import StoreConfig
+from dfdaemon.io.blob_table import PROBLEMS_MAX, BlobTable
+from dfdaemon.io.disk_blob import DiskBlob, fill
+from dfdaemon.io.journal import Header
+from dfdaemon.io.store_workers import StoreWorkers
+from swarm.errors import StoreError, StoreFull
+from swarm.ids import TaskId
+from tests.support.blobs import Sample, files_up_to
+
+SAMPLES = [Sample(fill) for fill in range(1, 5)]
+SIZE = SAMPLES[0].size
+Tables = Callable[..., BlobTable]
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> object:
+    """Makes tables of one folder, one after the other; each has room for `blobs` samples."""
+    workers = StoreWorkers()
+    made: list[BlobTable] = []
+
+    def make(blobs: int = 4, kind: str = "xxh3", free_bytes_min: int = 0) -> BlobTable:
+        for table in made:
+            table.close()
+        config = StoreConfig(str(tmp_path), quota_bytes=blobs * SIZE, free_bytes_min=free_bytes_min)
+        made[:] = [BlobTable(config, kind, workers)]
+        return made[0]
+
+    yield make
+    for table in made:
+        table.close()
+    workers.close()
+
+
+def header(sample: Sample, kind: str = "xxh3") -> Header:
+    return Header(sample.digest, sample.pieces, kind)
+
+
+async def keep(table: BlobTable, sample: Sample, last_used: float = 0.0) -> DiskBlob:
+    """Make a complete blob."""
+    blob = await table.create(header(sample))
+    file = blob.file()
+    blob.rewrite(fill(file, sample.content, "xxh3"), complete=True)
+    file.release()
+    blob.last_used = last_used
+    return blob
+
+
+def damage(table: BlobTable, sample: Sample, index: int) -> None:
+    file = table.blobs[sample.task].file()
+    os.pwrite(file.fd, b"damage", file.place(index))
+    file.release()
+
+
+def folders(path: Path) -> list[str]:
+    return sorted(found.name for found in path.glob("blobs/*/*/*"))
+
+
+async def test_what_was_there_is_found_again(tables: Tables) -> None:
+    before = await keep(tables(), SAMPLES[0])
+    table = tables()
+    assert [blob.stored() for blob in table.blobs.values()] == [before.stored()]
+    assert table.usage_bytes() == SIZE
+    assert table.problems == []
+
+
+async def test_a_folder_of_no_use_is_removed_and_told(tables: Tables, tmp_path: Path) -> None:
+    table = tables()
+    for sample in SAMPLES:
+        await keep(table, sample)
+    places = [next(tmp_path.glob(f"blobs/sha256/*/{sample.digest.hex}")) for sample in SAMPLES]
+    (places[0] / "state").write_text("not a state\n")
+    (places[1] / "state").unlink()
+    (places[2] / "data").unlink()
+    table = tables()
+    assert list(table.blobs) == [SAMPLES[3].task]
+    assert {note.task for note in table.problems} == {sample.task for sample in SAMPLES[:3]}
+    assert {note.name for note in table.problems} == {"store_blob_unusable"}
+    assert folders(tmp_path) == [SAMPLES[3].digest.hex]
+
+
+async def test_what_is_not_ours_is_left_alone(tables: Tables, tmp_path: Path) -> None:
+    await keep(tables(), SAMPLES[0])
+    place = next(tmp_path.glob("blobs/sha256/*/*"))
+    (place / "state").unlink()
+    (place / "notes.txt").write_text("mine")
+    (tmp_path / "blobs" / "readme").write_text("mine")
+    table = tables()
+    assert table.usage_bytes() == 0
+    assert (place / "notes.txt").read_text() == (tmp_path / "blobs" / "readme").read_text() == "mine"
+
+
+async def test_the_least_recently_used_makes_room(tables: Tables, tmp_path: Path) -> None:
+    table = tables(blobs=3)
+    evicted: list[TaskId] = []
+    table.on_evicted = evicted.append
+    for sample, last_used in zip(SAMPLES[:3], (2.0, 1.0, 3.0), strict=True):
+        await keep(table, sample, last_used)
+    await table.create(header(SAMPLES[3]))
+    assert evicted == [SAMPLES[1].task]
+    assert table.usage_bytes() == 3 * SIZE
+    assert SAMPLES[1].digest.hex not in folders(tmp_path)
+
+
+@pytest.mark.parametrize("use", ["pinned", "read", "locked"])
+async def test_what_is_in_use_stays(tables: Tables, use: str) -> None:
+    table = tables(blobs=2)
+    old, new = await keep(table, SAMPLES[0], 1.0), await keep(table, SAMPLES[1], 2.0)
+    file, lock = new.file(), table.lock(old.task)
+    if use == "pinned":
+        table.pins[old.task] += 1
+    elif use == "read":
+        file.release()
+        file = old.file()
+        table.pins[new.task] += 1
+    else:
+        await lock.acquire()
+    with pytest.raises(StoreFull, match=f"no room for {SIZE} bytes: {SIZE} more would have to go"):
+        await table.create(header(SAMPLES[2]))
+    assert set(table.blobs) == {old.task, new.task}, "and nothing went in vain"
+    file.release()
+
+
+async def test_the_last_known_copy_stays_longest(tables: Tables) -> None:
+    table = tables(blobs=2)
+    table.is_last_copy = lambda task: task == SAMPLES[0].task
+    await keep(table, SAMPLES[0], 1.0)
+    await keep(table, SAMPLES[1], 2.0)
+    await table.create(header(SAMPLES[2]))
+    assert set(table.blobs) == {SAMPLES[0].task, SAMPLES[2].task}
+
+
+async def test_a_blob_beyond_the_quota_evicts_nothing(tables: Tables, tmp_path: Path) -> None:
+    table = tables(blobs=2)
+    await keep(table, SAMPLES[0])
+    with pytest.raises(StoreFull):
+        await table.create(header(Sample(9, 3 * SIZE)))
+    assert folders(tmp_path) == [SAMPLES[0].digest.hex]
+
+
+async def test_the_floor_of_free_bytes_is_kept(tables: Tables, tmp_path: Path) -> None:
+    with pytest.raises(StoreFull):
+        await tables(free_bytes_min=1 << 60).create(header(SAMPLES[0]))
+    assert folders(tmp_path) == []
+
+
+async def test_a_file_system_that_refuses_room_makes_others_go(tables: Tables, tmp_path: Path) -> None:
+    table = tables()
+    for sample in SAMPLES[:2]:
+        await keep(table, sample)
+    with files_up_to(SIZE - 1), pytest.raises(StoreFull):
+        await table.create(header(SAMPLES[2]))
+    assert folders(tmp_path) == []
+
+
+async def test_a_folder_that_cannot_be_made_is_no_lack_of_room(tables: Tables, tmp_path: Path) -> None:
+    table = tables()
+    (tmp_path / "blobs" / "sha256").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be made") as refused:
+        await table.create(header(SAMPLES[0]))
+    assert not isinstance(refused.value, StoreFull)
+
+
+async def test_damage_is_found_when_nobody_knows_how_it_was_left(tables: Tables) -> None:
+    table = tables()
+    await keep(table, SAMPLES[0])
+    await keep(table, SAMPLES[1])
+    table._faithful = False  # as after a crash
+    table = tables()
+    assert [blob.verified for blob in table.blobs.values()] == [False, False]
+    damage(table, SAMPLES[0], 2)
+    found = await table.verified(SAMPLES[0].task)
+    assert found is not None
+    assert (found.bits, found.complete, found.verified) == (0b1011, False, True)
+    whole = await table.verified(SAMPLES[1].task)
+    assert whole is not None
+    assert (whole.complete, whole.verified) == (True, True)
+    assert [note.name for note in table.problems] == ["store_pieces_damaged"]
+    again = tables().blobs[SAMPLES[0].task]
+    assert (again.bits, again.verified) == (0b1011, True)
+
+
+async def test_a_store_left_before_all_was_verified_is_not_trusted(tables: Tables) -> None:
+    table = tables()
+    await keep(table, SAMPLES[0])
+    table._faithful = False
+    tables()
+    assert not tables().blobs[SAMPLES[0].task].verified
+
+
+async def test_another_kind_of_piece_digest_is_made_from_bytes_that_are_right(tables: Tables) -> None:
+    await keep(tables(), SAMPLES[0])
+    table = tables(kind="blake3")
+    damage(table, SAMPLES[0], 1)
+    blob = await table.verified(SAMPLES[0].task)
+    assert blob is not None
+    other = Sample(1, kind="blake3")
+    assert blob.records == tuple(other.record(index, 0) for index in (0, 2, 3))
+    assert tables(kind="blake3").blobs[SAMPLES[0].task].records == blob.records
+
+
+async def test_data_that_is_gone_takes_its_blob_along(tables: Tables, tmp_path: Path) -> None:
+    table = tables()
+    evicted: list[TaskId] = []
+    table.on_evicted = evicted.append
+    for sample in SAMPLES[:2]:
+        await keep(table, sample)
+        next(tmp_path.glob(f"blobs/*/*/{sample.digest.hex}/data")).unlink()
+    with pytest.raises(StoreError, match="is gone from the disk"):
+        table.file(table.blobs[SAMPLES[0].task])
+    await table.verify(table.blobs[SAMPLES[1].task])
+    assert table.blobs == {}
+    assert evicted == [SAMPLES[0].task, SAMPLES[1].task]
+    assert folders(tmp_path) == []
+
+
+def test_problems_do_not_pile_up(tables: Tables) -> None:
+    table = tables()
+    for _ in range(PROBLEMS_MAX + 1):
+        table.report("check_failed", None, "why")
+    assert len(table.problems) == PROBLEMS_MAX
+    assert table.problems[0].fields == (("reason", "why"),)
+
+
+def test_a_blob_that_is_not_there(tables: Tables) -> None:
+    with pytest.raises(StoreError, match="is not in the store any more"):
+        tables().present(SAMPLES[0].task)
