@@ -1,7 +1,8 @@
 """Takes pieces from parents: carries out the machine's Subscribe, RequestPiece and CancelRequest.
 
 Every request is answered by exactly one of PieceArrived, ParentBusy and PieceFailed, and all those of a
-parent come before its ParentLost. Events are emitted from the loop, never from inside a call.
+parent come before its ParentLost. What was asked for early may arrive before ParentAvailable. Events are
+emitted from the loop, never from inside a call.
 """
 
 import asyncio

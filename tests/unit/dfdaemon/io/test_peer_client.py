@@ -37,6 +37,8 @@ async def ask(fault: Fault, got: Inbox) -> FaultyPeer:
     at = await peer.start()
     async with taking(got, host=HostId("child"), token=b"t") as client:
         client.subscribe(Parent(FAULTY, (at,)), BLOB.task, BLOB.pieces.size)
+        if fault not in (Fault.GARBAGE, Fault.VERSION):
+            await got.wait_for(lambda event: isinstance(event, ParentAvailable))
         client.request(FAULTY, BLOB.task, 1, target, False)
         await got.wait_for(lambda event: isinstance(event, PieceArrived | PieceFailed | ParentBusy))
         if fault is Fault.NONE:
@@ -153,8 +155,8 @@ async def test_the_same_process_stands_alone(tmp_path: Path) -> None:
         async with taking(got, token=b"") as client:
             parent = Parent(FAULTY, (Address("127.0.0.1", int(port)),))
             client.subscribe(parent, BLOB.task, BLOB.pieces.size)
-            client.request(FAULTY, BLOB.task, 0, BLOB.empty_file(), False)
             await got.next(ParentAvailable)
+            client.request(FAULTY, BLOB.task, 0, BLOB.empty_file(), False)
             arrived = await got.next(PieceArrived)
             assert arrived.actual != arrived.claimed.digest
         process.communicate()
