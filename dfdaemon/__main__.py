@@ -11,7 +11,6 @@ from functools import partial
 from importlib import metadata
 
 import uvloop
-from swarm.io.config_file import load
 
 from dfdaemon.config import DaemonConfig
 from dfdaemon.events import BlobEvicted, Stopping
@@ -37,6 +36,7 @@ from swarm.dice import Dice
 from swarm.errors import DamselflyError
 from swarm.facts import Note
 from swarm.io.addresses import join_address
+from swarm.io.config_file import load
 from swarm.io.health import HealthServer
 from swarm.io.telemetry import Telemetry
 from swarm.io.token_file import read_token
@@ -95,6 +95,7 @@ async def build(config: DaemonConfig, telemetry: Telemetry, closing: contextlib.
     closing.push_async_callback(store.close)
     own = host_info(config, parse_address(config.peer.listen, "peer.listen"), version)
     server = PeerServer(own, token, config.peer, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
+    closing.push_async_callback(server.close, 0.0)
     info = host_info(config, await server.start(), version)
     dice = Dice(secrets.randbits(64))
     machine = DaemonMachine(info, config, dice)
@@ -134,6 +135,7 @@ async def open_doors(
     config: DaemonConfig, daemon: Daemon, telemetry: Telemetry, closing: contextlib.AsyncExitStack
 ) -> None:
     """Start to listen, attach to the scheduler, and say that the daemon is ready."""
+    closing.push_async_callback(daemon.proxy.close, 0.0)
     mirror = await daemon.proxy.start()
     control = Control(
         config.control_socket, daemon.info, daemon.store, daemon.blobs, daemon.scheduler, daemon.proxy.handle

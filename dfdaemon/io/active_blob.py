@@ -118,6 +118,7 @@ class Reader:
     def __init__(self, blob: ActiveBlob, reader: ReaderId, start: int, end: int, moves: ReaderMoves) -> None:
         self.number = reader
         self._blob = blob
+        self._was_whole = blob.whole
         self._sent = start
         self._end = end
         self._moves = moves
@@ -150,7 +151,7 @@ class Reader:
 
     def advance(self, offset: int) -> None:
         """Everything before `offset` was sent; tells the machine when that finished a piece."""
-        if self._blob.from_disk:
+        if self._was_whole or self._blob.from_disk:
             self._blob.account.disk_bytes += offset - self._sent
         self._sent = offset
         piece = self._blob.pieces.index_at(offset)

@@ -59,5 +59,3 @@ async def running_daemon(config: DaemonConfig) -> AsyncIterator[RunningDaemon]:
         await open_doors(config, daemon, telemetry, closing)
         host, _, port = log.getvalue().partition("mirror=")[2].split()[0].rpartition(":")
         yield RunningDaemon(daemon, Address(host, int(port)), config.control_socket, log, telemetry)
-        await daemon.proxy.close(0)
-        await daemon.server.close(0)

@@ -1,0 +1,163 @@
+"""The driver with everything behind it: a whole daemon in this process, and an embedded origin."""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from benchmarks.io.image import Image, blob_path, generate_image
+from benchmarks.io.origin_registry import OriginRegistry
+from benchmarks.io.puller import Pull
+from benchmarks.origin.faults import Fault, FaultKind
+from dfdaemon.io.active_blob import DownloadFailed
+from dfdaemon.io.origin_client import OriginSource
+from swarm.digest import Digest
+from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
+from tests.support.processes import short_directory
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return generate_image(tmp_path_factory.mktemp("image"), "demo/app", "v1", [3 * MIB, 1 * MIB])
+
+
+@pytest.fixture
+async def origin(image: Image) -> AsyncIterator[OriginRegistry]:
+    async with OriginRegistry([image]) as registry:
+        yield registry
+
+
+@pytest.fixture
+async def running(origin: OriginRegistry) -> AsyncIterator[RunningDaemon]:
+    with short_directory() as folder:
+        async with running_daemon(daemon_config(folder, origin.url)) as daemon:
+            yield daemon
+
+
+def pull_of(running: RunningDaemon) -> Pull:
+    return Pull(f"{running.mirror.host}:{running.mirror.port}", REGISTRY, "demo/app", "v1")
+
+
+async def read_all(running: RunningDaemon, digest: str, size: int) -> bytes:
+    """Read a blob as the mirror does."""
+    source = OriginSource(REGISTRY, "demo/app", Digest.parse(digest), "blob")
+    reader = await running.daemon.driver.open(source, size, "", 0, size)
+    content = bytearray()
+    try:
+        while len(content) < size:
+            span = await reader.span(len(content))
+            with open(f"/proc/self/fd/{span.file.fd}", "rb") as file:
+                file.seek(span.place)
+                content += file.read(span.length)
+            reader.advance(len(content))
+    finally:
+        reader.close()
+    return bytes(content)
+
+
+async def test_an_image_comes_through_the_mirror_and_a_second_time_from_disk(
+    running: RunningDaemon, origin: OriginRegistry, image: Image
+) -> None:
+    await pull_of(running).run()
+    assert origin.counters.bytes_of(blob.digest for blob in image.blobs) == image.total_bytes
+    again = pull_of(running)
+    await again.run()
+    assert again.received_bytes == image.total_bytes
+    assert origin.counters.bytes_of(blob.digest for blob in image.blobs) == image.total_bytes
+    account = running.daemon.blobs.ledger.get(Digest.parse(image.layers[0].digest).task)
+    assert account is not None
+    assert (account.origin_bytes, account.disk_bytes) == (image.layers[0].size, image.layers[0].size)
+
+
+async def test_many_readers_of_one_blob_cost_the_origin_one_download(
+    running: RunningDaemon, origin: OriginRegistry, image: Image
+) -> None:
+    layer = image.layers[0]
+    contents = await asyncio.gather(*(read_all(running, layer.digest, layer.size) for _ in range(5)))
+    true = blob_path(image.directory, layer.digest).read_bytes()
+    assert all(content == true for content in contents)
+    assert origin.counters.blob_bytes[layer.digest] == layer.size
+
+
+async def test_wrong_content_is_never_called_complete(
+    running: RunningDaemon, origin: OriginRegistry, image: Image
+) -> None:
+    layer = image.layers[0]
+    origin.faults.append(Fault(FaultKind.WRONG_BYTE, match=layer.digest, at_bytes=2 * MIB, times=None))
+    with contextlib.suppress(DownloadFailed):  # or the reader has it all before the digest is known
+        content = await read_all(running, layer.digest, layer.size)
+        assert hashlib.sha256(content).hexdigest() != Digest.parse(layer.digest).hex
+    stored = running.daemon.store.get(Digest.parse(layer.digest).task)
+    assert stored is None or not stored.complete
+
+
+async def test_with_after_digest_no_wrong_byte_is_sent(origin: OriginRegistry, image: Image) -> None:
+    layer = image.layers[0]
+    origin.faults.append(Fault(FaultKind.WRONG_BYTE, match=layer.digest, at_bytes=2 * MIB, times=None))
+    with short_directory() as folder:
+        config = daemon_config(folder, origin.url)
+        config = replace(config, mirror=replace(config.mirror, stream="after-digest"))
+        async with running_daemon(config) as running:
+            source = OriginSource(REGISTRY, "demo/app", Digest.parse(layer.digest), "blob")
+            reader = await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+            with pytest.raises(DownloadFailed, match="digest"):
+                await reader.span(0)
+            reader.close()
+
+
+async def test_a_blob_without_room_streams_through_a_ring(origin: OriginRegistry, image: Image) -> None:
+    with short_directory() as folder:
+        config = daemon_config(folder, origin.url)
+        config = replace(config, store=replace(config.store, quota_bytes=2 * MIB))
+        async with running_daemon(config) as running:
+            layer = image.layers[0]
+            content = await read_all(running, layer.digest, layer.size)
+            assert hashlib.sha256(content).hexdigest() == Digest.parse(layer.digest).hex
+            stored = running.daemon.store.get(Digest.parse(layer.digest).task)
+            assert stored is None
+
+
+async def test_a_restart_finds_what_was_there(origin: OriginRegistry, image: Image) -> None:
+    with short_directory() as folder:
+        config = daemon_config(folder, origin.url)
+        async with running_daemon(config) as running:
+            await pull_of(running).run()
+        before = origin.counters.bytes_of(blob.digest for blob in image.blobs)
+        async with running_daemon(config) as running:
+            await pull_of(running).run()
+        assert origin.counters.bytes_of(blob.digest for blob in image.blobs) == before
+
+
+async def test_without_a_scheduler_the_log_says_so_once(running: RunningDaemon) -> None:
+    await pull_of(running).run()
+    assert running.log.getvalue().count("no scheduler configured") == 1
+
+
+async def test_health_and_metrics_answer(running: RunningDaemon, image: Image) -> None:
+    await pull_of(running).run()
+    address = running.log.getvalue().partition("metrics=")[2].split()[0]
+    async with aiohttp.ClientSession(f"http://{address}") as session:
+        async with session.get("/healthz") as answer:
+            assert answer.status == 200
+        async with session.get("/metrics") as answer:
+            metrics = await answer.text()
+    assert "damselfly_daemon_scheduler_attached 0.0" in metrics
+    line = 'damselfly_daemon_downloaded_bytes_total{source="origin"}'
+    counted = float(next(row for row in metrics.splitlines() if row.startswith(line)).split()[1])
+    assert counted >= image.total_bytes
+
+
+async def test_the_image_on_disk_is_that_of_the_registry(running: RunningDaemon, image: Image) -> None:
+    await pull_of(running).run()
+    for layer in image.layers:
+        file = running.daemon.store.file(Digest.parse(layer.digest).task)
+        content = Path(f"/proc/self/fd/{file.fd}").read_bytes()
+        file.release()
+        assert content == blob_path(image.directory, layer.digest).read_bytes()
