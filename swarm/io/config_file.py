@@ -86,10 +86,13 @@ class _Sources:
             path = f"{section}.{name}" if section else name
             if path in self._known:
                 self._take(path, value, origin, from_toml)
-            elif isinstance(value, dict) and any(key.startswith(f"{path}.") for key in self._known):
+            elif not any(key.startswith(f"{path}.") for key in self._known):
+                raise _at(origin, unknown(path, self._known))
+            elif isinstance(value, dict):
                 self._read_table(value, path, origin)
             else:
-                raise _at(origin, unknown(path, self._known))
+                shown = f"{path} = {value!r} is not allowed: expected a table"
+                raise _at(origin, ConfigError(shown))
 
     def read_environment(self, environ: Mapping[str, str], prefix: str) -> None:
         """Take the values of variables with our prefix."""
