@@ -112,12 +112,16 @@ class Cluster:
             return None
         holders = self.inventory.holders(task_id)
         size = next(iter(holders.values()), size)
-        task = Task(task_id, PieceMap.of(size), self.config.placement.parents_max)
+        task = Task(task_id, PieceMap.of(size), self._children_max())
         self.tasks[task_id] = task
         self.load(task)
         for name in holders:
             self.add_holder(task, self.hosts[name])
         return task
+
+    def _children_max(self) -> int:
+        """Return how many children placement gives a host: each newcomer needs `neighbours` of them somewhere."""
+        return max(2 * self.config.placement.neighbours, self.config.placement.parents_max)
 
     def load(self, task: Task) -> None:
         """Ask the shared store what it knows of a task."""

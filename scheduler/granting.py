@@ -200,6 +200,8 @@ class Granting:
         self.renew(task, lease)
         if lease.next_piece == lease.end:
             self._fetched(task, lease)
+        if lease.private and lease.nearly_done():
+            self._go_on_privately(task, lease)
         if grew or learned or was_busy != lease.is_busy():
             self.feed(registry)
         elif was_unanswered:
@@ -207,11 +209,8 @@ class Granting:
 
     def _learn(self, task: Task, lease: Lease, registry: Registry) -> bool:
         """The origin answers part of a blob: it honours Range."""
-        if (
-            lease.no_range
-            or registry.ranges is Ranges.HONOURED
-            or lease.end - lease.start == task.pieces.count
-        ):
+        asked_for_range = lease.bytes < task.pieces.size and not (lease.no_range or lease.adopted)
+        if not asked_for_range or registry.ranges is Ranges.HONOURED:
             return False
         registry.learned_ranges(True, self._cluster.now)
         return True
@@ -229,9 +228,11 @@ class Granting:
         owner = task.peers.get(lease.host)
         if lease.private or owner is None or not availability.span(lease.start, lease.end) & ~owner.bits:
             self.release(task, lease)
-        if lease.private and owner is not None:
-            following = availability.span(lease.end, task.pieces.count)
-            self.serve_privately(task, owner, following & ~owner.bits)
+
+    def _go_on_privately(self, task: Task, lease: Lease) -> None:
+        owner = task.peers.get(lease.host)
+        if owner is not None:
+            self.serve_privately(task, owner, availability.span(lease.end, task.pieces.count) & ~owner.bits)
 
     def held_more(self, task: Task, owner: Peer) -> None:
         """An owner holds more pieces: its leases live, and those that are wholly held are over."""
@@ -239,7 +240,9 @@ class Granting:
             if lease.state is LeaseState.SAVING or lease.private:
                 continue
             missing = availability.span(lease.start, lease.end) & ~owner.bits
-            if missing and (lease.state is LeaseState.SETTLING or availability.has(missing, lease.next_piece)):
+            if missing and (
+                lease.state is LeaseState.SETTLING or availability.has(missing, lease.next_piece)
+            ):
                 continue
             registry = self._cluster.registry(lease.registry)
             learned = self._learn(task, lease, registry)

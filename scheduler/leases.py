@@ -63,9 +63,16 @@ def choose_owner(task: Task, registries: frozenset[str], now: float, dice: Dice)
     return min(able, key=lambda peer: _reluctance(peer.host, zones, now))
 
 
-def _reluctance(host: Host, zones: dict[str, int], now: float) -> tuple[bool, int, bool, bool, int]:
+def _reluctance(host: Host, zones: dict[str, int], now: float) -> tuple[bool, int, int, bool, bool, int]:
     waits = host.fetch_after > now
-    return waits, host.busy_leases(), host.is_slow, not host.is_seed(), zones.get(host.info.zone, 0)
+    return (
+        waits,
+        host.failures,
+        host.busy_leases(),
+        host.is_slow,
+        not host.is_seed(),
+        zones.get(host.info.zone, 0),
+    )
 
 
 def may_lease(task: Task, peer: Peer, registries: frozenset[str]) -> bool:

@@ -5,8 +5,6 @@ each newcomer to those just before it: a chain with a diameter of hosts / neighb
 among those with room, two at a time, and the one with fewer children is taken; in a small pool the choice is exact.
 """
 
-from collections.abc import Iterator
-
 from scheduler.config import PlacementConfig
 from scheduler.peer import Peer
 from scheduler.pool import Pool
@@ -44,7 +42,7 @@ def choose_parents(task: Task, peer: Peer, count: int, config: PlacementConfig, 
     remote = 0 if len(task.zones) < 2 else count * config.remote_neighbours // config.neighbours
     chosen: dict[Peer, None] = {}
     if task.complete:
-        share = max(1, count * task.complete // (task.complete + task.downloading))
+        share = count if late else max(1, count * task.complete // (task.complete + task.downloading))
         _fill(chosen, task, peer, "complete", min(share, COMPLETE_PARENTS), 0, dice)
     if len(chosen) < count:
         _fill(chosen, task, peer, "growing", count, remote, dice)
@@ -58,21 +56,20 @@ def _fill(
     home = task.zones.get(peer.host.info.zone)
     if home is not None:
         _draw(chosen, getattr(home, kind), peer, count - remote, dice)
-    if len(chosen) < count:
-        for zone in _other_zones(task, peer, dice):
-            _draw(chosen, getattr(zone, kind), peer, min(count, len(chosen) + max(1, remote // 2)), dice)
-    if len(chosen) < count and home is not None:
-        _draw(chosen, getattr(home, kind), peer, count, dice)
-
-
-def _other_zones(task: Task, peer: Peer, dice: Dice) -> Iterator[Zone]:
-    """Yield zones other than the peer's own in random order, each twice: first a share of it, then more."""
-    names = [name for name in task.zones if name != peer.host.info.zone]
-    if not names:
+    if len(chosen) >= count:
         return
-    drawn = dice.sample(names, ZONES_LOOKED_AT)
-    for name in drawn * 2:
-        yield task.zones[name]
+    others = _other_zones(task, peer, dice)
+    goal = len(chosen) + remote
+    for zone in others:
+        _draw(chosen, getattr(zone, kind), peer, min(goal, len(chosen) + max(1, remote // 2)), dice)
+    for zone in ([home] if home is not None else []) + others:
+        _draw(chosen, getattr(zone, kind), peer, count, dice)
+
+
+def _other_zones(task: Task, peer: Peer, dice: Dice) -> list[Zone]:
+    """Return some zones other than the peer's own in random order."""
+    names = [name for name in task.zones if name != peer.host.info.zone]
+    return [task.zones[name] for name in dice.sample(names, ZONES_LOOKED_AT)]
 
 
 def _draw(chosen: dict[Peer, None], pool: Pool[Peer], peer: Peer, until: int, dice: Dice) -> None:

@@ -215,6 +215,11 @@ class Playbook:
         assert len(found) == 1, f"expected one lease, got {found}"
         return found[0]
 
+    def only_lease_ever(self) -> tuple[str, Lease]:
+        """Return the one lease of all answers so far, with its owner."""
+        self.last = self.said
+        return self.only_lease()
+
     def parents(self, name: str, commands: list[Command] | None = None) -> list[str]:
         """Return the parents that a host got in the last answer."""
         return [parent.host for message in self.told(name, Parents, commands) for parent in message.parents]

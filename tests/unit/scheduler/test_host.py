@@ -22,7 +22,9 @@ def test_quarantine_outlives_the_stream() -> None:
         assert host.state is state
 
 
-IMPOSSIBLE = [(state, event) for state in HostState for event in HostEvent if (state, event) not in HOST_STATES]
+IMPOSSIBLE = [
+    (state, event) for state in HostState for event in HostEvent if (state, event) not in HOST_STATES
+]
 
 
 @pytest.mark.parametrize(("state", "event"), IMPOSSIBLE)

@@ -15,7 +15,9 @@ def test_a_lease_lives_from_grant_to_settlement() -> None:
     assert one.state is LeaseState.SETTLING
 
 
-IMPOSSIBLE = [(state, event) for state in LeaseState for event in LeaseEvent if (state, event) not in LEASE_STATES]
+IMPOSSIBLE = [
+    (state, event) for state in LeaseState for event in LeaseEvent if (state, event) not in LEASE_STATES
+]
 
 
 @pytest.mark.parametrize(("state", "event"), IMPOSSIBLE)
@@ -27,7 +29,8 @@ def test_what_is_not_in_the_table_is_a_bug(state: LeaseState, event: LeaseEvent)
 
 
 @pytest.mark.parametrize(
-    ("next_piece", "received", "nearly"), [(0, 0, False), (17, 1700, False), (18, 1800, True), (20, 2000, True)]
+    ("next_piece", "received", "nearly"),
+    [(0, 0, False), (17, 1700, False), (18, 1800, True), (20, 2000, True)],
 )
 def test_with_a_tenth_left_it_is_nearly_done(next_piece: int, received: int, nearly: bool) -> None:
     one = lease()

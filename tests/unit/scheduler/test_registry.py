@@ -7,7 +7,9 @@ from swarm.pieces import MIB
 def registry(busy: int = 2, connections: int = 2) -> Registry:
     one = Registry("r", connections, connections_max=4)
     for number in range(busy):
-        lease = Lease(TaskId("t"), HostId("a"), "r", Epoch(number + 1), 0, 20, 20 * MIB, 10.0, state=LeaseState.STARTED)
+        lease = Lease(
+            TaskId("t"), HostId("a"), "r", Epoch(number + 1), 0, 20, 20 * MIB, 10.0, state=LeaseState.STARTED
+        )
         one.leases[lease] = None
     one.hungry[TaskId("t")] = None
     return one

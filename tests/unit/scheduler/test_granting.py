@@ -1,0 +1,209 @@
+import pytest
+
+from scheduler.config import LeaseConfig, SchedulerConfig
+from scheduler.events import EpochSaved
+from swarm.availability import full, span
+from swarm.ids import Epoch, TaskId
+from swarm.messages import Lease, LeaseProgress, LeaseRevoked, Leave, Priority
+from swarm.pieces import MIB
+from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
+
+
+def started(*names: str, connections: int = 4) -> tuple[Playbook, str, Lease]:
+    """A swarm with one lease out, as always until the registry has shown that it honours Range."""
+    play = Playbook(Playbook.config(connections))
+    play.join(*names)
+    owner, lease = play.only_lease_ever()
+    return play, owner, lease
+
+
+def ranges(play: Playbook) -> list[tuple[str, int, int]]:
+    return sorted(
+        (owner, lease.start, lease.end) for owner, given in play.leases().items() for lease in given
+    )
+
+
+def test_until_range_is_known_to_be_honoured_one_lease_is_out() -> None:
+    play, owner, lease = started("a", "b", "c")
+    play.starves("b", full(128))
+    assert play.leases() == {}
+    play.fetches(owner, lease, 0)
+    assert [(start, end) for _, start, end in sorted(ranges(play), key=lambda found: found[1])] == [
+        (8, 16),
+        (16, 24),
+        (24, 32),
+    ]
+
+
+def test_leases_are_spread_over_hosts() -> None:
+    play, owner, lease = started("a", "b", "c", "d")
+    play.fetches(owner, lease, 0)
+    assert sorted(play.leases()) == sorted({"a", "b", "c", "d"} - {owner})
+
+
+def test_a_lone_host_gets_another_connection_with_each_answer_of_the_origin() -> None:
+    play, owner, lease = started("a")
+    for number in range(1, 4):
+        play.fetches("a", lease, lease.start)
+        _, lease = play.only_lease()
+        assert lease.start == 8 * number
+    play.fetches("a", lease, lease.start)
+    assert play.leases() == {}, "four connections of one host are enough"
+
+
+def test_the_next_lease_is_granted_ahead_of_need() -> None:
+    play, owner, lease = started("a", "b", connections=1)
+    play.fetches(owner, lease, 6)
+    assert play.leases() == {}
+    play.fetches(owner, lease, 7)
+    assert play.only_lease()[1].start == 8
+    play.fetches(owner, lease, 8)
+    assert play.leases() == {}
+
+
+def test_a_lease_is_sent_only_once_its_epoch_is_saved() -> None:
+    play = Playbook()
+    play.attach("a")
+    play.store_answers = False
+    play.join("a")
+    play.event(play.waiting.pop(0))
+    assert play.leases() == {}
+    play.event(play.waiting.pop(0))
+    assert play.only_lease()[0] == "a"
+    assert play.event(EpochSaved(BLOB, Epoch(1))) == [], "said twice is said once"
+
+
+def test_an_owner_that_left_while_its_epoch_was_saved_is_replaced() -> None:
+    play = Playbook()
+    play.join("x")
+    play.says("x", Leave(BLOB))
+    play.store_answers = False
+    play.join("a")
+    play.event(play.waiting.pop(0))
+    play.join("b")
+    play.says("a", Leave(BLOB))
+    play.store_answers = True
+    play.wait(0)
+    play.event(play.waiting.pop(0))
+    assert play.only_lease()[0] == "b"
+
+
+def test_silence_costs_the_owner_its_lease_and_only_the_missing_suffix_is_leased_again() -> None:
+    play, owner, lease = started("a", "b", connections=1)
+    play.fetches(owner, lease, 3)
+    play.holds(owner, full(3))
+    play.wait(9.9)
+    assert play.leases() == {}
+    play.wait(0.2)
+    assert play.told(owner, LeaseRevoked) == [LeaseRevoked(BLOB, lease.epoch)]
+    other, again = play.only_lease()
+    assert (again.start, again.end, again.epoch) == (3, 11, lease.epoch + 1)
+    assert other != owner
+    assert play.notes("lease_expired")
+
+
+@pytest.mark.parametrize("sign", ["lease progress", "pieces"])
+def test_a_sign_of_life_renews_a_lease(sign: str) -> None:
+    play, owner, lease = started("a", "b")
+    for pieces in range(1, 6):
+        play.wait(6.0)
+        if sign == "pieces":
+            play.holds(owner, full(pieces))
+        else:
+            play.fetches(owner, lease, 0)
+    expired = {dict(note.fields)["epoch"] for note in play.notes("lease_expired")}
+    assert lease.epoch not in expired
+
+
+def test_fetched_pieces_stay_covered_until_the_owner_shows_that_it_holds_them() -> None:
+    play, owner, lease = started("a", "b", connections=1)
+    play.fetches(owner, lease, 8)
+    task = play.machine.cluster.tasks[BLOB]
+    assert task.leased & span(0, 8) == span(0, 8)
+    play.holds(owner, full(8))
+    assert not task.leased & span(0, 8)
+    assert task.held == full(8)
+
+
+def test_a_lost_hosts_lease_lives_until_its_time_is_over() -> None:
+    play, owner, lease = started("a", "b", connections=1)
+    play.fetches(owner, lease, 3)
+    play.holds(owner, full(3))
+    play.lose(owner)
+    assert play.leases() == {}, "it may go on fetching while it attaches again"
+    task = play.machine.cluster.tasks[BLOB]
+    assert task.free() & span(0, 3) == span(0, 3), "what it alone held is out of reach"
+    play.wait(10.1)
+    assert play.leases()
+    assert play.machine.cluster.tasks[BLOB].free() & span(0, 8) == 0
+
+
+def test_a_lease_that_is_not_its_own_any_more_is_taken_back_from_who_works_on_it() -> None:
+    play, owner, lease = started("a", "b")
+    play.wait(10.1)
+    play.says(owner, LeaseProgress(BLOB, lease.epoch, 2, MIB))
+    assert play.told(owner, LeaseRevoked) == [LeaseRevoked(BLOB, lease.epoch)]
+    play.says(owner, LeaseProgress(BLOB, lease.epoch, lease.end, 4 * MIB))
+    assert play.told(owner, LeaseRevoked) == [], "it just tells its end"
+
+
+def test_connections_belong_to_the_registry_and_urgent_tasks_go_first() -> None:
+    play, owner, lease = started("a", "b", connections=1)
+    play.fetches(owner, lease, 0)
+    others = [TaskId("sha256:" + letter * 64) for letter in "ef"]
+    play.join("a", "b", task=others[0])
+    play.machine.cluster.tasks[others[0]].priority = Priority.SEEDING
+    play.join("a", "b", task=others[1])
+    assert play.leases() == {}, "one connection, one lease"
+    play.completes(owner)
+    assert play.only_lease()[1].task == others[1]
+    play.join("c", task=TaskId("sha256:" + "c" * 64), registry="other.example")
+    assert play.only_lease()[0] == "c"
+
+
+def test_more_connections_while_they_bring_more() -> None:
+    play, owner, lease = started("a", "b", "c", "d", "e", "f", connections=1)
+    play.fetches(owner, lease, 0)
+    play.now += 1.5
+    play.says(owner, LeaseProgress(BLOB, lease.epoch, 1, MIB))
+    assert play.machine.cluster.registries[REGISTRY].connections == 2
+    assert len(play.leases()) == 1
+
+
+def test_a_host_without_store_fetches_for_itself_only_if_nobody_could_for_all() -> None:
+    play = Playbook()
+    play.join("ring", stores=False)
+    owner, lease = play.only_lease()
+    assert (owner, lease.start, lease.private) == ("ring", 0, True)
+    play.fetches("ring", lease, 7)
+    assert play.only_lease()[1].start == 8, "the next range comes ahead of need"
+    play.join("b")
+    _, public = play.only_lease()
+    assert (public.start, public.private) == (0, False)
+    play.starves("ring", span(64, 70))
+    assert play.leases() == {}
+
+
+def test_a_starving_host_gets_what_it_wants_first() -> None:
+    play, owner, lease = started("a", "b", connections=2)
+    play.says(owner, Leave(BLOB))
+    other, again = play.only_lease()
+    play.says(other, LeaseProgress(BLOB, again.epoch, 0, 0))
+    while play.leases():
+        last_owner, last = play.only_lease()
+        play.fetches(last_owner, last, last.start)
+    play.completes()
+    play.says(other, LeaseProgress(BLOB, again.epoch, 7, 7 * MIB // 2))
+    before = play.machine.cluster.tasks[BLOB].leased
+    play.starves(other, span(100, 110))
+    assert before & span(100, 110) == 0
+
+
+def test_lease_owners_have_three_children() -> None:
+    play = Playbook(SchedulerConfig(lease=LeaseConfig(bytes_min=4 * MIB, parts=16)), strict=False)
+    play.join(*[f"h{number}" for number in range(300)])
+    owner, lease = play.only_lease_ever()
+    play.fetches(owner, lease, 0)
+    peers = play.machine.cluster.tasks[BLOB].peers
+    assert all(len(peer.children) >= 3 for peer in peers.values() if peer.leases)
+    assert play.machine.cluster.tasks[BLOB].pieces.size == LAYER

@@ -1,0 +1,121 @@
+import pytest
+
+from scheduler import leases
+from scheduler.config import LeaseConfig
+from scheduler.host import Host, HostEvent
+from scheduler.lease import Lease, LeaseState
+from scheduler.peer import Peer, PeerEvent
+from scheduler.task import Task
+from swarm.dice import Dice
+from swarm.ids import Epoch, HostId, TaskId
+from swarm.messages import HostInfo, Role
+from swarm.pieces import MIB, PieceMap
+
+CONFIG = LeaseConfig(bytes_min=2 * MIB, parts=8)
+REGISTRIES = frozenset(("r",))
+
+
+def bits(picture: str) -> int:
+    """`.` is a piece that is held or leased, `*` is a free one."""
+    return sum(1 << index for index, mark in enumerate(picture) if mark == "*")
+
+
+@pytest.mark.parametrize(
+    ("free", "preferred", "expected"),
+    [
+        ("****************", "", (0, 4)),
+        ("..**************", "", (2, 6)),
+        ("..*.************", "", (2, 3)),
+        ("................", "", None),
+        ("***.........****", "............*...", (12, 16)),
+        ("***.........****", "....*...........", (0, 3)),
+        ("..............**", "", (14, 16)),
+    ],
+)
+def test_ranges_are_early_contiguous_and_bounded(
+    free: str, preferred: str, expected: tuple[int, int] | None
+) -> None:
+    if expected is not None:
+        assert leases.next_range(bits(free), bits(preferred), PieceMap.of(8 * MIB), CONFIG) == expected
+
+
+def test_a_large_blob_is_leased_in_parts_of_whole_pieces() -> None:
+    pieces = PieceMap.of(1000 * MIB)
+    assert leases.lease_pieces(pieces, CONFIG) == -(-125 * MIB // pieces.piece_bytes)
+
+
+def team(*names: str) -> tuple[Task, dict[str, Peer]]:
+    """Hosts that may all fetch; a capital letter is a seed, the second letter a zone."""
+    task, peers = Task(TaskId("t"), PieceMap.of(64 * MIB), 16), {}
+    for name in names:
+        role = Role.SEED if name[0].isupper() else Role.NORMAL
+        host = Host(HostInfo(HostId(name), (), name[1:], role=role))
+        host.happen(HostEvent.ATTACH)
+        peer = peers[name] = task.peers[host.id] = Peer(host, "r", may_fetch=True)
+        peer.happen(PeerEvent.WELCOME)
+        task.file(peer)
+    return task, peers
+
+
+def give(task: Task, peer: Peer, state: LeaseState = LeaseState.STARTED) -> None:
+    lease = Lease(task.id, peer.host.id, "r", Epoch(1), 0, 20, 100, 10.0, state=state)
+    task.leases.append(lease)
+    peer.leases.append(lease)
+    peer.host.leases.append(lease)
+
+
+def owner(task: Task, now: float = 0.0) -> str:
+    chosen = leases.choose_owner(task, REGISTRIES, now, Dice(5))
+    assert chosen is not None
+    return chosen.host.id
+
+
+def test_seeds_come_first_until_they_are_busier_than_others() -> None:
+    task, peers = team("a1", "b1", "S1")
+    assert owner(task) == "S1"
+    give(task, peers["S1"])
+    assert owner(task) in ("a1", "b1")
+
+
+def test_zones_take_turns() -> None:
+    task, peers = team("a1", "b1", "c1", "d2")
+    give(task, peers["a1"])
+    assert owner(task) == "d2"
+
+
+def test_slow_hosts_and_hosts_that_failed_come_last() -> None:
+    task, peers = team("a1", "b1", "c1")
+    peers["a1"].host.is_slow = True
+    peers["b1"].host.fetch_after = 5.0
+    assert owner(task) == "c1"
+    give(task, peers["c1"], LeaseState.GRANTED)
+    assert owner(task) == "a1"
+    peers["a1"].may_fetch = False
+    task.file(peers["a1"])
+    assert owner(task) == "b1", "better one that failed than nobody"
+
+
+def test_a_host_whose_last_lease_is_unanswered_waits() -> None:
+    task, peers = team("a1")
+    give(task, peers["a1"], LeaseState.GRANTED)
+    assert leases.choose_owner(task, REGISTRIES, 0.0, Dice(1)) is None
+    peers["a1"].leases[0].state = LeaseState.STARTED
+    assert owner(task) == "a1"
+
+
+def test_nobody_fetches_without_right_registry_or_trust() -> None:
+    task, peers = team("a1")
+    assert leases.choose_owner(task, frozenset(), 0.0, Dice(1)) is None
+    peers["a1"].host.happen(HostEvent.QUARANTINE)
+    assert leases.choose_owner(task, REGISTRIES, 0.0, Dice(1)) is None
+
+
+def test_the_pause_between_failures_doubles_up_to_a_bound() -> None:
+    assert [leases.hold_s(count) for count in (0, 1, 2, 3, 4, 50)] == [
+        0.0,
+        0.0,
+        0.25,
+        0.5,
+        1.0,
+        leases.HOLD_MAX_S,
+    ]
