@@ -75,6 +75,16 @@ def test_a_blob_that_arrived_bit_by_bit_has_its_digest(tmp_path: Path, turns: Tu
     assert blob.file.references == 1, "it holds no file that it does not read"
 
 
+def test_a_blob_has_one_turn_at_a_time(blob: Blob, turns: Turns) -> None:
+    hasher = BlobHasher(turns)
+    hasher.advance(blob.digest, 1, blob.held())
+    hasher.advance(blob.digest, 2, blob.held())
+    assert (len(turns.waiting), blob.file.references) == (1, 2)
+    turns.all_turns()
+    hasher.advance(blob.digest, 2, blob.held())
+    assert (len(turns.waiting), blob.file.references) == (0, 1)
+
+
 def test_what_was_hashed_before_is_not_read_again(tmp_path: Path, turns: Turns) -> None:
     blob, hasher = Blob(tmp_path / "data"), BlobHasher(turns)
     hasher.advance(blob.digest, 3, blob.held())

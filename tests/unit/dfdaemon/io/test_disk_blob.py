@@ -56,7 +56,7 @@ def test_a_record_that_cannot_be_is_refused(blob: DiskBlob) -> None:
 
 def test_a_record_that_cannot_be_written_is_not_there(path: Path, blob: DiskBlob) -> None:
     (path / "state").unlink()
-    with pytest.raises(StoreError, match="piece 0 of .* cannot be recorded"):
+    with pytest.raises(StoreError, match=r"piece 0 of .* cannot be recorded"):
         blob.commit(SAMPLE.record(0))
     assert (blob.bits, blob.records) == (0, ())
 
