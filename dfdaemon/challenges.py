@@ -13,7 +13,7 @@ CHALLENGE_CHARS_MAX = 8192
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 - the grammar's word for a word
 _PARAMETER = re.compile(rf'\s*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_TOKEN}))\s*(?:,|$)')
-_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?:\s+|$)(?!=)")
+_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?:\s+|\s*,|$)(?!=)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,9 +55,9 @@ def resolve(raw_path: str, namespace: str | None, default_registry: str) -> Want
     raw_path, _, query = raw_path.partition("?")
     path = _checked_path(raw_path)
     named, query = _split_query(query)
-    named = named or namespace
+    named = namespace if named is None else named
     if path in ("/v2", "/v2/"):
-        return Wanted("ping", _registry(named or default_registry), path)
+        return Wanted("ping", _registry(default_registry if named is None else named), path)
     if not path.startswith("/v2/"):
         if named is None:
             raise BadName(path[:80], "expected a path under /v2/")

@@ -1,0 +1,92 @@
+"""What manifests list."""
+
+import json
+from typing import Any
+
+import pytest
+
+from dfdaemon.descriptors import INDEX, MANIFEST, Manifest, read_manifest
+from swarm.digest import Digest
+
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+
+
+def entry(content: bytes, media_type: str = LAYER, **more: Any) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": str(Digest.of(content)), "size": len(content), **more}
+
+
+def test_an_image() -> None:
+    document = {
+        "mediaType": MANIFEST,
+        "config": entry(b"c", "x/config"),
+        "layers": [entry(b"one"), entry(b"two!")],
+    }
+    manifest = read_manifest(json.dumps(document).encode())
+    assert manifest.media_type == MANIFEST
+    assert [(found.digest, found.size) for found in manifest.descriptors] == [
+        (Digest.of(b"c"), 1),
+        (Digest.of(b"one"), 3),
+        (Digest.of(b"two!"), 4),
+    ]
+    assert {(found.kind, found.proven) for found in manifest.descriptors} == {("blob", True)}
+
+
+def test_an_index_proves_nothing_of_its_manifests() -> None:
+    manifest = read_manifest(json.dumps({"manifests": [entry(b"m", MANIFEST)]}).encode())
+    assert manifest.media_type == INDEX
+    (child,) = manifest.descriptors
+    assert (child.kind, child.size, child.media_type, child.proven) == ("manifest", 1, MANIFEST, False)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        entry(b"f", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"),
+        entry(b"f", "application/vnd.oci.image.layer.nondistributable.v1.tar"),
+        entry(b"f", urls=["https://elsewhere/f"]),
+    ],
+)
+def test_registries_do_not_check_foreign_layers(layer: dict[str, Any]) -> None:
+    manifest = read_manifest(json.dumps({"layers": [layer]}).encode())
+    assert manifest.media_type == MANIFEST
+    assert [found.proven for found in manifest.descriptors] == [False]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"1",
+        b"null",
+        b"{",
+        b"[" * 100_000,
+        b'{"layers": 7, "config": [], "mediaType": "a\\nb"}',
+    ],
+)
+def test_what_is_not_a_manifest(body: bytes) -> None:
+    assert read_manifest(body).descriptors == ()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        None,
+        7,
+        {},
+        entry(b"a") | {"size": -1},
+        entry(b"a") | {"size": "1"},
+        entry(b"a") | {"size": 1 << 60},
+        entry(b"a") | {"digest": "md5:x"},
+        entry(b"a") | {"digest": None},
+        entry(b"a") | {"mediaType": 1},
+    ],
+)
+def test_a_malformed_descriptor_is_left_out(layer: Any) -> None:
+    found = read_manifest(json.dumps({"mediaType": "a/b", "layers": [layer, entry(b"b")]}).encode())
+    assert [descriptor.digest for descriptor in found.descriptors] == [Digest.of(b"b")]
+
+
+def test_an_empty_document() -> None:
+    assert read_manifest(b"{}") == Manifest("", ())
