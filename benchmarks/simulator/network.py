@@ -1,8 +1,10 @@
-"""Links that transfers share. A transfer's rate is the smallest of its fair shares: of the sender's uplink, the
-receiver's downlink, and the most that one connection may have. Only the transfers on a link that changed are
-looked at again.
+"""Links that transfers share as TCP would: what one transfer cannot use, the others of its link get (max-min fairness).
 
-Left out: TCP's ramp, loss, and the redistribution of what a slower neighbour leaves over (max-min).
+Each link has a level: the rate of those of its transfers that nothing else holds back. A transfer's rate is the lower
+level of its two links, or the most of its connection. When a transfer comes or goes, levels are found anew from its
+links outwards, until they change by less than TOLERANCE; so a link may for a while carry that much too much.
+
+Left out: TCP's ramp, and loss.
 """
 
 from collections.abc import Callable
@@ -10,22 +12,34 @@ from collections.abc import Callable
 from benchmarks.simulator.clock import Alarm, Clock
 
 UNLIMITED = float("inf")
+TOLERANCE = 0.02
+"""A level that would change by a smaller part stays: exact levels would touch the whole cluster each time."""
+STEPS_MAX = 64
+"""Links looked at for one change. A change dies out within a dozen; this only bounds the work."""
 
 
 class Link:
     """One direction of one host's connection to the network, in bytes per second."""
 
-    __slots__ = ("bytes_per_s", "flows", "moved_bytes")
+    __slots__ = ("bytes_per_s", "flows", "level", "moved_bytes")
 
     def __init__(self, bytes_per_s: float) -> None:
         self.bytes_per_s = bytes_per_s
+        self.level = bytes_per_s
         self.flows: dict[Flow, None] = {}  # in order: the same seed gives the same transcript
         self.moved_bytes = 0.0
         """Bytes of transfers that have left, or changed their rate."""
 
-    def share(self) -> float:
-        """Return what each transfer gets."""
-        return self.bytes_per_s / max(1, len(self.flows))
+    def fair_level(self) -> float:
+        """Return the rate of a transfer that only this link holds back, as far as the other ends let all go."""
+        left, count = self.bytes_per_s, len(self.flows)
+        cap = 0.0
+        for cap in sorted([flow.cap_beyond(self) for flow in self.flows]):
+            if cap * count >= left:
+                return left / count
+            left -= cap
+            count -= 1
+        return left + cap
 
 
 class Flow:
@@ -66,12 +80,23 @@ class Flow:
         up.flows[self] = None
         down.flows[self] = None
         _share_again(up, down)
+        self.adjust()
+
+    @property
+    def rate(self) -> float:
+        """Return the bytes per second that it moves now."""
+        return self._rate
 
     @property
     def sent_bytes(self) -> int:
         """Return the bytes that went over the wire by now."""
         running = self._rate * (self._clock.now - self._since) if self in self.up.flows else 0.0
         return self.total_bytes - int(max(0.0, self.left_bytes - running))
+
+    def cap_beyond(self, link: Link) -> float:
+        """Return the rate that everything but one of its links allows."""
+        other = self.down if link is self.up else self.up
+        return min(other.level, self._rate_max)
 
     def cancel(self) -> int:
         """End the transfer early; return the bytes that went over the wire."""
@@ -82,26 +107,34 @@ class Flow:
 
     def adjust(self) -> None:
         """Take the rate that the links allow now."""
-        rate = min(self.up.share(), self.down.share(), self._rate_max)
+        rate = min(self.up.level, self.down.level, self._rate_max)
         if rate == self._rate:
             return
         self._settle()
         self._rate = rate
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = self._clock.after(self.left_bytes / rate, self._finish)
+        ends = self._clock.now + self.left_bytes / rate
+        if self._alarm is None or ends < self._alarm.at:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = self._clock.at(ends, self._ring)
 
     def _settle(self) -> None:
         """Count what was sent at the rate so far."""
-        self._move(min(self.left_bytes, self._rate * (self._clock.now - self._since)))
-        self._since = self._clock.now
+        now = self._clock.now
+        self._move(min(self.left_bytes, self._rate * (now - self._since)))
+        self._since = now
 
     def _move(self, sent: float) -> None:
         self.left_bytes -= sent
         self.up.moved_bytes += sent
         self.down.moved_bytes += sent
 
-    def _finish(self) -> None:
+    def _ring(self) -> None:
+        """The end has come, or was put off meanwhile."""
+        ends = self._since + self.left_bytes / self._rate
+        if ends > self._clock.now:
+            self._alarm = self._clock.at(ends, self._ring)
+            return
         self._move(self.left_bytes)
         self._alarm = None
         self._leave()
@@ -114,9 +147,25 @@ class Flow:
         _share_again(self.up, self.down)
 
 
-def _share_again(up: Link, down: Link) -> None:
-    for flow in up.flows:
-        flow.adjust()
-    for flow in down.flows:
-        if flow.up is not up:
+def _share_again(*links: Link) -> None:
+    """Find the levels of these links, and of those that this moves; then let all their transfers take their rates."""
+    waiting = dict.fromkeys(links)
+    changed: dict[Link, None] = {}
+    for _ in range(STEPS_MAX):
+        if not waiting:
+            break
+        link = next(iter(waiting))
+        del waiting[link]
+        level, before = link.fair_level(), link.level
+        if abs(level - before) <= TOLERANCE * before:
+            continue
+        link.level = level
+        changed[link] = None
+        lower = min(level, before)
+        for flow in link.flows:
+            other = flow.down if link is flow.up else flow.up
+            if lower < other.level:  # else it is held back there, before and after
+                waiting[other] = None
+    for link in changed:
+        for flow in link.flows:
             flow.adjust()
