@@ -32,11 +32,11 @@ def is_public(address: str) -> bool:
 
 
 def check_literal(host: str) -> None:
-    """Raise NotAllowed if a host is written as an address that is not public; names pass."""
+    """Raise NotAllowed if a host is written as an address that is not public; names pass, numbers do not."""
     try:
         public = is_public(host)
     except ValueError:
-        return
+        public = not host.replace(".", "").isdigit()  # 127.1 and 2130706433 are addresses to some libraries
     if not public:
         raise NotAllowed(host, f"it is a loopback, link-local or private address; {LITTLE_HELP}")
 

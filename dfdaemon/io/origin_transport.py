@@ -78,7 +78,9 @@ class OriginTransport:
     async def send(self, exchange: Exchange) -> ClientResponse:
         """Send a request and return its answer, body unread; follows nothing, retries nothing."""
         url, endpoint = exchange.url, exchange.endpoint
-        if url.scheme not in ("http", "https") or not url.host:
+        with mapped_errors(exchange.target):
+            host, _ = url.host, url.port  # yarl finds out here that an address is malformed
+        if url.scheme not in ("http", "https") or not host:
             raise NotAllowed(
                 exchange.target, f"a redirect to {url.scheme or 'nothing'}: is not one over HTTP"
             )
@@ -91,7 +93,7 @@ class OriginTransport:
                 data=exchange.body,
                 allow_redirects=False,
                 ssl=self._tls(url, endpoint),
-                proxy=self._proxies.url_for(url.scheme, url.host),
+                proxy=self._proxies.url_for(url.scheme, host),
             )
 
     async def _session_for(self, url: URL, endpoint: Endpoint) -> ClientSession:

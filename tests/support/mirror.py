@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.io.image import Image, blob_path
-from benchmarks.io.origin_registry import OriginRegistry
 from dfdaemon.config import DaemonConfig, MirrorConfig, OriginConfig, RegistryConfig
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.origin_client import OriginClient
@@ -20,6 +19,14 @@ from tests.support.plain_blobs import PlainBlobs, PlainCluster
 
 REGISTRY = "registry.test"
 ANSWER_S = 20.0
+
+
+class Registry(Protocol):
+    """An origin that runs already."""
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
 
 
 @dataclass(slots=True)
@@ -103,7 +110,7 @@ def parse_answer(method: str, raw: bytes) -> Answer:
     answer = Answer(int(first.split()[1]), [(key, value) for key, value in pairs], body)
     if answer.header("Transfer-Encoding") == "chunked":
         answer.body, answer.whole = _unchunk(body)
-    elif method != "HEAD":
+    elif method != "HEAD" and answer.header("Content-Length") is not None:
         answer.whole = len(body) == int(answer.header("Content-Length") or 0)
     return answer
 
@@ -119,7 +126,7 @@ def _unchunk(raw: bytes) -> tuple[bytes, bool]:
     return body, False
 
 
-def origin_config(origin: OriginRegistry, **settings: Any) -> OriginConfig:
+def origin_config(origin: Registry, **settings: Any) -> OriginConfig:
     """A configuration in which REGISTRY is this origin."""
     listed = (RegistryConfig(name=REGISTRY, url=origin.url),)
     defaults: dict[str, Any] = {"retries": 2, "connect_timeout_s": 2.0, "read_timeout_s": 2.0}
@@ -128,11 +135,11 @@ def origin_config(origin: OriginRegistry, **settings: Any) -> OriginConfig:
 
 @asynccontextmanager
 async def running_mirror(
-    origin: OriginRegistry, directory: Path, *, ring: bool = False, **settings: Any
+    origin: Registry, directory: Path, *, ring: bool = False, any_registry: bool = True, **settings: Any
 ) -> AsyncIterator[Mirror]:
-    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig."""
+    """A mirror of REGISTRY on a free port; it looks up other names only with `any_registry`; `settings` are those of MirrorConfig."""
     mirror = MirrorConfig(**({"listen": "127.0.0.1:0", "default_registry": REGISTRY} | settings))
-    config = DaemonConfig(mirror=mirror, origin=origin_config(origin))
+    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, allow_any_registry=any_registry))
     client = OriginClient(config.origin, Dice(1))
     cluster, blobs = PlainCluster(), PlainBlobs(client, directory, ring=ring)
     notes: list[Note] = []

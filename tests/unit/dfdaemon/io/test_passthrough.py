@@ -1,0 +1,120 @@
+"""What is not a pull goes to the origin and back as it is."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from benchmarks.io.origin_registry import OriginRegistry
+from dfdaemon.config import OriginConfig, RegistryConfig
+from dfdaemon.endpoints import Endpoints
+from dfdaemon.io.passthrough import mirrored
+from tests.support.fake_origin import Answer, FakeOrigin, fake_origin, says
+from tests.support.mirror import REGISTRY, Mirror, running_mirror
+
+
+@asynccontextmanager
+async def mirror_of(directory: Path, *answers: Answer) -> AsyncIterator[tuple[Mirror, FakeOrigin]]:
+    """A mirror before a server with these answers."""
+    async with fake_origin(*answers) as origin, running_mirror(origin, directory) as mirror:
+        yield mirror, origin
+
+
+async def test_an_upload_streams_both_ways_with_its_headers(tmp_path: Path) -> None:
+    reply = [("X-Twice", "1"), ("X-Twice", "2"), ("Range", "0-4"), ("Connection", "X-Hop"), ("X-Hop", "1")]
+    async with mirror_of(tmp_path, says(202, b"", *reply)) as (mirror, origin):
+        sent = [("Authorization", "Bearer push"), ("X-Two", "a"), ("X-Two", "b"), ("Content-Type", "x/y")]
+        sent += [("OCI-Namespace", REGISTRY), ("TE", "trailers"), ("Content-Encoding", "gzip")]
+        answer = await mirror.ask(
+            "PATCH", f"/v2/a/b/blobs/uploads/7?ns={REGISTRY}&state=x%2Fy", sent, b"hello"
+        )
+        assert answer.status == 202
+        assert answer.all("X-Twice") == ["1", "2"]
+        assert answer.all("X-Hop") == []
+        (seen,) = origin.seen
+        assert (seen.method, seen.path, seen.body) == (
+            "PATCH",
+            "/v2/a/b/blobs/uploads/7?state=x%2Fy",
+            b"hello",
+        )
+        assert seen.all("X-Two") == ["a", "b"]
+        assert seen.all("Authorization") == ["Bearer push"]
+        assert seen.all("Host") == [f"127.0.0.1:{origin.port}"]
+        assert seen.all("Content-Encoding") == ["gzip"]
+        assert (seen.all("OCI-Namespace"), seen.all("TE")) == ([], [])
+
+
+async def test_a_client_that_waits_for_leave_to_send(tmp_path: Path) -> None:
+    async with mirror_of(tmp_path, says(201)) as (mirror, origin):
+        expect = [("Expect", "100-continue")]
+        answer = await mirror.ask("PUT", f"/v2/a/manifests/v1?ns={REGISTRY}", expect, b"{}")
+        assert answer.status == 100, "leave to send comes first"
+        assert answer.body.startswith(b"HTTP/1.1 201 ")
+        assert origin.seen[0].body == b"{}"
+        assert origin.seen[0].all("Expect") == []
+
+
+@pytest.mark.parametrize("status", [200, 204, 304, 400, 401, 404, 405, 409, 500, 503])
+async def test_statuses_and_bodies_come_back_as_they_are(tmp_path: Path, status: int) -> None:
+    body = b"" if status in (204, 304) else b"a body"
+    challenge = ("WWW-Authenticate", 'Basic realm="x"')
+    async with mirror_of(tmp_path, says(status, body, challenge)) as (mirror, origin):
+        answer = await mirror.get("/v2/a/tags/list")
+        assert (answer.status, answer.body) == (status, body)
+        assert answer.all("WWW-Authenticate") == [challenge[1]]
+        assert len(origin.seen) == 1, "nothing is repeated for the client"
+
+
+async def test_a_redirect_is_the_clients_business(tmp_path: Path) -> None:
+    async with mirror_of(tmp_path, says(307, b"", ("Location", "https://elsewhere/x?y=1"))) as (
+        mirror,
+        origin,
+    ):
+        answer = await mirror.get("/v2/a/tags/list")
+        assert (answer.status, answer.header("Location")) == (307, "https://elsewhere/x?y=1")
+        assert len(origin.seen) == 1
+
+
+async def test_where_an_upload_goes_on(tmp_path: Path) -> None:
+    def accept(request: web.BaseRequest) -> web.StreamResponse:
+        location = f"http://{request.host}/v2/a/blobs/uploads/7?state=s"
+        return web.Response(status=202, headers={"Location": location})
+
+    async with mirror_of(tmp_path, accept) as (mirror, _):
+        answer = await mirror.ask("POST", f"/v2/a/blobs/uploads/?ns={REGISTRY}")
+        assert answer.header("Location") == f"/v2/a/blobs/uploads/7?state=s&ns={REGISTRY}"
+
+
+@pytest.mark.parametrize(
+    ("location", "expected"),
+    [
+        ("http://origin:5000/v2/a?b=c", "/v2/a?b=c&ns=r%3A1"),
+        ("/v2/a", "/v2/a?ns=r%3A1"),
+        ("https://origin:5000/v2/a", None),
+        ("http://origin/v2/a", None),
+        ("http://other:5000/v2/a", None),
+        ("//other/v2/a", None),
+        ("relative", None),
+        ("http://[bad", None),
+    ],
+)
+def test_locations(location: str, expected: str | None) -> None:
+    config = OriginConfig(registries=(RegistryConfig(name="r:1", url="http://origin:5000"),))
+    assert mirrored(location, Endpoints(config).of("r:1")) == (expected or location)
+
+
+async def test_a_manifest_tag_without_a_digest_is_passed_through(tmp_path: Path) -> None:
+    async with mirror_of(tmp_path, says(200, b"{}")) as (mirror, origin):
+        answer = await mirror.get("/v2/a/manifests/v1")
+        assert (answer.status, answer.body) == (200, b"{}")
+        assert [seen.method for seen in origin.seen] == ["HEAD", "GET"]
+
+
+async def test_an_origin_that_is_away(tmp_path: Path) -> None:
+    async with OriginRegistry() as origin, running_mirror(origin, tmp_path) as mirror:
+        await origin.stop()
+        answer = await mirror.get("/v2/a/tags/list")
+        assert answer.status == 502
+        assert answer.error["code"] == "UNAVAILABLE"
