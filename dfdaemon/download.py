@@ -128,14 +128,14 @@ class Download:
 
     def reader_opened(self, event: events.ReaderOpened, now: float) -> None:
         """A client begins to read."""
-        self.blob.readers.open(event.reader, event.offset, event.end)
+        self.blob.readers.open(event.reader, event.offset, event.end, now)
         self._close_at = NEVER
         self._release()
         self.blob.ripen()
 
     def reader_advanced(self, event: events.ReaderAdvanced, now: float) -> None:
         """A client got more."""
-        self.blob.readers.advance(event.reader, event.offset)
+        self.blob.readers.advance(event.reader, event.offset, now)
 
     def reader_closed(self, event: events.ReaderClosed, now: float) -> None:
         """A client is done, or gone: perhaps it was the last."""

@@ -1,7 +1,8 @@
 """Which piece to ask for next, and whom. This is the place to change the policy.
 
 All of it is here, as pure functions of bitmaps (bit i is piece i), and none of it acts: Download asks, then does.
-1. A piece that a reader waits for goes first; the longest awaited reader's first.
+1. What a new reader, or one that got nothing for long, waits for goes first. Not every reader's next piece: readers
+   of one image are at the same place on all hosts, and if all ask for the same pieces, nobody has anything to give.
 2. Else the rarest among WINDOW pieces from the first that nobody is bringing: near enough to the order in which
    readers want them, spread enough that hosts have something to give each other. Ties fall by dice.
 3. Of the parents that have it: the own zone's before others', those that send us least now, then by dice.
@@ -17,7 +18,7 @@ from swarm.dice import Dice
 WINDOW = 64
 """In-order windows of 64 pieces lose nothing against rarest first over all, given rescue (1,000 hosts, simulated)."""
 URGENT_PIECES = 2
-"""Pieces from a reader's place that go first. More would make all hosts ask for the same pieces at the same time."""
+"""Pieces from an urgent reader's place that go first: the next is on its way while one is sent on."""
 DEPTH_MAX = 4
 """Requests at one parent at once, however long its round trips."""
 
@@ -56,7 +57,7 @@ def pick_piece(wanted: int, offered: int, places: Iterable[int], rarity: Rarity,
     """Return the piece to ask for: one of `wanted` that is in `offered`, or None.
 
     `wanted`: pieces that nobody is bringing; `offered`: what parents with room hold; `places`: the first piece that
-    each reader does not have, in the order of their claims.
+    each urgent reader does not have, the most urgent first.
     """
     for place in places:
         urgent = urgent_of(wanted, place) & offered

@@ -1,5 +1,7 @@
 """The local clients that read one blob while it arrives, and where they are."""
 
+from dataclasses import dataclass
+
 from swarm import availability
 from swarm.ids import ReaderId
 from swarm.pieces import PieceMap
@@ -8,42 +10,66 @@ READERS_MAX = 1024
 """Readers of one blob; the mirror takes no more connections than that."""
 
 
+PATIENCE_PIECES = 16
+"""Times that a piece may take before the same holds where pieces take long."""
+PATIENCE_S = 1.0
+"""A reader that got nothing for this long is served first: it may be stuck behind one rare piece."""
+
+
+@dataclass(slots=True)
+class Place:
+    """Where one reader is, in pieces. `since`: when it last got anything, or began; `is_new`: it got nothing yet."""
+
+    piece: int
+    end: int
+    since: float
+    is_new: bool = True
+
+
 class Readers:
     """Places of readers, in pieces."""
 
     def __init__(self, pieces: PieceMap) -> None:
         self._pieces = pieces
-        self._places: dict[ReaderId, int] = {}
-        self._ends: dict[ReaderId, int] = {}
+        self._places: dict[ReaderId, Place] = {}
 
     def __len__(self) -> int:
         return len(self._places)
 
-    def open(self, reader: ReaderId, offset: int, end: int) -> None:
+    def open(self, reader: ReaderId, offset: int, end: int, now: float) -> None:
         """A client starts to read bytes [offset, end)."""
         assert len(self._places) < READERS_MAX, "the mirror let too many readers in"
-        self._places[reader] = self._pieces.index_at(offset)
-        self._ends[reader] = self._pieces.index_at(max(end, 1) - 1) + 1
+        last = self._pieces.index_at(max(end, 1) - 1)
+        self._places[reader] = Place(self._pieces.index_at(offset), last + 1, now)
 
-    def advance(self, reader: ReaderId, offset: int) -> None:
+    def advance(self, reader: ReaderId, offset: int, now: float) -> None:
         """A client got everything before `offset`. Late news of a closed reader means nothing."""
-        if reader in self._places:
-            self._places[reader] = max(self._places[reader], self._pieces.index_at(offset))
+        place = self._places.get(reader)
+        if place is not None:
+            place.piece = max(place.piece, self._pieces.index_at(offset))
+            place.since = now
+            place.is_new = False
 
     def close(self, reader: ReaderId) -> None:
         """A client is gone."""
         self._places.pop(reader, None)
-        self._ends.pop(reader, None)
 
     def lowest(self) -> int:
         """Return the first piece that a reader may still need; past the last piece when there is no reader."""
-        return min(self._places.values(), default=self._pieces.count)
+        return min((place.piece for place in self._places.values()), default=self._pieces.count)
 
-    def waiting(self, held: int) -> list[int]:
-        """Return for each reader the first piece from its place that is not held, if it reads that far."""
-        places = []
-        for reader, place in self._places.items():
-            first = place + availability.first_missing(held >> place)
-            if first < self._ends[reader]:
-                places.append(first)
-        return places
+    def urgent(self, held: int, piece_s: float, now: float) -> list[int]:
+        """Return the first piece that is not held, of each reader that should not wait longer; the longest wait first.
+
+        That is one that got nothing yet, or nothing for PATIENCE_S, or PATIENCE_PIECES times `piece_s`, the time that
+        a piece takes. Others wait for all hosts' good: if each asked in order, all would ask for the same pieces.
+        """
+        patience = max(PATIENCE_S, PATIENCE_PIECES * piece_s)
+        waits = []
+        for place in self._places.values():
+            if place.is_new or now - place.since >= patience:
+                first = place.piece + availability.first_missing(held >> place.piece)
+                if first < place.end:
+                    waits.append((place.since, first))
+        waits.sort()
+        return [first for _, first in waits]

@@ -104,7 +104,7 @@ def test_whatever_happens_the_blob_arrives_once_it_can(
         if world.failures:
             world.liars.clear()
             failed = list(world.failures)
-            world.run(2000, lambda: all(task in world.closed for task in failed))
+            world.run(2000, lambda failed=failed: all(task in world.closed for task in failed))  # type: ignore[misc]
             for task in failed:
                 world.want(task, world.sizes[task])
             world.run(4000, lambda: finished(world))
