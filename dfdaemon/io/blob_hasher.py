@@ -147,4 +147,7 @@ class BlobHasher:
             self.forget(task)
 
     def _follower(self, digest: Digest) -> Follower:
-        return self._followers.setdefault(digest.task, Follower(digest))
+        follower = self._followers.get(digest.task)
+        if follower is None:
+            follower = self._followers[digest.task] = Follower(digest)
+        return follower

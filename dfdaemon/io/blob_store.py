@@ -28,6 +28,8 @@ from swarm.pieces import PieceMap
 __all__ = ["BlobStore", "StoredBlob"]
 
 T = TypeVar("T")
+FOLLOW_BYTES = 4 << 20
+"""Bytes in order before the hasher is told: waking its thread for each piece would cost more. check() does the rest."""
 
 
 class BlobStore:
@@ -259,9 +261,10 @@ class BlobStore:
                 await self._table.delete(self._table.blobs[task])
 
     def _follow(self, blob: DiskBlob) -> None:
-        """Let the hasher read what is recorded without a gap."""
+        """Let the hasher read what is recorded without a gap, a few pieces at a time."""
         digest, end = blob.header.digest, availability.first_missing(blob.bits)
-        if not blob.complete and end > self._table.hasher.reached(digest):
+        news = blob.pieces.span_bytes(self._table.hasher.reached(digest), end)
+        if not blob.complete and news >= FOLLOW_BYTES:
             with suppress(OSError):  # check() will tell
                 self._table.hasher.advance(digest, end, blob.file_apart())
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from dfdaemon.config import StoreConfig
+from dfdaemon.io import blob_store
 from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.store_workers import StoreWorkers
 from swarm.errors import StoreError, StoreFull
@@ -31,6 +32,7 @@ class StoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
+        self.usual, blob_store.FOLLOW_BYTES = blob_store.FOLLOW_BYTES, 1
         self.workers = StoreWorkers()
         self.folder = tempfile.TemporaryDirectory()
         self.held: dict[TaskId, set[int]] = {}
@@ -202,6 +204,7 @@ class StoreMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "store"):
             self.stop()
+        blob_store.FOLLOW_BYTES = self.usual
         self.workers.close()
         self.loop.close()
         self.folder.cleanup()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dfdaemon.config import StoreConfig
+from dfdaemon.io import blob_store
 from dfdaemon.io.blob_store import BlobStore, StoredBlob
 from dfdaemon.io.store_workers import StoreWorkers
 from swarm.digest import Digest
@@ -143,7 +144,25 @@ async def test_a_reported_blob_is_verified_again(stores: Stores) -> None:
     assert await store.verify(TWO.task) is None
 
 
-async def test_wrong_pieces_that_carry_their_own_digest_fail_the_check(stores: Stores) -> None:
+async def test_the_digest_is_computed_while_pieces_arrive(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_store, "FOLLOW_BYTES", 2 * PIECE_BYTES_MIN)
+    store = stores.start()
+    await store.open(ONE.task, ONE.size)
+    for index in (0, 1, 3):
+        take_piece(store, ONE, index)
+    stores.hash_all()
+    stores.damage(ONE, 0)
+    take_piece(store, ONE, 2)
+    assert await store.check(ONE.task), "the first piece was hashed before it was damaged"
+    assert not await store.check(ONE.task), "and a second check reads it again"
+
+
+async def test_wrong_pieces_that_carry_their_own_digest_fail_the_check(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_store, "FOLLOW_BYTES", 1)
     store = stores.start()
     await store.open(ONE.task, ONE.size)
     for index in range(4):
