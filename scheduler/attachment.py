@@ -177,6 +177,7 @@ class Attachment:
         return [lease for lease in task.leases if lease.bits() & mine]
 
     def _enter(self, task: Task, peer: Peer, held: HeldLease) -> Lease:
+        """Make the lease anew. One that runs to the end may be of an origin that ignores Range: it teaches nothing."""
         size = task.pieces.span_bytes(held.next_piece, held.end)
         deadline = self._cluster.now + self._cluster.config.lease.timeout_s
         lease = Lease(
@@ -189,6 +190,7 @@ class Attachment:
             size,
             deadline,
             private=not peer.stores,
+            no_range=held.end == task.pieces.count,
             state=LeaseState.STARTED,
             adopted=True,
         )

@@ -209,7 +209,7 @@ class Granting:
 
     def _learn(self, task: Task, lease: Lease, registry: Registry) -> bool:
         """The origin answers part of a blob: it honours Range."""
-        asked_for_range = lease.bytes < task.pieces.size and not (lease.no_range or lease.adopted)
+        asked_for_range = lease.bytes < task.pieces.size and not lease.no_range
         if not asked_for_range or registry.ranges is Ranges.HONOURED:
             return False
         registry.learned_ranges(True, self._cluster.now)

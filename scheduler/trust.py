@@ -15,43 +15,59 @@ QUARANTINE_S = 600.0
 REPORTERS_NEEDED = 2
 ACCUSED_MAX = 3
 """A reporter that alone accuses so many hosts is itself suspect, and does not count."""
+ACCUSED_REMEMBERED = 16
+"""Hosts that one reporter accuses, as far as it is remembered."""
+REPORTERS_MAX = 8
+"""Reporters of one host that are remembered: more than enough to judge it, suspects among them included."""
 REPORTED_MAX = 4096
 """Hosts with reports that are remembered; the oldest goes."""
 
 
 class Reports:
-    """Claims of the last REPORT_S: by accused host and by reporter, one of each pair."""
+    """Claims of the last REPORT_S: by accused host, and by reporter. A claim costs the same however many there are."""
 
     def __init__(self) -> None:
         self._by_accused: dict[HostId, dict[HostId, float]] = {}
+        self._by_reporter: dict[HostId, dict[HostId, None]] = {}
 
     def add(self, accused: HostId, reporter: HostId, now: float) -> int:
         """Take a claim; return how many credible hosts claim it of the accused."""
-        self._expire(now)
-        if accused not in self._by_accused and len(self._by_accused) >= REPORTED_MAX:
-            del self._by_accused[next(iter(self._by_accused))]
+        self._expire(accused, now)
         reporters = self._by_accused.setdefault(accused, {})
-        if len(reporters) < REPORTERS_NEEDED * ACCUSED_MAX or reporter in reporters:
-            reporters[reporter] = now
-        return sum(1 for name in reporters if not self._is_suspect(name))
+        reporters[reporter] = now
+        self._by_reporter.setdefault(reporter, {})[accused] = None
+        if len(reporters) > REPORTERS_MAX:
+            self._drop(accused, next(iter(reporters)))
+        if len(self._by_accused) > REPORTED_MAX:
+            self.forget(next(iter(self._by_accused)))
+        if len(self._by_reporter[reporter]) > ACCUSED_REMEMBERED:
+            self._drop(next(iter(self._by_reporter[reporter])), reporter)
+        return sum(1 for name in list(reporters) if not self._is_suspect(name, now))
 
-    def _expire(self, now: float) -> None:
-        for accused in list(self._by_accused):
-            kept = {name: at for name, at in self._by_accused[accused].items() if at + REPORT_S > now}
-            if kept:
-                self._by_accused[accused] = kept
-            else:
-                del self._by_accused[accused]
+    def _expire(self, accused: HostId, now: float) -> None:
+        for reporter, at in list(self._by_accused.get(accused, {}).items()):
+            if at + REPORT_S <= now:
+                self._drop(accused, reporter)
 
-    def _is_suspect(self, reporter: HostId) -> bool:
-        alone = sum(
-            1 for reporters in self._by_accused.values() if reporter in reporters and len(reporters) == 1
-        )
+    def _drop(self, accused: HostId, reporter: HostId) -> None:
+        del self._by_accused[accused][reporter]
+        if not self._by_accused[accused]:
+            del self._by_accused[accused]
+        del self._by_reporter[reporter][accused]
+        if not self._by_reporter[reporter]:
+            del self._by_reporter[reporter]
+
+    def _is_suspect(self, reporter: HostId, now: float) -> bool:
+        """Tell whether a reporter accuses many whom nobody else does."""
+        for accused in list(self._by_reporter[reporter]):
+            self._expire(accused, now)
+        alone = sum(len(self._by_accused[accused]) == 1 for accused in self._by_reporter.get(reporter, {}))
         return alone >= ACCUSED_MAX
 
     def forget(self, accused: HostId) -> None:
-        """Drop the claims against a host: they have been acted on."""
-        self._by_accused.pop(accused, None)
+        """Drop the claims against a host: they have been acted on, or are the oldest of too many."""
+        for reporter in list(self._by_accused.get(accused, {})):
+            self._drop(accused, reporter)
 
     def __len__(self) -> int:
         return len(self._by_accused)

@@ -4,8 +4,9 @@ from scheduler.lease import LEASE_STATES, Lease, LeaseEvent, LeaseState
 from swarm.ids import Epoch, HostId, TaskId
 
 
-def lease(start: int = 0, end: int = 20, **more: bool) -> Lease:
-    return Lease(TaskId("t"), HostId("a"), "r", Epoch(1), start, end, (end - start) * 100, 10.0, **more)
+def lease(start: int = 0, end: int = 20, private: bool = False, inline: bool = False) -> Lease:
+    size = (end - start) * 100
+    return Lease(TaskId("t"), HostId("a"), "r", Epoch(1), start, end, size, 10.0, private, inline)
 
 
 def test_a_lease_lives_from_grant_to_settlement() -> None:

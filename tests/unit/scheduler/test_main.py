@@ -64,22 +64,30 @@ def test_an_address_that_is_taken_is_an_error(running: Running, tmp_path: Path) 
     assert f"dfscheduler: listen = '{listen}' cannot be used" in second.log()
 
 
-@pytest.mark.parametrize(
-    ("argument", "said"),
-    [
-        ("--listen=0.0.0.0:4010", "beyond loopback a cluster token is needed"),
-        ("--lease.timeout=3", "did you mean '--lease.timeout_s'?"),
-        ("--token-file=/nonexistent/token", "token_file = '/nonexistent/token' cannot be read"),
-        ("--listen=127.0.0.1", "listen = '127.0.0.1' is not an address"),
-        (f"--config=/nonexistent/{free_port()}.toml", "cannot be read: No such file"),
-    ],
-)
-def test_a_configuration_that_cannot_be_used_ends_it(
+LOADING = [
+    ("--listen=0.0.0.0:4010", "beyond loopback a cluster token is needed"),
+    ("--lease.timeout=3", "did you mean '--lease.timeout_s'?"),
+    (f"--config=/nonexistent/{free_port()}.toml", "cannot be read: No such file"),
+]
+STARTING = [
+    ("--token-file=/nonexistent/token", "token_file = '/nonexistent/token' cannot be read"),
+    ("--listen=127.0.0.1", "listen = '127.0.0.1' is not an address"),
+]
+
+
+@pytest.mark.parametrize(("argument", "said"), LOADING)
+def test_a_configuration_that_cannot_be_read_ends_it(
     argument: str, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", argument])
     assert ended.value.code == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("dfscheduler: ")]
-    assert len(lines) == 1
-    assert said in lines[0]
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("argument", "said"), STARTING)
+def test_a_configuration_that_cannot_be_used_ends_it(tmp_path: Path, argument: str, said: str) -> None:
+    process = ChildProcess("refused", [*ARGV, argument], tmp_path, env={"PYTHONPATH": str(ROOT)}).start()
+    assert process.wait(20) == 2
+    assert process.log().startswith("dfscheduler: ")
+    assert said in process.log()

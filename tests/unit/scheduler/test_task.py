@@ -23,8 +23,8 @@ def add(one: Task, name: str, bits: int = 0, zone: str = "") -> Peer:
     return peer
 
 
-def lease(host: str, start: int, end: int, epoch: int = 1, **more: bool) -> Lease:
-    return Lease(TaskId("t"), HostId(host), "r", Epoch(epoch), start, end, 100, 10.0, **more)
+def lease(host: str, start: int, end: int, epoch: int = 1, private: bool = False) -> Lease:
+    return Lease(TaskId("t"), HostId(host), "r", Epoch(epoch), start, end, 100, 10.0, private)
 
 
 def record(index: int, digest: bytes = b"d", epoch: int = 1) -> PieceRecord:

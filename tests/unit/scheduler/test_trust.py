@@ -1,0 +1,145 @@
+from scheduler import trust
+from scheduler.trust import Reports
+from swarm.availability import full
+from swarm.ids import HostId
+from swarm.messages import LeaseRevoked, PieceRecord, PieceRejected, Progress, Quarantine, TaskProgress
+from tests.support.scheduler_playbook import BLOB, Playbook
+
+
+def reject(play: Playbook, reporter: str, parent: str, index: int = 0) -> None:
+    play.says(reporter, PieceRejected(BLOB, index, HostId(parent), b"claimed" * 2, b"actual" * 2))
+
+
+def swarm(*names: str) -> Playbook:
+    play = Playbook()
+    play.join(*names)
+    for name in names:
+        play.holds(name, full(4))
+    return play
+
+
+def test_one_report_keeps_a_pair_apart_and_brings_help() -> None:
+    play = swarm("a", "b", "c", "d")
+    reject(play, "a", "b")
+    assert not play.notes("quarantine")
+    task = play.machine.cluster.tasks[BLOB]
+    a, b = (task.peers[HostId(name)] for name in "ab")
+    assert b not in a.parents
+    assert a in b.parents
+    for _ in range(5):
+        play.starves("a", full(4))
+        assert "b" not in play.parents("a")
+
+
+def test_two_reporters_put_a_host_in_quarantine_and_all_hear_of_it() -> None:
+    play = swarm("a", "b", "c", "d")
+    reject(play, "a", "b")
+    reject(play, "a", "b", index=1)
+    assert not play.notes("quarantine"), "the same reporter twice is one"
+    reject(play, "c", "b")
+    quarantine = Quarantine(HostId("b"), trust.QUARANTINE_S)
+    assert [play.told(name, Quarantine) for name in "acd"] == [[quarantine]] * 3
+    assert play.told("b", Quarantine) == []
+    play.join("e")
+    assert "b" not in play.parents("e")
+
+
+def test_what_a_quarantined_host_holds_and_fetches_counts_for_nothing() -> None:
+    play = Playbook(Playbook.config(connections=1))
+    play.join("a", "b", "c")
+    owner, lease = play.only_lease_ever()
+    record = PieceRecord(0, b"d" * 16, lease.epoch)
+    play.says(owner, Progress((TaskProgress(BLOB, full(2), (record,)),)))
+    task = play.machine.cluster.tasks[BLOB]
+    assert task.records() == (record,)
+    others = [name for name in "abc" if name != owner]
+    for name in others:
+        reject(play, name, owner)
+    assert play.told(owner, LeaseRevoked) == [LeaseRevoked(BLOB, lease.epoch)]
+    new_owner, again = play.only_lease()
+    assert new_owner in others
+    assert again.start == 0
+    assert task.records() == ()
+
+
+def test_quarantine_ends() -> None:
+    play = swarm("a", "b", "c")
+    reject(play, "a", "b")
+    reject(play, "c", "b")
+    play.holds("b", full(6))
+    task = play.machine.cluster.tasks[BLOB]
+    assert task.held == full(4)
+    play.wait(trust.QUARANTINE_S + 1)
+    assert task.held == full(6)
+    play.join("d")
+    assert "b" in play.parents("d")
+
+
+def test_quarantine_outlives_the_hosts_stream() -> None:
+    play = swarm("a", "b", "c")
+    reject(play, "a", "b")
+    reject(play, "c", "b")
+    play.lose("b")
+    play.join("b")
+    play.join("d")
+    assert "b" not in play.parents("d")
+    play.lose("b")
+    play.wait(trust.QUARANTINE_S + 1)
+    assert "b" not in play.machine.cluster.hosts
+
+
+def test_reports_about_strangers_and_impossible_pieces_are_ignored() -> None:
+    play = swarm("a", "b", "c")
+    reject(play, "a", "stranger")
+    reject(play, "a", "a")
+    reject(play, "a", "b", index=500)
+    assert not play.notes("piece_rejected")
+
+
+def test_a_claim_against_the_lease_owners_record_is_noted() -> None:
+    play = Playbook()
+    play.join("a", "b", "c")
+    owner, lease = play.only_lease_ever()
+    record = PieceRecord(0, b"d" * 16, lease.epoch)
+    play.says(owner, Progress((TaskProgress(BLOB, 1, (record,)),)))
+    one, other = [name for name in "abc" if name != owner]
+    reject(play, one, other)
+    assert [note.host for note in play.notes("record_conflict")] == [other]
+
+
+def test_who_alone_accuses_many_does_not_count() -> None:
+    reports = Reports()
+    liar = HostId("liar")
+    assert reports.add(HostId("x"), liar, 0.0) == 1
+    assert reports.add(HostId("y"), liar, 0.0) == 1
+    assert reports.add(HostId("z"), liar, 0.0) == 0
+    assert reports.add(HostId("w"), liar, 0.0) == 0
+    assert reports.add(HostId("w"), HostId("honest"), 0.0) == 1
+
+
+def test_old_reports_do_not_count() -> None:
+    reports = Reports()
+    reports.add(HostId("x"), HostId("a"), 0.0)
+    assert reports.add(HostId("x"), HostId("b"), trust.REPORT_S + 1) == 1
+
+
+def test_reports_are_bounded() -> None:
+    reports = Reports()
+    for number in range(trust.REPORTED_MAX + 10):
+        reports.add(HostId(f"h{number}"), HostId(f"r{number}"), 0.0)
+    assert len(reports) == trust.REPORTED_MAX
+    for number in range(100):
+        reports.add(HostId(f"h{number}"), HostId("liar"), 0.0)
+        reports.add(HostId("accused"), HostId(f"r{number}"), 0.0)
+    assert len(reports._by_reporter[HostId("liar")]) == trust.ACCUSED_REMEMBERED
+    assert len(reports._by_accused[HostId("accused")]) == trust.REPORTERS_MAX
+
+
+def test_a_crowd_of_suspects_does_not_silence_honest_hosts() -> None:
+    reports = Reports()
+    for liar in range(trust.REPORTERS_MAX):
+        for number in range(trust.ACCUSED_MAX):
+            reports.add(HostId(f"h{liar}-{number}"), HostId(f"liar{liar}"), 0.0)
+        assert reports.add(HostId("accused"), HostId(f"liar{liar}"), 0.0) == 0
+    assert reports.add(HostId("accused"), HostId("honest"), 1.0) == 1
+    assert reports.add(HostId("accused"), HostId("honest-too"), 1.0) == 2
