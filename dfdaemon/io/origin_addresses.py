@@ -90,7 +90,9 @@ class EnvironmentProxies:
 
     def __init__(self) -> None:
         found = getproxies()
-        self._urls = {scheme: found[scheme] for scheme in ("http", "https") if scheme in found}
+        self._urls: dict[str, str] = {
+            scheme: found[scheme] for scheme in ("http", "https") if scheme in found
+        }
         self.hosts = frozenset(urlsplit(url).hostname or "" for url in self._urls.values())
 
     def url_for(self, scheme: str, host: str) -> str | None:

@@ -137,7 +137,10 @@ def origin_config(origin: Registry, **settings: Any) -> OriginConfig:
 async def running_mirror(
     origin: Registry, directory: Path, *, ring: bool = False, any_registry: bool = True, **settings: Any
 ) -> AsyncIterator[Mirror]:
-    """A mirror of REGISTRY on a free port; it looks up other names only with `any_registry`; `settings` are those of MirrorConfig."""
+    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig.
+
+    Without `any_registry` it looks no other names up.
+    """
     mirror = MirrorConfig(**({"listen": "127.0.0.1:0", "default_registry": REGISTRY} | settings))
     config = DaemonConfig(mirror=mirror, origin=origin_config(origin, allow_any_registry=any_registry))
     client = OriginClient(config.origin, Dice(1))

@@ -1,0 +1,74 @@
+"""Anonymous tokens: how long they are kept, and that many clients cost one."""
+
+import asyncio
+
+import pytest
+
+from dfdaemon.challenges import Challenge
+from dfdaemon.io.origin_auth import LIFETIME_DEFAULT_S, MARGIN, TOKENS_MAX, AnonymousTokens
+from swarm.errors import OriginTimeout
+
+CHALLENGE = Challenge("bearer", {"realm": "http://r/token"})
+
+
+class Realm:
+    """A token endpoint that answers when it is let."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.asked = 0
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def fetch(self, challenge: Challenge) -> bytes:
+        assert challenge is CHALLENGE
+        self.asked += 1
+        await self.open.wait()
+        return self.body
+
+
+@pytest.mark.parametrize(
+    ("body", "lifetime"),
+    [
+        (b'{"token": "t", "expires_in": 300}', 300.0),
+        (b'{"access_token": "t"}', LIFETIME_DEFAULT_S),
+        (b'{"token": "t", "expires_in": 0}', LIFETIME_DEFAULT_S),
+    ],
+)
+async def test_a_token_lives_as_long_as_its_registry_says(body: bytes, lifetime: float) -> None:
+    now = 1000.0
+    tokens = AnonymousTokens(lambda: now)
+    assert tokens.known("r", "a") is None
+    assert await tokens.fetch("r", "a", CHALLENGE, Realm(body).fetch) == "Bearer t"
+    now += lifetime * MARGIN - 1
+    assert tokens.known("r", "a") == "Bearer t"
+    assert tokens.known("r", "b") is None
+    now += 2
+    assert tokens.known("r", "a") is None
+
+
+async def test_many_clients_cost_one_token() -> None:
+    tokens, realm = AnonymousTokens(lambda: 0.0), Realm(b'{"token": "t"}')
+    realm.open.clear()
+    asking = [asyncio.create_task(tokens.fetch("r", "a", CHALLENGE, realm.fetch)) for _ in range(50)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    realm.open.set()
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert found[1:] == ["Bearer t"] * 49
+    assert realm.asked == 1
+
+
+async def test_a_realm_that_fails_gives_none() -> None:
+    async def fail(challenge: Challenge) -> bytes:
+        raise OriginTimeout("silence")
+
+    assert await AnonymousTokens(lambda: 0.0).fetch("r", "a", CHALLENGE, fail) is None
+
+
+async def test_tokens_are_bounded() -> None:
+    tokens, realm = AnonymousTokens(lambda: 0.0), Realm(b'{"token": "t"}')
+    for number in range(TOKENS_MAX + 1):
+        await tokens.fetch("r", str(number), CHALLENGE, realm.fetch)
+    assert tokens.known("r", "0") is None
+    assert tokens.known("r", str(TOKENS_MAX)) == "Bearer t"

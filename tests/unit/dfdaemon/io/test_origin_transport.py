@@ -1,0 +1,103 @@
+"""TLS to origins, and what their failures are called."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
+
+from dfdaemon.config import OriginConfig, RegistryConfig
+from dfdaemon.io.origin_transport import Exchange, OriginTransport, mapped_errors
+from swarm.errors import (
+    DamselflyError,
+    NotAllowed,
+    OriginContent,
+    OriginCut,
+    OriginTimeout,
+    OriginUnreachable,
+    OurselvesError,
+)
+from tests.support.certificates import make_certificate
+
+
+@asynccontextmanager
+async def tls_server(directory: Path) -> AsyncIterator[int]:
+    """An HTTPS server on localhost whose certificate only the CA file in `directory` vouches for."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(text="well")
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*make_certificate(directory, "127.0.0.1"))
+    runner = web.ServerRunner(web.Server(answer))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    try:
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+async def status_of(port: int, registry: RegistryConfig) -> int:
+    """Ask the root of a registry."""
+    transport = OriginTransport(OriginConfig(registries=(registry,)))
+    endpoint = transport.endpoints.of(registry.name)
+    exchange = Exchange(endpoint, "GET", URL(f"https://127.0.0.1:{port}/"), "the root", CIMultiDict())
+    try:
+        response = await transport.send(exchange)
+        response.release()
+        return response.status
+    finally:
+        await transport.close()
+
+
+async def test_a_certificate_must_be_vouched_for(tmp_path: Path) -> None:
+    async with tls_server(tmp_path) as port:
+        url = f"https://127.0.0.1:{port}"
+        with pytest.raises(OriginUnreachable, match="certificate"):
+            await status_of(port, RegistryConfig(name="r", url=url))
+        trusted = RegistryConfig(name="r", url=url, ca_file=str(tmp_path / "certificate.pem"))
+        assert await status_of(port, trusted) == 200
+        assert await status_of(port, RegistryConfig(name="r", url=url, insecure_skip_verify=True)) == 200
+
+
+async def test_unverified_counts_for_the_registrys_own_address_alone(tmp_path: Path) -> None:
+    async with tls_server(tmp_path) as port:
+        elsewhere = RegistryConfig(name="r", url="https://127.0.0.1:1", insecure_skip_verify=True)
+        with pytest.raises(OriginUnreachable, match="certificate"):
+            await status_of(port, elsewhere)
+
+
+async def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
+    registry = RegistryConfig(name="r", url="https://127.0.0.1:1", ca_file=str(tmp_path / "none.pem"))
+    with pytest.raises(OurselvesError, match="ca_file"):
+        await status_of(1, registry)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (aiohttp.SocketTimeoutError("x"), OriginTimeout),
+        (TimeoutError(), OriginTimeout),
+        (aiohttp.ConnectionTimeoutError("x"), OriginUnreachable),
+        (aiohttp.ClientPayloadError("x"), OriginCut),
+        (aiohttp.ServerDisconnectedError(), OriginCut),
+        (aiohttp.ClientOSError(104, "reset"), OriginCut),
+        (ConnectionResetError(), OriginCut),
+        (aiohttp.ClientError("secret"), OriginContent),
+        (ValueError("secret"), OriginContent),
+        (OriginCut("as it is"), OriginCut),
+        (NotAllowed("x", "y"), NotAllowed),
+    ],
+)
+def test_errors_are_mapped_once_and_name_the_target(error: Exception, expected: type[DamselflyError]) -> None:
+    with pytest.raises(expected) as caught, mapped_errors("GET r/a blobs x"):
+        raise error
+    if not isinstance(error, DamselflyError):
+        assert "GET r/a blobs x" in str(caught.value)
+    assert "secret" not in str(caught.value)
