@@ -1,0 +1,131 @@
+"""When a download helps itself."""
+
+import pytest
+
+from dfdaemon import events
+from dfdaemon.commands import (
+    CloseTask,
+    CommitPiece,
+    FailReaders,
+    FetchRange,
+    ReleaseReaders,
+    RequestPiece,
+    Subscribe,
+)
+from dfdaemon.fallback import HANG_S, REMEMBERED_JITTER_S, REMEMBERED_S, STALL_JITTER_S, STALL_S
+from dfdaemon.origin_side import OWN_TRIES_MAX
+from swarm.ids import UNGRANTED, Epoch, HostId
+from swarm.messages import Lease, OriginFault, Parent
+from tests.support.daemon_playbook import OTHER_TASK, TASK, Playbook, record
+
+A = HostId("a")
+
+
+@pytest.fixture
+def playbook() -> Playbook:
+    return Playbook()
+
+
+def own(start: int, end: int) -> FetchRange:
+    return FetchRange(TASK, UNGRANTED, start, end, 20.0)
+
+
+def later(playbook: Playbook, seconds: float) -> list[object]:
+    """Let this much time pass, waking the machine as it wants; return what it did."""
+    until, done = playbook.now + seconds, []
+    while playbook.machine.wakeup_at() <= until:
+        playbook.time()
+        done += playbook.skip()
+    playbook.at(until - 100.0)
+    return done
+
+
+def test_without_a_scheduler_and_without_memories_it_asks_the_origin_at_once(playbook: Playbook) -> None:
+    playbook.alone().wanted(3)
+    assert later(playbook, 0.0) == [own(0, 3)]
+
+
+def test_remembered_hosts_are_asked_first(playbook: Playbook) -> None:
+    playbook.attached().joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK).skip()
+    playbook.alone()
+    playbook.wanted(3) << Subscribe(Parent(A, ()), TASK)
+    assert own(0, 3) not in later(playbook, REMEMBERED_S - 0.01)
+    assert own(0, 3) in later(playbook, REMEMBERED_JITTER_S + 0.02)
+
+
+def test_and_only_what_they_do_not_offer_is_fetched(playbook: Playbook) -> None:
+    playbook.attached().joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK).skip()
+    playbook >> events.PieceFailed(A, OTHER_TASK, 0, events.PeerFault.GONE)
+    playbook.skip()
+    playbook.alone()
+    playbook.wanted(3) << Subscribe(Parent(A, ()), TASK)
+    playbook >> events.ParentAvailable(A, TASK, 0b001) << RequestPiece(A, TASK, 0)
+    assert own(1, 3) in later(playbook, REMEMBERED_S + REMEMBERED_JITTER_S + 0.1)
+
+
+def test_a_daemon_that_just_started_waits_for_word_of_a_scheduler(playbook: Playbook) -> None:
+    playbook.wanted(3)
+    assert later(playbook, 3.5) == []
+    assert own(0, 3) in later(playbook, 2.0)
+
+
+def test_a_scheduler_that_comes_in_time_decides(playbook: Playbook) -> None:
+    playbook.wanted(3)
+    playbook.attached()
+    assert own(0, 3) not in later(playbook, HANG_S - 1)
+
+
+def test_but_no_pull_hangs_for_ever(playbook: Playbook) -> None:
+    playbook.attached().joined(3)
+    assert own(0, 3) in later(playbook, 2 * HANG_S)
+
+
+def test_a_lost_scheduler_has_some_seconds_to_come_back(playbook: Playbook) -> None:
+    playbook.attached().joined(3).alone()
+    assert later(playbook, STALL_S - 0.1) == []
+    assert own(0, 3) in later(playbook, STALL_JITTER_S + 0.2)
+
+
+def test_what_is_in_flight_counts_as_life(playbook: Playbook) -> None:
+    playbook.attached().joined(3).said(Lease(TASK, Epoch(1), 0, 1, 100.0)).skip()
+    playbook.alone()
+    assert later(playbook, 5 * STALL_S) == []
+    playbook >> events.OriginPieceArrived(TASK, Epoch(1), record(0)) << CommitPiece(TASK, record(0))
+    playbook >> events.PieceCommitted(TASK, 0) << ReleaseReaders(TASK, 0b1)
+    playbook >> events.OriginEnded(TASK, Epoch(1))
+    playbook.skip()
+    assert own(1, 3) in later(playbook, 2 * (STALL_S + STALL_JITTER_S))
+
+
+def test_an_origin_that_fails_is_tried_again_and_then_the_client_hears_why(playbook: Playbook) -> None:
+    playbook.alone().wanted(3)
+    for _ in range(OWN_TRIES_MAX):
+        assert later(playbook, 60.0)[-1] == own(0, 3)
+        playbook >> events.OriginEnded(TASK, UNGRANTED, OriginFault.SERVER_ERROR, detail="502 Bad Gateway")
+    done = [*playbook.skip(), *later(playbook, 60.0)]
+    assert done == [FailReaders(TASK, "502 Bad Gateway"), CloseTask(TASK)]
+
+
+def test_a_registry_that_asks_for_time_gets_it(playbook: Playbook) -> None:
+    playbook.alone().wanted(3)
+    later(playbook, 0.0)
+    playbook >> events.OriginEnded(TASK, UNGRANTED, OriginFault.THROTTLED, retry_after_s=7.0)
+    assert later(playbook, 6.9) == []
+    assert own(0, 3) in later(playbook, 1.0)
+
+
+def test_without_a_credential_it_is_hopeless_alone(playbook: Playbook) -> None:
+    playbook.alone().wanted(3, may_fetch=False)
+    done = later(playbook, 60.0)
+    assert [type(command) for command in done] == [FailReaders, CloseTask]
+
+
+def test_what_arrived_before_a_cut_is_not_fetched_again(playbook: Playbook) -> None:
+    playbook.alone().wanted(3)
+    later(playbook, 0.0)
+    playbook >> events.OriginPieceArrived(TASK, UNGRANTED, record(0, 0))
+    playbook.skip()
+    playbook >> events.PieceCommitted(TASK, 0)
+    playbook.skip()
+    playbook >> events.OriginEnded(TASK, UNGRANTED, OriginFault.CUT)
+    assert own(1, 3) in later(playbook, 10.0)

@@ -1,0 +1,173 @@
+"""Taking pieces from parents: who is asked, when it is hedged, and what happens when it goes wrong."""
+
+import pytest
+
+from dfdaemon import events
+from dfdaemon.commands import CancelRequest, CommitPiece, RequestPiece, Subscribe
+from dfdaemon.events import PeerFault
+from dfdaemon.hosts import BUSY_S
+from dfdaemon.peer_side import STARVING_BUSY_S, STARVING_EMPTY_S
+from swarm.ids import Epoch, HostId
+from swarm.messages import Lease, Parent, Parents, Quarantine, Starving
+from tests.support.daemon_playbook import HERE, OTHER_TASK, TASK, Anything, Playbook, record
+
+A, B, C = HostId("a"), HostId("b"), HostId("c")
+
+
+@pytest.fixture
+def playbook() -> Playbook:
+    return Playbook().attached()
+
+
+def ask(parent: HostId, index: int, scratch: bool = False) -> RequestPiece:
+    return RequestPiece(parent, TASK, index, scratch)
+
+
+def cancel(parent: HostId, index: int, scratch: bool = False) -> CancelRequest:
+    return CancelRequest(parent, TASK, index, scratch)
+
+
+def fails(
+    playbook: Playbook, parent: HostId, index: int, fault: PeerFault, scratch: bool = False
+) -> Playbook:
+    return playbook >> events.PieceFailed(parent, TASK, index, fault, scratch)
+
+
+def test_each_parent_is_asked_for_one_piece(playbook: Playbook) -> None:
+    playbook.joined(8).with_parents("11111111", "11111111", "11111111")
+    asked = [*playbook.waiting, *playbook.skip()]
+    assert {command.parent for command in asked} == {B, C}
+    assert len({command.index for command in asked}) == 2
+
+
+def test_requests_for_all_blobs_together_have_so_many_slots() -> None:
+    playbook = Playbook(slots=2).attached().joined(8).with_parents("11111111", "11111111", "11111111")
+    assert sum(len(download.peers.transfers) for download in playbook.machine.downloads.values()) == 2
+
+
+def test_a_busy_parent_is_asked_again_when_it_has_room(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    playbook >> events.ParentBusy(A, TASK, 0)
+    playbook >> events.ParentReady(A) << ask(A, 0)
+
+
+def test_or_after_a_second_since_its_word_may_be_lost(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    playbook >> events.ParentBusy(A, TASK, 0)
+    playbook.at(BUSY_S) >> events.TimeReached()
+    assert ask(A, 0) in playbook.skip()
+
+
+def test_a_failed_request_goes_to_another_parent(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1", "1")
+    assert playbook.waiting == [ask(A, 0)]
+    fails(playbook, A, 0, PeerFault.CLOSED) << ask(B, 0)
+
+
+def test_a_piece_that_a_parent_does_not_have_is_not_asked_of_it_again(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    fails(playbook, A, 0, PeerFault.GONE)
+    playbook >> events.ParentHas(A, TASK, (record(0),)) << ask(A, 0)
+
+
+def test_a_lost_parent_is_called_again(playbook: Playbook) -> None:
+    playbook.joined(2).with_parents("1 ") << ask(A, 0)
+    fails(playbook, A, 0, PeerFault.CLOSED)
+    playbook >> events.ParentLost(A, PeerFault.CLOSED)
+    while not playbook.done:
+        playbook.time()
+        playbook.done = [command for command in playbook.done if type(command) is Subscribe]
+    playbook << Subscribe(Parent(A, ()), TASK)
+
+
+def test_we_are_not_our_own_parent(playbook: Playbook) -> None:
+    playbook.joined(1).said(Parents(TASK, (Parent(HERE, ()),)))
+
+
+def test_claims_of_pieces_that_do_not_exist_mean_nothing(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents(" ")
+    playbook >> events.ParentAvailable(A, TASK, 0b10)
+    playbook >> events.ParentHas(A, TASK, (record(5),))
+
+
+# --- hedges ---------------------------------------------------------------------------------------------------
+
+
+def slow_piece(playbook: Playbook) -> None:
+    """Piece 0 was asked of a long ago, and b was asked for it too."""
+    playbook.joined(1).with_parents("1", "1")
+    assert playbook.waiting == [ask(A, 0)]
+    playbook.time() << ask(B, 0, scratch=True)
+
+
+def test_an_old_request_is_hedged_and_the_hedge_wins(playbook: Playbook) -> None:
+    slow_piece(playbook)
+    playbook.arrives("b", 0, scratch=True) << cancel(A, 0)
+    fails(playbook, A, 0, PeerFault.CANCELLED) << CommitPiece(TASK, record(0), scratch=True, source=B)
+
+
+def test_or_the_original_wins(playbook: Playbook) -> None:
+    slow_piece(playbook)
+    playbook.arrives("a", 0) << cancel(B, 0, scratch=True) << CommitPiece(TASK, record(0), source=A)
+    fails(playbook, B, 0, PeerFault.CANCELLED, scratch=True)
+
+
+def test_or_both_arrive_and_the_first_counts(playbook: Playbook) -> None:
+    slow_piece(playbook)
+    playbook.arrives("b", 0, scratch=True) << cancel(A, 0)
+    playbook.arrives("a", 0) << CommitPiece(TASK, record(0), scratch=True, source=B)
+
+
+def test_or_the_original_fails_and_the_hedge_goes_on(playbook: Playbook) -> None:
+    slow_piece(playbook)
+    fails(playbook, A, 0, PeerFault.CLOSED)
+    playbook.arrives("b", 0, scratch=True) << CommitPiece(TASK, record(0), scratch=True, source=B)
+
+
+def test_a_request_beyond_its_deadline_is_taken_back(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    while cancel(A, 0) not in playbook.done:
+        playbook.skip()
+        playbook.time()
+    playbook.skip()
+    fails(playbook, A, 0, PeerFault.CANCELLED)
+    assert ask(A, 0) not in playbook.skip(), "it is left alone for a while"
+
+
+# --- help -----------------------------------------------------------------------------------------------------
+
+
+def test_a_download_without_anything_to_ask_for_says_so(playbook: Playbook) -> None:
+    playbook.joined(3).with_parents("   ")
+    playbook.at(STARVING_EMPTY_S) >> events.TimeReached()
+    playbook.told(Starving(TASK, 0b111))
+
+
+def test_one_whose_parents_are_all_busy_waits_a_little_longer(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1")
+    start = playbook.now - 100.0
+    playbook << ask(A, 0)
+    playbook >> events.ParentBusy(A, TASK, 0)
+    playbook.at(start + STARVING_BUSY_S) >> events.TimeReached()
+    playbook.told(Starving(TASK, 0b1))
+
+
+def test_what_a_lease_covers_is_no_reason_to_starve(playbook: Playbook) -> None:
+    playbook.joined(2).said(Lease(TASK, Epoch(1), 0, 2, 10.0))
+    playbook.skip()
+    playbook.at(1.0) >> events.TimeReached()
+
+
+def test_a_quarantined_host_is_left_and_what_it_sends_is_not_believed(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    playbook.said(Quarantine(A, 60.0))
+    assert cancel(A, 0) in playbook.skip()
+    playbook.arrives("a", 0)
+    assert not [command for command in playbook.skip() if type(command) is CommitPiece]
+    playbook.said(Parents(TASK, (Parent(A, ()),)))
+
+
+def test_blobs_share_the_room_at_a_host(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    playbook.joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK)
+    playbook.arrives("a", 0) << Anything(CommitPiece) << RequestPiece(A, OTHER_TASK, 0)
