@@ -79,7 +79,7 @@ def test_a_layout_of_another_tool_is_refused(tmp_path: Path) -> None:
         load_image(tmp_path)
 
 
-@pytest.mark.skipif(not BUSYBOX.exists(), reason="busybox-static is not installed")
+@pytest.mark.needs("busybox-static")
 def test_a_runnable_image_begins_with_a_static_busybox(tmp_path: Path) -> None:
     image = make(tmp_path, runnable=True)
     assert len(image.layers) == 3
