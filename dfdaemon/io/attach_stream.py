@@ -25,6 +25,10 @@ from swarm.io.channel import CLIENT_OPTIONS
 from swarm.rpc import attach_pb2 as pb
 from swarm.rpc import attach_pb2_grpc as rpc
 
+NO_REASON = "it gave no reason"
+WRITE_FAILED = "Internal error from Core"
+"""What grpc.aio knows of a stream that ended while we wrote: the other side's status is lost."""
+
 T = TypeVar("T")
 
 
@@ -52,15 +56,16 @@ class AttachStream:
         """Wait for messages."""
         batch = await self._guard(self._call.read())
         if not isinstance(batch, pb.SchedulerBatch):
-            raise self._error(
-                f"ended the stream: {await self._guard(self._call.details()) or 'it gave no reason'}"
-            )
+            raise self._error(f"ended the stream: {await self._guard(self._call.details()) or NO_REASON}")
         return from_scheduler(batch)
 
     async def write(self, messages: list[FromDaemon]) -> None:
-        """Send messages in order."""
+        """Send messages in order. A stream that has ended takes nothing, and says why to `read` only."""
         for batch in to_scheduler(messages):
-            await self._guard(self._call.write(batch))
+            try:
+                await self._call.write(batch)
+            except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+                return
 
     async def finish(self) -> None:
         """Say that nothing more will be written, and wait until the scheduler has read everything."""
@@ -71,6 +76,8 @@ class AttachStream:
         """Let go of the connection; never raises."""
         self._call.cancel()
         await self._channel.close()
+        # An error's traceback holds this object; without these its socket would stay until a garbage collection.
+        del self._call, self._channel
 
     async def _expect(self, kind: type[T]) -> T:
         messages = await self.read()
@@ -83,6 +90,8 @@ class AttachStream:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
+            if error.details() == WRITE_FAILED:
+                raise self._error(f"ended the stream: {NO_REASON}") from error
             raise self._error(f"cannot be used: {error.details() or error.code().name}") from error
         except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
             raise self._error(f"ended the stream: {await self._call.details() or error}") from error
