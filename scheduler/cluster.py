@@ -142,14 +142,11 @@ class Cluster:
         for peer in list(task.peers.values()):
             peer.happen(PeerEvent.LEAVE)
             peer.host.tasks.pop(task.id)
-        self._stop_waiting(task)
-        del self.tasks[task.id]
-        self.agenda.forget(("task", task.id))
-
-    def _stop_waiting(self, task: Task) -> None:
         for name in task.registries:
             if name in self.registries:
                 self.registries[name].hungry.pop(task.id, None)
+        del self.tasks[task.id]
+        self.agenda.forget(("task", task.id))
 
     def forget_host(self, host: Host) -> None:
         """Drop a host that is gone, unless its leases or its quarantine outlive its stream."""
@@ -174,7 +171,6 @@ class Cluster:
         if task.downloading or task.state is TaskState.LOADING:
             return
         task.happen(TaskEvent.SATISFIED)
-        self._stop_waiting(task)
         task.idle_at = self.now + IDLE_S
         if not task.peers and not task.leases and not task.inline_held:
             self.forget_task(task)

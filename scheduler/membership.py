@@ -121,7 +121,8 @@ class Membership:
         if peer.bits != task.all_bits():
             task.gained(peer, task.all_bits())
         self._granting.held_more(task, peer)
-        for lease in list(peer.leases):
+        ended = list(peer.leases)
+        for lease in ended:
             self._granting.release(task, lease)
         peer.happen(PeerEvent.COMPLETE)
         task.downloading -= 1
@@ -130,6 +131,7 @@ class Membership:
         task.file(peer)
         self._cluster.inventory.add(peer.host, task.id, task.pieces.size)
         self._cluster.note("complete", task, peer.host)
+        self._granting.resume(task, ended)
         self._cluster.satisfied(task)
 
     def remove(self, task: Task, peer: Peer, keep_leases: bool = False) -> None:

@@ -145,6 +145,18 @@ def test_of_two_running_fetches_of_the_same_pieces_the_first_to_attach_goes_on()
     assert [lease.host for lease in play.machine.cluster.tasks[BLOB].leases] == ["a", "b"]
 
 
+def test_a_grant_that_is_being_saved_survives_a_new_stream() -> None:
+    play = Playbook()
+    play.attach("a")
+    play.store_answers = False
+    play.join("a")
+    play.event(play.waiting.pop(0))
+    play.attach("a", active=active())
+    assert len(play.machine.cluster.tasks[BLOB].leases) == 1
+    saved = play.event(play.waiting.pop(0))
+    assert play.leases(saved).keys() == {"a"}
+
+
 def test_fetches_without_a_grant_are_honoured_and_told_apart_by_their_range() -> None:
     play = Playbook()
     play.attach("a", active=active(0, HeldLease(0, 10, 2, UNGRANTED), HeldLease(20, 30, 21, UNGRANTED)))

@@ -161,6 +161,20 @@ def test_connections_belong_to_the_registry_and_urgent_tasks_go_first() -> None:
     assert play.only_lease()[0] == "c"
 
 
+def test_a_task_that_nobody_can_fetch_does_not_block_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.granting.SERVED_AT_ONCE_MAX", 1)
+    play, _, _ = started("a", connections=1)
+    hopeless, hopeful = [TaskId("sha256:" + letter * 64) for letter in "ef"]
+    for task in (hopeless, hopeful):
+        play.join("c", task=task)
+    play.join("c", task=hopeless, may_fetch=False)
+    play.completes("a")
+    assert play.leases(play.said).keys() == {"a"}
+    for _ in range(2):
+        play.machine._granting.feed(play.machine.cluster.registries[REGISTRY])
+    assert [lease.host for lease in play.machine.cluster.tasks[hopeful].leases] == ["c"]
+
+
 def test_more_connections_while_they_bring_more() -> None:
     play, owner, lease = started("a", "b", "c", "d", "e", "f", connections=1)
     play.fetches(owner, lease, 0)
