@@ -29,6 +29,7 @@ class _Tag:
     by_seed: dict[HostId, None] = field(default_factory=dict)
 
     def add(self, host: Host, report: TagReport) -> None:
+        """Take a host's latest word; the oldest of too many goes."""
         self.told.pop(host.id, None)
         self.told[host.id] = report
         if host.is_seed():
