@@ -43,13 +43,16 @@ class BodySender:
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
-        transport.set_write_buffer_limits(high=0)  # so that drain() below waits until the headers are out
         try:
-            writer = await response.prepare(self._request)
-            assert writer is not None, "a response is sent once"
-            async with asyncio.timeout(CLIENT_TIMEOUT_S):
-                await writer.drain()
             with _socket_of(transport) as fd:
+                if fd is not None:
+                    transport.set_write_buffer_limits(
+                        high=0
+                    )  # so that drain() waits until the headers are out
+                writer = await response.prepare(self._request)
+                assert writer is not None, "a response is sent once"
+                async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                    await writer.drain()
                 await self._send_spans(fd, writer, first)
         except DamselflyError as error:
             transport.close()
