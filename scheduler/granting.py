@@ -14,6 +14,8 @@ from swarm.ids import Epoch, HostId
 from swarm.messages import Lease as LeaseMessage
 from swarm.messages import LeaseRevoked, NoSource, OriginFault
 
+ATTACH_AGAIN_S = 1.5
+"""How long a host whose stream broke keeps its leases: a daemon that lives attaches again within a second."""
 SERVED_AT_ONCE_MAX = 64
 """Waiting tasks that one freed connection is offered to; there is rarely more than one connection to give."""
 
@@ -256,6 +258,13 @@ class Granting:
             if learned or not missing:
                 self.feed(registry)
 
+    def leave_behind(self, task: Task, lease: Lease) -> None:
+        """Its owner's stream broke: what it finished is out of reach, what it fetches waits for it a moment."""
+        lease.start = lease.next_piece
+        lease.deadline = min(lease.deadline, self._cluster.now + ATTACH_AGAIN_S)
+        self._cluster.agenda.wake(("task", task.id), lease.deadline)
+        task.recount_leased()
+
     # --- endings -------------------------------------------------------------------------------------------
 
     def release(self, task: Task, lease: Lease) -> None:
@@ -299,8 +308,9 @@ class Granting:
                 self._cluster.note(
                     "lease_expired", task, host, epoch=lease.epoch, start=lease.next_piece, end=lease.end
                 )
-                self._cluster.registry(lease.registry).slow_down(self._cluster.now)
-                self.fruitless(task, host, OriginFault.TIMEOUT)
+                if lease.host in task.peers:  # else the host is lost, and the origin not to blame
+                    self._cluster.registry(lease.registry).slow_down(self._cluster.now)
+                    self.fruitless(task, host, OriginFault.TIMEOUT)
             self.revoke(task, lease)
         for task_lease in task.leases:
             self._cluster.agenda.wake(("task", task.id), task_lease.deadline)

@@ -159,8 +159,7 @@ class Membership:
         for lease in list(peer.leases):
             alive = lease.state in (LeaseState.GRANTED, LeaseState.STARTED) and not lease.private
             if keep and alive:
-                lease.start = lease.next_piece
-                task.recount_leased()
+                self._granting.leave_behind(task, lease)
             else:
                 self._granting.release(task, lease)
                 ended.append(lease)
