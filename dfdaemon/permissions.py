@@ -134,16 +134,19 @@ class _Recent(Generic[K, V]):
         self._entries: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
+        """Return a value, which makes it the most recent."""
         found = self._entries.get(key)
         if found is not None:
             self._entries.move_to_end(key)
         return found
 
     def put(self, key: K, value: V) -> None:
+        """Remember a value; the least recent one goes when there are too many."""
         self._entries[key] = value
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)
 
     def drop(self, key: K) -> None:
+        """Forget a value, if it is known."""
         self._entries.pop(key, None)
