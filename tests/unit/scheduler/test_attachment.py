@@ -92,6 +92,7 @@ def test_a_lost_host_that_comes_back_too_late_loses_its_lease() -> None:
     play = Playbook(Playbook.config(connections=1))
     play.join("a", "b")
     owner, lease = play.only_lease_ever()
+    play.wait(5.0)
     play.lose(owner)
     play.wait(1.6)
     other, again = play.only_lease()
