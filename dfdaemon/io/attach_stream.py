@@ -21,7 +21,7 @@ from swarm.io.attach_proof import (
     same_mac,
     scheduler_mac,
 )
-from swarm.io.channel import CLIENT_OPTIONS
+from swarm.io.channel import client_options
 from swarm.rpc import attach_pb2 as pb
 from swarm.rpc import attach_pb2_grpc as rpc
 
@@ -37,7 +37,7 @@ class AttachStream:
 
     def __init__(self, address: str) -> None:
         self._address = address
-        self._channel = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(address, options=client_options())
         self._call = rpc.SchedulerStub(self._channel).Attach()
 
     async def handshake(self, host: HostId, token: bytes) -> None:

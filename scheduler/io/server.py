@@ -5,7 +5,7 @@ import grpc
 from scheduler.io.service import AttachService
 from swarm.errors import ConfigError
 from swarm.io.addresses import join_address, parse_listen
-from swarm.io.channel import SERVER_OPTIONS
+from swarm.io.channel import KEEPALIVE_S, server_options
 from swarm.rpc import attach_pb2 as pb
 
 STREAMS_MAX = 20_000
@@ -19,9 +19,10 @@ SERVICE = pb.DESCRIPTOR.services_by_name["Scheduler"].full_name
 class AttachServer:
     """Listens for daemons."""
 
-    def __init__(self, listen: str, service: AttachService) -> None:
+    def __init__(self, listen: str, service: AttachService, keepalive_s: float = KEEPALIVE_S) -> None:
         self._listen = listen
-        self._server = grpc.aio.server(options=SERVER_OPTIONS, maximum_concurrent_rpcs=STREAMS_MAX)
+        options = server_options(keepalive_s)
+        self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=STREAMS_MAX)
         attach = grpc.stream_stream_rpc_method_handler(
             service.attach,
             request_deserializer=pb.DaemonBatch.FromString,

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from scheduler.commands import Command, Send, SendInline
+from scheduler.config import LeaseConfig, SchedulerConfig
 from scheduler.events import (
     Event,
     HostAttached,
@@ -16,7 +17,9 @@ from scheduler.events import (
     InlineArrived,
     InlineForgotten,
 )
+from scheduler.machine import SchedulerMachine
 from swarm import messages as m
+from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.io.attach_codec import from_scheduler, to_scheduler
@@ -25,6 +28,7 @@ from swarm.rpc import attach_pb2 as pb
 from swarm.rpc import attach_pb2_grpc as rpc
 from tests.support.attach import Daemon, Scheduler, ScriptedMachine
 from tests.support.processes import free_port
+from tests.support.throttle import ThrottleProxy
 
 CONTENT = b"a tiny blob"
 TASK = Digest.of(CONTENT).task
@@ -94,6 +98,27 @@ async def test_what_is_told_before_hello_is_dropped() -> None:
         assert machine.said("a") == [m.Completed(TASK)]
 
 
+async def test_the_real_machine_leases_to_one_and_sends_the_other_to_it() -> None:
+    machine = SchedulerMachine(SchedulerConfig(lease=LeaseConfig(recovery_s=0.0)), Dice(1))
+    blob = m.Join(TASK, 64 << 20, "docker.io", True)
+    async with Scheduler(machine).running() as address, AsyncExitStack() as stack:
+        owner, other = [
+            await stack.enter_async_context(Daemon(host, [address]).running()) for host in ("owner", "other")
+        ]
+        for daemon in (owner, other):
+            await daemon.until(lambda it: it.client.attached)
+        owner.client.tell(blob)
+        await owner.until(lambda it: any(isinstance(message, m.Lease) for message in it.messages()))
+        other.client.tell(blob)
+        await other.until(lambda it: any(isinstance(message, m.Parents) for message in it.messages()))
+        assert m.TaskInfo(TASK, blob.size) in owner.messages()
+        assert m.TaskInfo(TASK, blob.size) in other.messages()
+        parents = [message for message in other.messages() if isinstance(message, m.Parents)]
+        assert [parent.host for parent in parents[0].parents] == ["owner"]
+        assert parents[0].parents[0].addresses == (m.Address("10.0.0.1", 4002),)
+    machine.validate()
+
+
 # --- the cluster token ----------------------------------------------------------------------------------------
 
 
@@ -148,6 +173,21 @@ async def test_a_stream_that_breaks_is_a_lost_host() -> None:
             await daemon.heard(m.Settings())
         await machine.happened(HostLost(HostId("a")))
     assert machine.lost() == ["a"]
+
+
+async def test_a_host_that_falls_silent_is_lost() -> None:
+    machine = ScriptedMachine(answer_joins)
+    async with Scheduler(machine).running(keepalive_s=0.5) as address:
+        host, _, port = address.rpartition(":")
+        async with (
+            ThrottleProxy((host, int(port))) as proxy,
+            Daemon("a", [proxy.address]).running() as daemon,
+        ):
+            await daemon.heard(m.Settings())
+            proxy.pause()  # the connection stays open, and nothing comes back
+            await machine.happened(HostLost(HostId("a")))
+            proxy.resume()
+            await daemon.until(lambda it: bool(it.losses()))
 
 
 async def test_a_host_that_leaves_is_not_lost() -> None:

@@ -17,6 +17,7 @@ from scheduler.io.server import AttachServer
 from scheduler.io.service import AttachService
 from scheduler.io.state_store import MemoryStore, StateStore
 from swarm.ids import HostId
+from swarm.io.channel import KEEPALIVE_S
 from swarm.io.telemetry import Telemetry
 from swarm.messages import Address, Hello, HostInfo, ToDaemon, ToScheduler
 
@@ -74,9 +75,9 @@ class Scheduler:
         return MemoryStore()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
+    async def running(self, keepalive_s: float = KEEPALIVE_S) -> AsyncIterator[str]:
         """Serve; gives the address. The next time it is the same one."""
-        server = AttachServer(self.address, self.service)
+        server = AttachServer(self.address, self.service, keepalive_s)
         self.address = await server.start()
         try:
             yield self.address
