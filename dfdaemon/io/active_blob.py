@@ -71,6 +71,12 @@ class ActiveBlob:
         self.released = bits
         self.wake()
 
+    def retract(self, bits: int) -> None:
+        """These pieces are dropped: nobody gets them any more, and who got one already is told that it was wrong."""
+        self.released &= ~bits
+        for reader in self.readers.values():
+            reader.retract(bits)
+
     def fail(self, failure: DamselflyError) -> None:
         """End all readers with this error."""
         self.failure = failure
@@ -94,6 +100,13 @@ class ActiveBlob:
             run = 1
         length = min(end, self.pieces.end(first + run - 1)) - offset
         return self.file.place(first) + offset - self.pieces.start(first), length
+
+    def whole_end(self) -> int:
+        """Return where a client that reads all of it must wait: before the last piece, until its digest is checked.
+
+        A client that finds too late that a blob is wrong may have kept it by then (containerd #3974).
+        """
+        return self.pieces.size if self.whole or self.ring else self.pieces.start(self.pieces.count - 1)
 
     def drop_scratch(self, index: int, parent: HostId) -> None:
         """Free the scratch space of a second copy that this parent will not send any more."""
@@ -119,8 +132,9 @@ class Reader:
         self.number = reader
         self._blob = blob
         self._was_whole = blob.whole
-        self._sent = start
+        self._start = self._sent = start
         self._end = end
+        self._wrong: DamselflyError | None = None
         self._moves = moves
         self._changed = asyncio.Event()
         self._file: PieceFile | None = None
@@ -136,12 +150,29 @@ class Reader:
         on."""
         while True:
             self._changed.clear()
-            if self._blob.failure is not None:
-                raise self._blob.failure
-            found = self._blob.span_at(offset, self._end)
+            failure = self._blob.failure or self._wrong
+            if failure is not None:
+                raise failure
+            end = min(self._end, self._blob.whole_end()) if self._reads_all else self._end
+            found = self._blob.span_at(offset, end) if offset < end else None
             if found is not None:
                 return Span(self._held_file(), *found)
             await self._changed.wait()
+
+    @property
+    def _reads_all(self) -> bool:
+        return self._start == 0 and self._end == self._blob.pieces.size
+
+    def retract(self, bits: int) -> None:
+        """Pieces are dropped: fail if one of them was sent, in whole or in part."""
+        pieces = self._blob.pieces
+        if self._sent > self._start:
+            first, last = pieces.index_at(self._start), pieces.index_at(self._sent - 1)
+            if bits & availability.span(first, last + 1):
+                self._wrong = DownloadFailed(
+                    f"a piece of {self._blob.task} was wrong, and was sent: ask again"
+                )
+                self.wake()
 
     def _held_file(self) -> PieceFile:
         if self._file is None:

@@ -34,7 +34,7 @@ class StoreCommands:
             commands.OpenRing: self._open_ring,
             commands.CommitPiece: self._commit,
             commands.CheckBlob: lambda c: self._jobs.start(self._check(c)),
-            commands.DropPieces: lambda c: self._store.drop(c.task, c.bits),
+            commands.DropPieces: self._drop,
             commands.CompleteBlob: self._complete,
             commands.CloseTask: self._close,
             commands.WriteInline: lambda c: self._jobs.start(self._write_inline(c)),
@@ -116,6 +116,10 @@ class StoreCommands:
     async def _check(self, command: commands.CheckBlob) -> None:
         matches = await self._store.check(command.task)
         self._post(events.BlobChecked(command.task, matches))
+
+    def _drop(self, command: commands.DropPieces) -> None:
+        self._blobs.active[command.task].retract(command.bits)
+        self._store.drop(command.task, command.bits)
 
     def _complete(self, command: commands.CompleteBlob) -> None:
         blob = self._blobs.active[command.task]

@@ -111,6 +111,44 @@ async def test_where_bytes_wait_for_the_digest_nothing_comes_before_it(blob: Act
     reader.close()
 
 
+async def test_who_reads_all_gets_the_last_piece_when_the_digest_is_checked(blob: ActiveBlob) -> None:
+    reader = reader_of(blob, Moves())
+    blob.release(0b1111)
+    assert (await reader.span(0)).length == 3 * PIECE
+    waiting = asyncio.create_task(reader.span(3 * PIECE))
+    await asyncio.sleep(0)  # let it look once
+    assert not waiting.done()
+    blob.whole = True
+    blob.wake()
+    assert (await waiting).length == 100
+    reader.close()
+
+
+async def test_who_reads_a_part_does_not_wait_for_the_digest(blob: ActiveBlob) -> None:
+    reader = reader_of(blob, Moves(), start=3 * PIECE)
+    blob.release(0b1000)
+    assert (await reader.span(3 * PIECE)).length == 100
+    reader.close()
+
+
+async def test_who_was_sent_a_piece_that_is_dropped_gets_no_more(blob: ActiveBlob) -> None:
+    ahead, behind = reader_of(blob, Moves()), Reader(blob, ReaderId(2), 0, SIZE, Moves())
+    blob.readers[behind.number] = behind
+    blob.release(0b0011)
+    ahead.advance(PIECE + 1)
+    behind.advance(PIECE)
+    blob.retract(0b0010)
+    with pytest.raises(DownloadFailed, match="was wrong"):
+        await ahead.span(PIECE + 1)
+    waiting = asyncio.create_task(behind.span(PIECE))
+    await asyncio.sleep(0)  # let it look once
+    assert not waiting.done(), "what was dropped is nobody's"
+    blob.release(0b0011)
+    assert (await waiting).length == PIECE
+    ahead.close()
+    behind.close()
+
+
 def test_moves_are_told_once_a_piece_and_at_the_end(blob: ActiveBlob) -> None:
     moves = Moves()
     reader = reader_of(blob, moves)
