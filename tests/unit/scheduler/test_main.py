@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from scheduler.__main__ import main
+from swarm.digest import Digest
+from swarm.messages import Join, TaskInfo
+from tests.support.attach import Daemon
 from tests.support.processes import ChildProcess, free_port, http_status
 
 ROOT = Path(__file__).parents[3]
@@ -45,6 +48,15 @@ def test_it_says_where_it_listens_and_answers_there(running: Running) -> None:
     listen, metrics = running.addresses
     assert not listen.endswith(":0")
     assert [http_status(f"http://{metrics}/{path}") for path in ("healthz", "readyz", "metrics")] == [200] * 3
+
+
+async def test_a_daemon_attaches_to_the_process(running: Running) -> None:
+    listen, _ = running.addresses
+    blob = Join(Digest.of(b"x").task, 1 << 20, "docker.io", True)
+    async with Daemon("n1", [listen]).running() as daemon:
+        await daemon.until(lambda it: it.client.attached)
+        daemon.client.tell(blob)
+        await daemon.heard(TaskInfo(blob.task, blob.size))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
