@@ -7,8 +7,10 @@ leases small ranges, and one that stands alone.
 import hashlib
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,8 +71,12 @@ def daemon(request: pytest.FixtureRequest, scene: Scene) -> Daemon:
 @pytest.fixture
 def image(tmp_path: Path, scene: Scene) -> Image:
     """An image of one layer that nobody has yet."""
+    return fresh_image(scene, tmp_path)
+
+
+def fresh_image(scene: Scene, directory: Path) -> Image:
     seed = next(_seeds)
-    image = generate_image(tmp_path / "fresh", f"test/faults{seed}", "v1", [LAYER_BYTES], seed=seed)
+    image = generate_image(directory / "fresh", f"test/faults{seed}", "v1", [LAYER_BYTES], seed=seed)
     scene.origin.catalog.add(image)
     return image
 
@@ -130,27 +136,75 @@ def test_an_origin_that_tells_no_length_is_no_obstacle(scene: Scene, daemon: Dae
     assert daemon.explain(layer(image))["state"] == "complete"
 
 
+def test_an_origin_that_throttles_is_waited_for(scene: Scene, daemon: Daemon, image: Image) -> None:
+    fault = Fault(FaultKind.STATUS, layer(image), times=3, status=429, retry_after_s=1)
+    scene.origin.faults.append(fault)
+    pull(image, daemon)
+    assert fault.hits == 3
+    assert scene.origin.counters.statuses[429] == 3
+
+
 LASTING = {
     "cuts the body": Fault(FaultKind.CUT_FIN, times=None),
     "answers 500": Fault(FaultKind.STATUS, times=None, status=500),
     "answers 429 with Retry-After": Fault(FaultKind.STATUS, times=None, status=429, retry_after_s=1),
 }
+HOPELESS = [
+    ("attached", "cuts the body"),
+    ("attached", "answers 500"),
+    ("alone", "cuts the body"),
+    ("alone", "answers 500"),
+    ("alone", "answers 429 with Retry-After"),
+]
 
 
-@pytest.mark.parametrize("name", LASTING)
-def test_what_lasts_is_told_to_the_client(scene: Scene, daemon: Daemon, image: Image, name: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Hopeless:
+    """What a client got of a layer that the origin never gave, what was told about it, and a later pull."""
+
+    reply: Reply
+    whole: bool
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def hopeless(whole_scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Hopeless]:
+    """All cases at once: each takes the seconds in which an origin may recover."""
+    images = {case: fresh_image(whole_scene, tmp_path_factory.mktemp("hopeless")) for case in HOPELESS}
+
+    def get(case: tuple[str, str]) -> Hopeless:
+        daemon: Daemon = getattr(whole_scene, case[0])
+        image = images[case]
+        fault = replace(LASTING[case[1]], match=layer(image))
+        whole_scene.origin.faults.append(fault)
+        reply = get_layer(daemon, image)
+        before = daemon.explain(layer(image))
+        whole_scene.origin.faults.remove(fault)
+        pull(image, daemon)
+        return Hopeless(reply, is_whole(reply, image), before, daemon.explain(layer(image)))
+
+    with ThreadPoolExecutor(len(HOPELESS)) as pool:
+        return dict(zip(HOPELESS, pool.map(get, HOPELESS), strict=True))
+
+
+@pytest.mark.parametrize("case", HOPELESS, ids=" ".join)
+def test_what_lasts_is_told_to_the_client(
+    hopeless: dict[tuple[str, str], Hopeless], case: tuple[str, str]
+) -> None:
     """The answer lets containerd go on to the next host, and never asks it to hammer this one (408, 429)."""
-    scene.origin.faults.append(replace(LASTING[name], match=layer(image)))
-    reply = get_layer(daemon, image)
-    assert reply.status in (200, 500, 502, 503, 504)
-    assert reply.status != 200 or reply.ending == "cut"
-    assert not is_whole(reply, image)
-    account = daemon.explain(layer(image))
-    assert account["state"] != "complete"
-    assert account["failure"]
-    scene.origin.faults.clear()
-    pull(image, daemon)
-    assert daemon.explain(layer(image))["state"] == "complete"
+    found = hopeless[case]
+    assert not found.whole
+    assert found.reply.ending == "cut" or found.reply.status in (500, 502, 503, 504)
+    assert found.before["state"] != "complete"
+    assert "origin" in found.before["failure"]
+
+
+@pytest.mark.parametrize("case", HOPELESS, ids=" ".join)
+def test_when_the_origin_is_well_again_so_is_the_pull(
+    hopeless: dict[tuple[str, str], Hopeless], case: tuple[str, str]
+) -> None:
+    assert hopeless[case].after["state"] == "complete"
 
 
 def test_wrong_content_never_arrives_whole_and_is_never_kept(
