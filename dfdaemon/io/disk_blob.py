@@ -46,6 +46,7 @@ class DiskBlob:
         self._records: list[PieceRecord | None] = [None] * self.pieces.count
         self._journal: Journal | None = None
         self._file: PieceFile | None = None
+        self._stored: StoredBlob | None = None
 
     @classmethod
     def create(cls, path: Path, header: Header, now: float) -> "DiskBlob":
@@ -97,9 +98,13 @@ class DiskBlob:
         return tuple(record for record in self._records if record is not None)
 
     def stored(self) -> StoredBlob:
-        """Return what is there, as a value."""
-        size, media_type = self.pieces.size, self.header.media_type
-        return StoredBlob(self.task, size, self.records, self.complete, media_type, self.verified)
+        """Return what is there, as a value; kept until it changes, since every upload asks."""
+        kept = self._stored
+        if kept is None or (kept.complete, kept.verified) != (self.complete, self.verified):
+            size, media_type = self.pieces.size, self.header.media_type
+            kept = StoredBlob(self.task, size, self.records, self.complete, media_type, self.verified)
+            self._stored = kept
+        return kept
 
     def file(self) -> PieceFile:
         """Return its data file, held once more, for the caller to release; raises OSError."""
@@ -125,6 +130,7 @@ class DiskBlob:
             raise StoreError(f"piece {record.index} of {self.task} cannot be recorded: {error}") from error
         self._records[record.index] = record
         self.bits |= 1 << record.index
+        self._stored = None
 
     def mark_complete(self) -> None:
         """Record that the blob's own digest was checked; raises OSError, but is complete in memory then too."""
@@ -167,6 +173,7 @@ class DiskBlob:
     def _remember(self, records: tuple[PieceRecord, ...], complete: bool) -> None:
         self._records = [None] * self.pieces.count
         self.bits = availability.NONE
+        self._stored = None
         for record in records:
             self._records[record.index] = record
             self.bits |= 1 << record.index
