@@ -1,8 +1,9 @@
 """dfbench: the demo, and the measurements."""
 
 import argparse
+import sys
 
-from benchmarks.io import demo
+from benchmarks.io import demo, simulate
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -10,7 +11,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="dfbench", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("demo", help="five daemons on this machine pull one image through the swarm")
-    parser.parse_args(argv)
+    simulated = commands.add_parser("simulate", help="a cluster in virtual time, from one seed")
+    simulate.add_arguments(simulated)
+    options = parser.parse_args(argv)
+    if options.command == "simulate":
+        sys.exit(simulate.run(options))
     demo.run()
 
 

@@ -40,6 +40,7 @@ class Cluster:
             host.validates, host.watch = validates, watch
             host.peering.others = everyone
         self._dead: dict[HostId, SimulatedHost] = {}
+        self._lost_bytes = 0
         self._waiting = {host.info.host for host in self.hosts}
         """Hosts that live, or will, and do not have everything yet."""
 
@@ -89,6 +90,7 @@ class Cluster:
             tuple(self._dead),
             self.scenario.limit_s,
             self.origin.sent_bytes / sum(self.scenario.blobs),
+            self._lost_bytes / sum(self.scenario.blobs),
             self.origin.requests,
             dict(sorted(self.control.messages.items())),
             dict(sorted(self.notes.items())),
@@ -138,9 +140,21 @@ class Cluster:
 
     def _kill(self, host: SimulatedHost, silence_s: float) -> None:
         if host.life.alive:
+            before = self.origin.sent_bytes
             host.die(silence_s)
+            self._lost_bytes += self.origin.sent_bytes - before + self._held_by_none_but(host)
             self._dead[host.info.host] = host
             self._waiting.discard(host.info.host)
+
+    def _held_by_none_but(self, host: SimulatedHost) -> int:
+        """Return the bytes of the pieces on a host's disk that no living one has."""
+        others = [other.disk for other in self.hosts if other.life.alive and other is not host]
+        lost = 0
+        for blob in host.disk.blobs.values():
+            known = [disk.blobs[blob.task].by_index for disk in others if blob.task in disk.blobs]
+            gone = (index for index in blob.by_index if not any(index in pieces for pieces in known))
+            lost += sum(blob.pieces.length(index) for index in gone)
+        return lost
 
     def _target(self, target: int | Target | None) -> SimulatedHost | None:
         """Return the host that a fault is for; None when nobody fits."""

@@ -20,6 +20,7 @@ class Outcome:
 class Verdict:
     """What a run showed. `died`: hosts that were killed and did not come back; they have no outcome.
 
+    `lost_bytes_ratio`: what the origin had sent that died with its only holders; it must send that much again.
     `transcript`: a digest of all events of all machines, with their times; empty unless it was asked for.
     """
 
@@ -27,6 +28,7 @@ class Verdict:
     died: tuple[HostId, ...]
     limit_s: float
     origin_bytes_ratio: float
+    lost_bytes_ratio: float
     origin_requests: int
     messages: dict[str, int]
     notes: dict[str, int]
