@@ -1,29 +1,28 @@
 """What both sides of a download, the peers' and the origin's, know and change: the pieces of one blob."""
 
 from dfdaemon.commands import Command, CommitPiece
+from dfdaemon.events import BlobWanted
 from dfdaemon.means import Means
 from dfdaemon.piece_table import PieceTable, Stage
 from dfdaemon.proof import Proof
 from dfdaemon.readers import Readers
 from dfdaemon.ring import Ring
 from swarm import availability
-from swarm.ids import HostId, TaskId
-from swarm.messages import ActiveTask, HeldLease, Join, PieceRecord, Priority, TaskProgress
+from swarm.ids import HostId
+from swarm.messages import ActiveTask, HeldLease, Join, PieceRecord, TaskProgress
 from swarm.pieces import PieceMap
 
 
 class BlobState:
     """One blob on its way."""
 
-    def __init__(
-        self, task: TaskId, size: int, registry: str, may_fetch: bool, priority: Priority, means: Means
-    ) -> None:
-        self.task = task
-        self.registry = registry
-        self.may_fetch = may_fetch
-        self.priority = priority
+    def __init__(self, wanted: BlobWanted, means: Means, now: float) -> None:
+        self.task = wanted.task
+        self.registry = wanted.registry
+        self.may_fetch = wanted.may_fetch
+        self.priority = wanted.priority
         self.means = means
-        self.pieces = PieceMap.of(size)
+        self.pieces = PieceMap.of(wanted.size)
         self.table = PieceTable(self.pieces.count)
         self.proof = Proof()
         self.readers = Readers(self.pieces)
@@ -32,7 +31,7 @@ class BlobState:
         """The ring is to move, and waits until nothing is in flight where it goes."""
         self.closing = False
         """The download ends: nothing new is begun."""
-        self.moved_at = 0.0
+        self.moved_at = now
         """When anything arrived last."""
         self._unsent: list[PieceRecord] = []
 

@@ -44,6 +44,8 @@ class RequestBudget:
     def __init__(self, config: DaemonConfig) -> None:
         self.in_flight = 0
         self.origin = Meter()
+        self.received_bytes = 0
+        """All that ever arrived, from parents and origins."""
         self._slots = config.peer.download_slots
         self._limit = config.download_bytes_per_s * FULL_SHARE
         self._spoken_for = 0.0

@@ -30,7 +30,7 @@ from dfdaemon.whole_check import WholeCheck
 from swarm import messages
 from swarm.facts import Note
 from swarm.ids import UNGRANTED, TaskId
-from swarm.messages import ActiveTask, Completed, Leave
+from swarm.messages import ActiveTask, Completed, Leave, PieceRecord
 
 NEVER = float("inf")
 IDLE_S = 120.0
@@ -56,13 +56,10 @@ SWARMING = frozenset({Phase.RUNNING, Phase.CHECKING})
 
 
 class Download:
-    """Handles the events of one task; commands go to means.out."""
+    """Takes the events of one task (dfdaemon/routes.py); commands go to means.out."""
 
     def __init__(self, wanted: events.BlobWanted, means: Means, now: float) -> None:
-        self.blob = BlobState(
-            wanted.task, wanted.size, wanted.registry, wanted.may_fetch, wanted.priority, means
-        )
-        self.blob.moved_at = now
+        self.blob = BlobState(wanted, means, now)
         self.peers = PeerSide(self.blob)
         self.origin = OriginSide(self.blob)
         self.phase = Phase.OPENING
@@ -86,8 +83,6 @@ class Download:
     def in_flight(self) -> int:
         """Requests to parents that are open."""
         return len(self.peers.transfers)
-
-    # --- what follows from events ---------------------------------------------------------------------------------
 
     def settle(self, now: float) -> None:
         """Do what follows from what happened, whatever it was."""
@@ -157,12 +152,11 @@ class Download:
 
     def store_opened(self, event: events.StoreOpened, now: float) -> None:
         """There is room on disk, and perhaps some of the blob already."""
-        blob = self.blob
         for record in event.records:
-            blob.table.move(1 << record.index, Stage.MISSING, Stage.VERIFIED)
-            blob.proof.hold(record, from_origin=False)
+            self.blob.table.move(1 << record.index, Stage.MISSING, Stage.VERIFIED)
+            self.blob.proof.hold(record, from_origin=False)
         if event.complete:
-            self._hold_all(now)
+            self._hold_all((), now)
             return
         self._offer()
         self.phase = Phase.RUNNING
@@ -170,9 +164,11 @@ class Download:
         self._wait_for_readers(now)
         self._enter_swarm(now)
 
-    def _hold_all(self, now: float) -> None:
+    def _hold_all(self, records: tuple[PieceRecord, ...], now: float) -> None:
         """All of the blob is on disk, and right."""
         blob = self.blob
+        for record in records:
+            blob.proof.hold(record, from_origin=False)
         blob.table.move(blob.table.missing, Stage.MISSING, Stage.VERIFIED)
         self._offer()
         self._be_whole(now)
@@ -278,16 +274,11 @@ class Download:
         """Return what a scheduler that attaches must know; None when there is nothing to it."""
         return self.blob.active_task(self.origin.held()) if self.phase in SWARMING else None
 
-    def attached(self, now: float) -> None:
-        """A scheduler is there, and was told of us."""
+    def link_changed(self, now: float) -> None:
+        """A scheduler is there, and was told of us; or there is none any more, or never was."""
         if self.phase in SWARMING:
-            self._fallback.attached(now)
+            self._fallback.link_changed(now)
             self.blob.tell_records_again()
-
-    def scheduler_lost(self, now: float) -> None:
-        """There is no scheduler any more, or there never was."""
-        if self.phase is Phase.RUNNING:
-            self._fallback.lost(now)
 
     def info_said(self, message: messages.TaskInfo, now: float) -> None:
         """The scheduler acknowledges us."""
@@ -318,15 +309,18 @@ class Download:
             self.fail(hopeless, now)
 
     def inline_said(self, message: messages.Inline, now: float) -> None:
-        """A tiny blob, whole."""
-        self._inline.take(message.content)
+        """A tiny blob, whole. There is no room for it where there is a ring: the origin must give it again."""
+        if self.blob.ring is None:
+            self._inline.take(message.content)
+        elif not self.origin.can_fetch:
+            self.fail("the disk has no room, and no credential of this host lets it ask the origin", now)
+        else:
+            self.origin.fetch_own(self.blob.table.missing, now)
 
     def inline_written(self, event: events.InlineWritten, now: float) -> None:
         """A tiny blob is whole in the store."""
         if self._inline.end() and self.phase is Phase.RUNNING:
-            for record in event.records:
-                self.blob.proof.hold(record, from_origin=False)
-            self._hold_all(now)
+            self._hold_all(event.records, now)
             self._means.session.tell(Completed(self.task))
 
     def _inline_lost(self, now: float) -> None:
@@ -374,8 +368,12 @@ class Download:
 
     def wakeup_at(self) -> float:
         """Return when to call `due`."""
-        peers, origin = self.peers.wakeup_at(), self.origin.wakeup_at()
-        return min(peers, origin, self._fallback.at, self._close_at, self._inline.until)
+        if self.phase is Phase.WHOLE and not self.in_flight:
+            return self._close_at
+        at = min(self.peers.wakeup_at(), self._close_at, self._inline.until)
+        if self.phase is Phase.RUNNING:
+            at = min(at, self._fallback.at)
+        return at if self.blob.ring is None else min(at, self.origin.wakeup_at())
 
     def due(self, now: float) -> None:
         """Do what time asks for."""

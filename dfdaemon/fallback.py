@@ -67,6 +67,10 @@ class Fallback:
         self._helping = self._whole = False
         self.at = now + HANG_S + self._jitter(HANG_JITTER_S)
 
+    def link_changed(self, now: float) -> None:
+        """There is a scheduler now, or there is none."""
+        (self.attached if self._means.session.is_attached else self.lost)(now)
+
     def lost(self, now: float) -> None:
         """The scheduler is gone, or there is none after all."""
         if self._whole and not self._helping:

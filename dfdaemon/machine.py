@@ -13,6 +13,7 @@ from dfdaemon.commands import CloseTask, Command, FailReaders
 from dfdaemon.config import DaemonConfig
 from dfdaemon.download import Download, Phase
 from dfdaemon.hosts import HostBook
+from dfdaemon.load import LoadMeter
 from dfdaemon.means import Means
 from dfdaemon.session import Link, Session
 from dfdaemon.sharing import Sharing
@@ -59,6 +60,7 @@ class DaemonMachine:
         self.sharing = Sharing(config, dice)
         self._out: list[Command] = []
         self.session = Session(config, self._out)
+        self._load = LoadMeter()
         self._stopping = False
         self._means = Means(
             info,
@@ -186,14 +188,14 @@ class DaemonMachine:
         held = tuple(HeldBlob(task, size) for task, size in self.held.items())
         self.session.tell(Hello(self._means.info, tuple(task for task in active if task is not None), held))
         for download in self.downloads.values():
-            download.attached(now)
+            download.link_changed(now)
 
     def _scheduler_lost(self, event: events.SchedulerLost, now: float) -> None:
         if self.session.link is not Link.ALONE:
             self._out.append(Note("scheduler_lost", fields=(("reason", event.reason),)))
         self.session.lose()
         for download in self.downloads.values():
-            download.scheduler_lost(now)
+            download.link_changed(now)
 
     def _heard(self, event: events.SchedulerSaid, now: float) -> None:
         message = event.message
@@ -222,7 +224,14 @@ class DaemonMachine:
     # --- the rest -----------------------------------------------------------------------------------------------
 
     def _share(self, event: events.Event, now: float) -> None:
+        before = self.sharing.uploads
         self._out += self.sharing.handle(event, now)
+        uploads = self.sharing.uploads
+        if uploads != before:
+            sent = event.sent_bytes if isinstance(event, events.UploadEnded) else 0
+            load = self._load.look(uploads, sent, self._means.budget.received_bytes, now)
+            if load is not None:
+                self.session.tell(load)
 
     def _time_reached(self, event: events.TimeReached, now: float) -> None:
         self._out += self.sharing.handle(event, now)

@@ -140,6 +140,7 @@ class OriginSide:
     def _received(self, lease: Lease, in_run: int, now: float) -> None:
         total = max(lease.received_bytes, lease.received_before + in_run)
         self._means.budget.origin.add(total - lease.received_bytes, now)
+        self._means.budget.received_bytes += total - lease.received_bytes
         lease.received_bytes = total
 
     def _tell_alive(self, lease: Lease, now: float) -> None:
@@ -306,7 +307,7 @@ class OriginSide:
 
     def wakeup_at(self) -> float:
         """Return when to say of a lease that waits for its readers that it is alive."""
-        if self._blob.ring is None or not self._means.session.is_attached:
+        if not self._means.session.is_attached:
             return float("inf")
         waiting = (lease.told_at + lease.timeout_s / ALIVE_SHARE for lease in self._granted())
         return min(waiting, default=float("inf"))
@@ -316,7 +317,7 @@ class OriginSide:
 
     def due(self, now: float) -> None:
         """Say of leases in a ring that they are alive: their readers may take long."""
-        if self.wakeup_at() > now:
+        if self._blob.ring is None or self.wakeup_at() > now:
             return
         for lease in self._granted():
             if lease.told_at + lease.timeout_s / ALIVE_SHARE <= now:

@@ -160,7 +160,9 @@ class PeerSide:
         blob = self._blob
         blob.moved_at = now
         host = request.peer.host
-        self._means.book.delivered(host, blob.pieces.length(index), now - request.started, event.seconds)
+        length = blob.pieces.length(index)
+        self._means.budget.received_bytes += length
+        self._means.book.delivered(host, length, now - request.started, event.seconds)
         expected = blob.proof.expected(event.claimed)
         if not event.actual == event.claimed.digest == expected:
             self._reject(event, expected if event.actual == event.claimed.digest else event.claimed.digest)

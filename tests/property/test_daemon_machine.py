@@ -8,10 +8,10 @@ from dfdaemon import events
 from dfdaemon.events import PeerFault
 from swarm import availability, messages
 from swarm.dice import Dice
-from swarm.ids import HostId, TaskId
-from swarm.messages import OriginFault
+from swarm.ids import Epoch, HostId, TaskId
+from swarm.messages import OriginFault, PieceRecord
 from swarm.pieces import PieceMap
-from tests.support.daemon_world import READER, Odds, World, tasks
+from tests.support.daemon_world import READER, Odds, World, tasks, truth
 
 PIECE = 512 * 1024
 TASK, OTHER = tasks(2)
@@ -39,6 +39,11 @@ def stir(world: World, task: TaskId) -> None:
         lambda: world.child_asks(task, world.dice.below(count)),
         lambda: world.post(events.ReaderClosed(task, READER)),
         lambda: task in world.machine.downloads and world.want(task, world.sizes[task]),
+        lambda: rot(world, task),
+        lambda: world.attached and world.post(events.SchedulerSaid(trusted(task, world.sizes[task]))),
+        lambda: bring_inline(world, task),
+        lambda: task in world.machine.downloads and world.read_more(task, world.dice.below(count)),
+        lambda: world.post(events.BlobEvicted(task)),
     ]
     world.dice.choose(happenings)()
 
@@ -52,6 +57,31 @@ def revoke(world: World, task: TaskId) -> None:
         if fetching == task and epoch and world.attached:
             world.post(events.SchedulerSaid(messages.LeaseRevoked(task, epoch)))
             return
+
+
+def bring_inline(world: World, task: TaskId) -> None:
+    if world.attached and PieceMap.of(world.sizes[task]).count == 1:
+        world.post(events.SchedulerSaid(messages.Inline(task, b"tiny")))
+
+
+def rot(world: World, task: TaskId) -> None:
+    """A piece on disk turns out damaged."""
+    disk = world.disks.get(task)
+    held = disk.recorded if disk is not None and not disk.slots else 0
+    download = world.machine.downloads.get(task)
+    if disk is not None and held and (download is None or not world.is_checking(task)):
+        index = world.dice.choose(list(availability.indexes(held)))
+        disk.recorded &= ~(1 << index)
+        disk.rotten |= 1 << index
+        disk.checked = False
+        world.post(events.PieceLost(task, index))
+
+
+def trusted(task: TaskId, size: int) -> messages.TaskInfo:
+    count = PieceMap.of(size).count
+    return messages.TaskInfo(
+        task, size, tuple(PieceRecord(i, truth(task, i), Epoch(1)) for i in range(count))
+    )
 
 
 def settle_down(world: World) -> None:
@@ -73,7 +103,7 @@ def finished(world: World) -> bool:
 @slow
 @given(
     seed=SEEDS,
-    pieces=st.integers(0, 14),
+    pieces=st.integers(0, 14) | st.integers(33, 60),
     attached=st.booleans(),
     no_room=st.booleans(),
     parents=st.integers(0, 5),

@@ -41,6 +41,8 @@ class Disk:
     written: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     scratch: dict[int, bytes] = field(default_factory=dict)
     recorded: int = 0
+    rotten: int = 0
+    """Pieces that were damaged after they were recorded."""
     checked: bool = False
     released: int = 0
 
@@ -107,6 +109,8 @@ class World:
         """First pieces of the leases granted."""
         self._epoch = 0
         self._uploads = 0
+        self._readers = 0
+        self.rings = 0
         self._execute = self._table()
 
     def _table(self) -> dict[type, Callable[..., None]]:
@@ -164,6 +168,9 @@ class World:
         if at <= self.now or self.chance(50) or not self.obligations:
             self.now = max(self.now, at)
             self.post(events.TimeReached())
+            assert self.machine.wakeup_at() > self.now or self.obligations, "a timer that rang rings no more"
+            self.rings = self.rings + 1 if self.machine.wakeup_at() <= self.now else 0
+            assert self.rings < 5, "the machine wants to be woken again and again at one time"
         else:
             self.now += (at - self.now) * self.dice.share() / 10
         return True
@@ -185,6 +192,18 @@ class World:
         self.failures.pop(task, None)
         self.post(events.BlobWanted(task, size, "registry.test", may_fetch))
         self.post(events.ReaderOpened(task, READER, 0, size))
+
+    def read_more(self, task: TaskId, piece: int) -> None:
+        """Another client reads from some piece on, and leaves some time later."""
+        self._readers += 1
+        reader = ReaderId(100 + self._readers)
+        size = self.sizes[task]
+        self.post(events.ReaderOpened(task, reader, PieceMap.of(size).start(piece), size))
+        self.owe(lambda: self.post(events.ReaderClosed(task, reader)))
+
+    def is_checking(self, task: TaskId) -> bool:
+        """Whether the blob's own digest is being computed."""
+        return self.machine.downloads[task].phase is Phase.CHECKING
 
     def has_read(self, task: TaskId) -> bool:
         """Whether the client has all of a blob."""
@@ -454,7 +473,10 @@ class World:
                 assert self.disks[task].checked, "only a blob with the right digest is complete"
             case messages.LeaseProgress(task, epoch, next_piece) if not self.disks[task].slots:
                 done = availability.span(self.granted[task, epoch], next_piece)
-                assert not done & ~self.disks[task].recorded, "a lease is as far as its pieces are recorded"
+                disk = self.disks[task]
+                assert not done & ~disk.recorded & ~disk.rotten, (
+                    "a lease is as far as its pieces are recorded"
+                )
 
     def attach(self) -> None:
         """A scheduler is there."""

@@ -75,3 +75,12 @@ def test_a_tiny_blob_is_fetched_for_all(playbook: Playbook) -> None:
     playbook.attached().joined(pieces=1)
     playbook.said(Lease(TASK, Epoch(3), 0, 1, 10.0, inline=True))
     playbook << FetchRange(TASK, Epoch(3), 0, 1, 8.0, inline=True)
+
+
+def test_where_there_is_no_room_the_origin_gives_it_again(playbook: Playbook) -> None:
+    playbook.attached()
+    playbook >> events.BlobWanted(TASK, 100, REGISTRY, True) << OpenStore(TASK, 100)
+    playbook >> events.ReaderOpened(TASK, READER, 0, 100)
+    playbook >> events.StoreRefused(TASK)
+    playbook.skip()
+    playbook.said(Inline(TASK, b"content")) << FetchRange(TASK, UNGRANTED, 0, 1, 20.0, limit=1)

@@ -1,0 +1,61 @@
+import pytest
+
+from dfdaemon import events
+from dfdaemon.blob_state import BlobState
+from dfdaemon.commands import CommitPiece
+from dfdaemon.piece_table import Stage
+from swarm.ids import HostId
+from swarm.messages import TaskProgress
+from tests.support.daemon_playbook import PIECE, REGISTRY, TASK, Playbook, record
+
+
+@pytest.fixture
+def blob() -> BlobState:
+    playbook = Playbook().attached()
+    playbook >> events.BlobWanted(TASK, 3 * PIECE, REGISTRY, True)
+    blob = playbook.machine.downloads[TASK].blob
+    blob.means.out.clear()
+    return blob
+
+
+def hold(blob: BlobState, index: int, source: HostId | None) -> None:
+    blob.table.move(1 << index, Stage.MISSING, Stage.REQUESTED)
+    blob.write(record(index), Stage.REQUESTED, source)
+    blob.table.move(1 << index, Stage.WRITTEN, Stage.VERIFIED)
+    blob.gained(record(index))
+
+
+def test_a_piece_is_recorded_before_anything_else(blob: BlobState) -> None:
+    blob.table.move(0b1, Stage.MISSING, Stage.REQUESTED)
+    blob.write(record(0), Stage.REQUESTED, HostId("a"))
+    assert blob.means.out == [CommitPiece(TASK, record(0), source=HostId("a"))]
+    assert blob.progress() == TaskProgress(TASK, 0)
+
+
+def test_records_are_told_once_and_only_of_what_we_fetched(blob: BlobState) -> None:
+    hold(blob, 0, None)
+    hold(blob, 1, HostId("a"))
+    assert blob.progress() == TaskProgress(TASK, 0b11, (record(0),))
+    assert blob.progress() == TaskProgress(TASK, 0b11)
+
+
+def test_a_scheduler_that_knows_nothing_hears_them_again(blob: BlobState) -> None:
+    hold(blob, 0, None)
+    blob.progress()
+    blob.tell_records_again()
+    assert blob.progress() == TaskProgress(TASK, 0b1, (record(0),))
+
+
+def test_nothing_is_wanted_by_a_download_that_ends(blob: BlobState) -> None:
+    assert blob.wanted() == 0b111
+    blob.closing = True
+    assert blob.wanted() == 0
+
+
+def test_a_dropped_piece_is_missing_and_wakes_the_download(blob: BlobState) -> None:
+    hold(blob, 0, None)
+    blob.means.ripe.clear()
+    blob.drop(0, Stage.VERIFIED)
+    blob.validate()
+    assert blob.table.missing == 0b111
+    assert TASK in blob.means.ripe
