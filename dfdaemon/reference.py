@@ -5,11 +5,10 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from dfdaemon.names import LIBRARY, NAME_CHARS_MAX, REPOSITORY, TAG
 from swarm.digest import Digest
 from swarm.errors import BadName
 
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _BLOB_PATH = re.compile(r"/v2/(?P<repository>.+)/blobs/(?P<digest>[^/]+)")
 
 
@@ -49,14 +48,14 @@ def parse_reference(text: str) -> Reference:
     if ":" in repository:
         repository, _, tag = repository.rpartition(":")
     if registry == "docker.io" and "/" not in repository:
-        repository = f"library/{repository}"
+        repository = LIBRARY + repository
     if not digest and not tag and not name.endswith(":"):
         tag = "latest"
-    if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
+    if not REPOSITORY.fullmatch(repository) or len(repository) > NAME_CHARS_MAX:
         raise BadName(
             text[:200], "expected registry/repository:tag or registry/repository@sha256:..., in lower case"
         )
-    if (tag or name.endswith(":")) and not _TAG.fullmatch(tag):
+    if (tag or name.endswith(":")) and not TAG.fullmatch(tag):
         raise BadName(text[:200], "a tag has up to 128 letters, digits, dots, dashes and underscores")
     return Reference(registry, repository, tag, Digest.parse(digest) if digest else None)
 
@@ -71,7 +70,7 @@ def _split_registry(name: str) -> tuple[str, str]:
 def _parse_blob_url(text: str) -> Reference:
     url = urlsplit(text)
     match = _BLOB_PATH.fullmatch(url.path)
-    if match is None or not _REPOSITORY.fullmatch(match["repository"]):
+    if match is None or not REPOSITORY.fullmatch(match["repository"]):
         raise BadName(text[:200], "expected https://registry/v2/repository/blobs/sha256:...")
     return Reference(
         url.netloc.rpartition("@")[2], match["repository"], "", Digest.parse(match["digest"]), blob=True

@@ -43,20 +43,22 @@ class StoreCommands:
 
     async def _open(self, command: commands.OpenStore) -> None:
         blob = self._blobs.active.get(command.task)
+        self._store.pin(command.task)  # before it is there: nothing may take its room again
         try:
             stored = await self._store.open(command.task, command.size)
         except StoreError as error:
+            self._store.unpin(command.task)
             if not isinstance(error, StoreFull):
                 self._complain(command.task, error)
             self._post(events.StoreRefused(command.task))
             return
         self.tell_problems()
         if blob is None or self._blobs.active.get(command.task) is not blob:
+            self._store.unpin(command.task)
             return  # given up meanwhile
+        blob.pinned = True
         if blob.media_type:
             self._store.set_media_type(command.task, blob.media_type)
-        self._store.pin(command.task)
-        blob.pinned = True
         blob.file = self._store.file(command.task)
         blob.whole = blob.from_disk = stored.complete
         blob.account.resumed_bytes = sum(blob.pieces.length(record.index) for record in stored.records)
