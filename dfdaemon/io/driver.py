@@ -104,6 +104,8 @@ class Driver:
         blob = self.blobs.active.get(task)
         if blob is None:
             account = self.blobs.ledger.open(task, size)
+            if account.is_refused:
+                raise DownloadFailed(f"the download of {task} failed a moment ago: {account.failure}")
             blob = ActiveBlob(task, PieceMap.of(size), media_type, account, hold=self._hold)
             self.blobs.active[task] = blob
         blob.add_source(source)
@@ -132,5 +134,5 @@ class Driver:
 
     def _fail_readers(self, command: commands.FailReaders) -> None:
         blob = self.blobs.active[command.task]
-        blob.account.failure = command.reason
+        blob.account.fail(command.reason)
         blob.fail(DownloadFailed(command.reason))

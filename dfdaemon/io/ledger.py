@@ -11,6 +11,9 @@ TASKS_MAX = 2000
 HOSTS_MAX = 64
 """Parents remembered per blob; rarer ones are summed under the name of OTHERS."""
 OTHERS = HostId("(others)")
+REFUSED_S = 5.0
+"""So long after a download failed its blob is refused: a client that was cut off asks again at once, and must hear
+that it should go on at its next host. Cut off again without a byte, containerd gives the whole pull up."""
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class Account:
     resumed_bytes: int = 0
     uploaded_bytes: int = 0
     failure: str = ""
+    failed_at: float = 0.0
 
     def arrived(self, count: int, host: HostId | None) -> None:
         """Add bytes that were verified and stored, taken from a host, or from the origin (None)."""
@@ -44,6 +48,17 @@ class Account:
     def finish(self) -> None:
         """The blob is whole and checked."""
         self.finished_at = time.time()
+        self.failure = ""
+
+    def fail(self, reason: str) -> None:
+        """The download failed."""
+        self.failure = reason
+        self.failed_at = time.time()
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the download failed a moment ago: who asks now should not wait for another attempt."""
+        return bool(self.failure) and 0 <= time.time() - self.failed_at < REFUSED_S
 
     @property
     def seconds(self) -> float:

@@ -197,3 +197,17 @@ def test_a_daemon_that_died_trusts_nothing_that_it_did_not_check_again(scene: Sc
         node.daemon.start()
         pull(scene.image, node.daemon)  # checks every digest
         assert node.daemon.total("resumed_bytes", scene.digests) > 2 * MB
+
+
+def test_the_daemon_loses_the_registry_and_its_containerd_does_not(scene: Scene) -> None:
+    scene.slow()
+    with Cluster(scene.folder, scene.throttle.url, server=scene.registry.url, alone=True) as cluster:
+        (node,) = cluster.nodes("node")
+        running = scene.pulling(node)
+        eventually(lambda: scene.fetched(node.daemon) > 8 * MB)
+        scene.throttle.refuse()
+        scene.throttle.cut()
+        assert not running.done(), "the registry went away too late to matter"
+        ended(running)
+        scene.check(node)
+        assert scene.gets_by_containerd() != []

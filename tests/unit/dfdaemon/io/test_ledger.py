@@ -1,6 +1,6 @@
 """Accounts of where bytes came from."""
 
-from dfdaemon.io.ledger import HOSTS_MAX, OTHERS, TASKS_MAX, Ledger
+from dfdaemon.io.ledger import HOSTS_MAX, OTHERS, REFUSED_S, TASKS_MAX, Ledger
 from swarm.ids import HostId, TaskId
 
 
@@ -36,3 +36,20 @@ def test_time_stands_still_once_it_is_finished() -> None:
     account = Ledger().open(TaskId("a"), 1)
     account.finish()
     assert account.seconds == account.finished_at - account.started_at
+
+
+def test_a_blob_is_refused_for_a_moment_after_its_download_failed() -> None:
+    account = Ledger().open(TaskId("a"), 1)
+    assert not account.is_refused
+    account.fail("the origin is down")
+    assert account.is_refused
+    account.failed_at -= REFUSED_S
+    assert not account.is_refused
+
+
+def test_a_success_forgets_the_failure_before_it() -> None:
+    account = Ledger().open(TaskId("a"), 1)
+    account.fail("the origin is down")
+    account.finish()
+    assert not account.failure
+    assert not account.is_refused
