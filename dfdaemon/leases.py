@@ -47,6 +47,8 @@ class Lease:
     """It failed; told when what arrived is recorded."""
     retry_after_s: float = 0.0
     true_size: int = -1
+    answered: bool = False
+    """The origin has begun to answer."""
     told_at: float = 0.0
     """When the scheduler was last to hear of it."""
 

@@ -136,6 +136,9 @@ class OriginSide:
         self._blob.moved_at = now
         self._received(lease, event.received_bytes, now)
         self._tell_alive(lease, now)
+        if not lease.answered:
+            lease.answered = True
+            self._means.session.flush(now)  # other leases may wait to hear that this registry honours ranges
 
     def _received(self, lease: Lease, in_run: int, now: float) -> None:
         total = max(lease.received_bytes, lease.received_before + in_run)

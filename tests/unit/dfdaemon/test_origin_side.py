@@ -47,9 +47,12 @@ def test_an_owner_gives_up_before_the_scheduler_does(playbook: Playbook) -> None
 
 
 def test_the_first_sign_of_life_is_told_at_once(playbook: Playbook) -> None:
-    playbook.joined(4).said(lease(0, 4)) << fetch(0, 4)
-    playbook >> events.OriginAdvanced(TASK, Epoch(1), 0)
-    playbook.told(LeaseProgress(TASK, Epoch(1), 0, 0))
+    playbook.joined(4).said(lease(0, 2)) << fetch(0, 2)
+    playbook.said(lease(2, 4, epoch=2)) << fetch(2, 4, epoch=2)
+    for epoch, start in ((1, 0), (2, 2)):
+        playbook >> events.OriginAdvanced(TASK, Epoch(epoch), 0)
+        playbook.told(LeaseProgress(TASK, Epoch(epoch), start, 0))
+    playbook >> events.OriginAdvanced(TASK, Epoch(2), 1000)
 
 
 def test_what_parents_bring_is_not_fetched(playbook: Playbook) -> None:
