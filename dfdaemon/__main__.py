@@ -12,7 +12,7 @@ from importlib import metadata
 
 import uvloop
 
-from dfdaemon.config import DaemonConfig
+from dfdaemon.config import DaemonConfig, PeerConfig
 from dfdaemon.events import BlobEvicted, Stopping
 from dfdaemon.io.active_blob import ActiveBlobs
 from dfdaemon.io.authorisation import Authoriser
@@ -31,6 +31,7 @@ from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.registry_proxy import RegistryProxy
 from dfdaemon.io.scheduler_client import SchedulerClient
 from dfdaemon.io.store_commands import StoreCommands
+from dfdaemon.io.store_workers import StoreWorkers
 from dfdaemon.machine import DaemonMachine
 from swarm.dice import Dice
 from swarm.errors import DamselflyError
@@ -44,6 +45,15 @@ from swarm.messages import HostInfo
 
 ORIGIN_THREADS = 2
 """Threads that hash and write what comes from origins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """The threads of a daemon. Daemons of one process may share them, if their pieces have the same digest."""
+
+    receivers: ReceiverPool
+    origin: ThreadPoolExecutor
+    store: StoreWorkers
 
 
 @dataclass(slots=True)
@@ -87,11 +97,28 @@ async def run(config: DaemonConfig) -> None:
         )
 
 
-async def build(config: DaemonConfig, telemetry: Telemetry, closing: contextlib.AsyncExitStack) -> Daemon:
-    """Build every part; what ends them, last built first, is left with `closing`."""
+def start_threads(config: PeerConfig, closing: contextlib.AsyncExitStack) -> Threads:
+    """Make the threads of a daemon; what ends them is left with `closing`."""
+    receivers = ReceiverPool(config.receive_threads, config.piece_digest)
+    closing.callback(receivers.close)
+    origin = closing.enter_context(ThreadPoolExecutor(ORIGIN_THREADS, "origin"))
+    store = StoreWorkers()
+    closing.push_async_callback(asyncio.to_thread, store.close)
+    return Threads(receivers, origin, store)
+
+
+async def build(
+    config: DaemonConfig,
+    telemetry: Telemetry,
+    closing: contextlib.AsyncExitStack,
+    threads: Threads | None = None,
+) -> Daemon:
+    """Build every part; what ends them, last built first, is left with `closing`. Given threads are not ended."""
+    threads = threads or start_threads(config.peer, closing)
     token = read_token(config.peer.token_file, "peer.token_file")
     version = metadata.version("damselfly")
-    store = BlobStore(config.store, config.peer.piece_digest, lambda task: driver.post(BlobEvicted(task)))
+    kind = config.peer.piece_digest
+    store = BlobStore(config.store, kind, lambda task: driver.post(BlobEvicted(task)), workers=threads.store)
     closing.push_async_callback(store.close)
     own = host_info(config, parse_address(config.peer.listen, "peer.listen"), version)
     server = PeerServer(own, token, config.peer, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
@@ -106,21 +133,18 @@ async def build(config: DaemonConfig, telemetry: Telemetry, closing: contextlib.
     closing.callback(driver.close)
     jobs = Jobs()
     closing.push_async_callback(jobs.close)
-    workers = closing.enter_context(ThreadPoolExecutor(ORIGIN_THREADS, "origin"))
     origin = OriginClient(config.origin, dice)
     closing.push_async_callback(origin.close)
     scheduler = SchedulerClient(
         config.scheduler, info.host, token, driver.said, partial(telemetry.observe, "join_answer_seconds")
     )
     closing.push_async_callback(scheduler.close)
-    receivers = ReceiverPool(config.peer.receive_threads, config.peer.piece_digest)
-    closing.callback(receivers.close)
+    receivers = threads.receivers
     peers = PeerClient(info, token, config.peer, receivers, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
     closing.push_async_callback(peers.close)
     storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)
-    kind = config.peer.piece_digest
-    fetching = OriginCommands(origin, scheduler, blobs, jobs, workers, kind, driver.post)
+    fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.origin, kind, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
     cluster = ClusterKnowledge(scheduler)
     driver.answered = cluster.answered
