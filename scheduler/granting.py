@@ -346,9 +346,23 @@ class Granting:
         for peer in list(task.peers.values()):
             serves_itself = not peer.stores and peer.may_fetch
             if peer.is_downloading() and not peer.warned and not serves_itself and missing & ~peer.bits:
-                peer.warned = True
-                self._cluster.send(peer.host, NoSource(task.id, task.last_fault))
-                self._cluster.note("no_source", task, peer.host, fault=task.last_fault.name)
+                self._warn(task, peer)
+
+    def _warn(self, task: Task, peer: Peer) -> None:
+        peer.warned = True
+        self._cluster.send(peer.host, NoSource(task.id, task.last_fault))
+        self._cluster.note("no_source", task, peer.host, fault=task.last_fault.name)
+
+    def warn_if_shunned(self, task: Task, peer: Peer, wanted: int) -> None:
+        """Tell a peer that has sorted out every holder of what it wants, and for whom nobody fetches it, to do so.
+
+        Its reports are claims: for all others those pieces count as held, and stay unleased.
+        """
+        if not peer.refused or wanted & (task.leased | task.free()):
+            return
+        holders = (other for other in task.peers.values() if other.bits & wanted and other.serves())
+        if all(other.host.id in peer.refused for other in holders):
+            self._warn(task, peer)
 
     # --- tiny blobs ----------------------------------------------------------------------------------------
 

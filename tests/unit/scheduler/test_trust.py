@@ -2,7 +2,15 @@ from scheduler import trust
 from scheduler.trust import Reports
 from swarm.availability import full
 from swarm.ids import HostId
-from swarm.messages import LeaseRevoked, PieceRecord, PieceRejected, Progress, Quarantine, TaskProgress
+from swarm.messages import (
+    LeaseRevoked,
+    NoSource,
+    PieceRecord,
+    PieceRejected,
+    Progress,
+    Quarantine,
+    TaskProgress,
+)
 from tests.support.scheduler_playbook import BLOB, Playbook
 
 
@@ -29,6 +37,28 @@ def test_one_report_keeps_a_pair_apart_and_brings_help() -> None:
     for _ in range(5):
         play.starves("a", full(4))
         assert "b" not in play.parents("a")
+
+
+def test_who_rejected_the_only_holder_is_told_to_fetch_by_itself() -> None:
+    play = Playbook()
+    play.join("holder")
+    play.holds("holder", full(8))
+    play.join("a")
+    reject(play, "a", "holder")
+    play.starves("a", full(8))
+    assert len(play.told("a", NoSource)) == 1
+    play.join("b")
+    play.starves("b", full(8))
+    assert play.told("b", NoSource) == [], "for others it is a holder like any"
+
+
+def test_who_rejected_one_of_two_holders_waits_for_the_other() -> None:
+    play = swarm("a", "b", "c")
+    play.join("d")
+    reject(play, "d", "a")
+    reject(play, "d", "b")
+    play.starves("d", full(4))
+    assert play.told("d", NoSource) == []
 
 
 def test_two_reporters_put_a_host_in_quarantine_and_all_hear_of_it() -> None:
