@@ -17,6 +17,7 @@ import pytest
 
 from benchmarks.io.image import Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry
+from benchmarks.io.puller import PullFailed
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from tests.support.background import in_background
 from tests.support.cluster import Cluster, Daemon, eventually, pull
@@ -101,7 +102,7 @@ def pull_when_welcome(image: Image, daemon: Daemon) -> None:
     """After a failure a blob is refused for a moment, so that clients go on elsewhere."""
 
     def attempt() -> bool:
-        with contextlib.suppress(ExceptionGroup):
+        with contextlib.suppress(PullFailed, ExceptionGroup):
             pull(image, daemon)
             return True
         return False

@@ -196,7 +196,7 @@ def _spoil(content: bytes, pieces: PieceMap) -> bytes:
     return bytes(spoiled)
 
 
-def _attach(peer: FaultyPeer, at: Address, scheduler: str, token: bytes) -> SchedulerClient:
+def attach(peer: FaultyPeer, at: Address, scheduler: str, token: bytes) -> SchedulerClient:
     """Tell a scheduler what the peer holds, whenever it listens."""
 
     def react(event: LinkEvent) -> None:
@@ -214,7 +214,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     host = HostId(arguments.host)
     peer = FaultyPeer(Fault(arguments.fault), content, host=host, token=token, listen=arguments.listen)
     at = await peer.start()
-    link = _attach(peer, at, arguments.scheduler, token) if arguments.scheduler else None
+    link = attach(peer, at, arguments.scheduler, token) if arguments.scheduler else None
     print(f"listening {at.host}:{at.port}", flush=True)
     try:
         await asyncio.to_thread(sys.stdin.read)
