@@ -58,10 +58,9 @@ class OriginCommands:
         fetch = OriginFetch(
             command, blob.file, self._piece_digest, self._watched(blob, command), self._workers
         )
-        blob.fetches[command.epoch, command.start] = (
-            fetch,
-            self._jobs.start(fetch.run(self._origin, blob.sources[0])),
-        )
+        job = self._jobs.start(fetch.run(self._origin, blob.sources[0]))
+        job.add_done_callback(fetch.finished)
+        blob.fetches[command.epoch, command.start] = fetch, job
 
     def _watched(self, blob: ActiveBlob, command: commands.FetchRange) -> Post:
         """Return where the events of one fetch go: past us, to the machine."""

@@ -5,9 +5,10 @@ loop never waits for the disk. Nothing is written after OriginEnded was emitted.
 """
 
 import asyncio
+import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -93,12 +94,20 @@ class OriginFetch:
             self._file.release()
         self._emit(ended)
 
+    def finished(self, job: "asyncio.Task[None]") -> None:
+        """Answer for a run() that was cancelled before its first step: nothing of it was carried out."""
+        if job.cancelled():
+            self._file.release()
+            self._emit(OriginEnded(self.command.task, self.command.epoch))
+
     async def _transfer(self, origin: OriginClient, source: OriginSource) -> None:
         pieces, command = self._file.pieces, self.command
         whole = command.no_range or (command.start == 0 and command.end == pieces.count)
         start = 0 if whole else pieces.start(command.start)
         end = None if whole else pieces.end(command.end - 1)
-        async with origin.fetch(source, start, end) as body:
+        async with contextlib.AsyncExitStack() as closing:
+            async with self._in_time():
+                body = await closing.enter_async_context(origin.fetch(source, start, end))
             if body.total not in (-1, pieces.size):
                 raise WrongSize(pieces.size, body.total)
             if not whole and not body.ranged:
@@ -113,7 +122,7 @@ class OriginFetch:
         step: list[bytes] = []
         gathered = 0
         try:
-            async for chunk in body.chunks():
+            async for chunk in self._in_time_each(body.chunks()):
                 if skip:
                     chunk, skip = chunk[skip:], max(0, skip - len(chunk))
                 chunk = chunk[: wanted - self._received]
@@ -133,6 +142,23 @@ class OriginFetch:
         missing = wanted - self._received
         if missing:
             raise OriginCut(f"the origin closed the connection {missing} bytes before the end")
+
+    @contextlib.asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """Give up on silence: the scheduler leases the range to another host soon after."""
+        try:
+            async with asyncio.timeout(self.command.timeout_s):
+                yield
+        except TimeoutError as error:
+            raise OriginTimeout(f"the origin was silent for {self.command.timeout_s:g} s") from error
+
+    async def _in_time_each(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        while True:
+            async with self._in_time():
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            yield chunk
 
     async def _write(self, step: list[bytes]) -> None:
         """Write what was gathered, piece by piece, and report the pieces that it finishes."""

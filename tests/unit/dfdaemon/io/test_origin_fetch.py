@@ -60,18 +60,34 @@ class Run:
         self._url = origin.url
         self._workers = workers
 
-    async def go(self, start: int, end: int, limit: int = -1, no_range: bool = False, size: int = 0) -> None:
+    async def go(
+        self,
+        start: int,
+        end: int,
+        limit: int = -1,
+        no_range: bool = False,
+        size: int = 0,
+        timeout_s: float = 5.0,
+    ) -> None:
         """Run it to its end."""
-        self.begin(start, end, limit, no_range, size)
+        self.begin(start, end, limit, no_range, size, timeout_s)
         await self.end()
 
-    def begin(self, start: int, end: int, limit: int = -1, no_range: bool = False, size: int = 0) -> None:
+    def begin(
+        self,
+        start: int,
+        end: int,
+        limit: int = -1,
+        no_range: bool = False,
+        size: int = 0,
+        timeout_s: float = 5.0,
+    ) -> None:
         """Start it."""
         if size:
             self.file.release()
             self.file = PieceFile.ring(size, PieceMap.of(size).count)
         digest = Digest.parse(self.layer.digest)
-        command = FetchRange(digest.task, EPOCH, start, end, 5.0, limit, no_range=no_range)
+        command = FetchRange(digest.task, EPOCH, start, end, timeout_s, limit, no_range=no_range)
         self.fetch = OriginFetch(command, self.file, "xxh3", self._take, self._workers)
         config = OriginConfig(registries=(RegistryConfig(name="r.test", url=self._url),), retries=1)
         self.client = OriginClient(config, Dice(1))
@@ -173,6 +189,26 @@ async def test_a_body_that_is_cut_keeps_the_whole_pieces_before_the_cut(
     assert 5 - lost <= len(run.arrived) <= 5
     assert all(run.wrote(index) for index in run.arrived)
     assert run.ended.fault is OriginFault.CUT
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SLOW_HEADERS, FaultKind.STALL])
+async def test_silence_ends_a_fetch_after_its_own_time_and_keeps_what_came(
+    run: Run, origin: OriginRegistry, kind: FaultKind
+) -> None:
+    origin.faults.append(Fault(kind, match=run.layer.digest, at_bytes=MIB, seconds=8.0, times=None))
+    await run.go(0, run.pieces.count, timeout_s=0.3)
+    assert run.ended.fault is OriginFault.TIMEOUT, "not the 20 s of origin.read_timeout_s"
+    assert run.arrived == ([0, 1] if kind is FaultKind.STALL else [])
+
+
+async def test_a_fetch_that_waits_for_room_is_not_silent(run: Run) -> None:
+    run.begin(0, run.pieces.count, limit=1, timeout_s=0.2)
+    await run.until(1)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(run.task), 0.5)
+    run.fetch.raise_limit(run.pieces.count)
+    await run.end()
+    assert run.ended.fault is None
 
 
 async def test_an_origin_that_ignores_range_is_told_apart(run: Run, origin: OriginRegistry) -> None:
