@@ -1,5 +1,7 @@
 """The side of a download that takes pieces from other hosts: whom it knows, what it asks, what it believes."""
 
+from math import exp
+
 from dfdaemon import picker
 from dfdaemon.blob_state import BlobState
 from dfdaemon.commands import CancelRequest, RequestPiece, Subscribe, Unsubscribe
@@ -21,6 +23,9 @@ from swarm.messages import Parent, PieceRecord, PieceRejected
 
 STARVING_BUSY_S = 0.1
 """How long all useful parents must be busy before the scheduler is asked for others."""
+THIRST_S = 0.25
+"""The same as a sum over THIRST_SPAN_S: a parent that is free now and then does not hide that all are too busy."""
+THIRST_SPAN_S = 1.0
 STARVING_EMPTY_S = 0.02
 """The same when no parent has anything: news of pieces travel in batches of 10 ms."""
 NEVER = float("inf")
@@ -38,6 +43,9 @@ class PeerSide:
         """Hedges that arrived, right, and wait in scratch space until the original stops writing."""
         self._retry_at = NEVER
         self._dry_at = NEVER
+        self._dry_since = NEVER
+        self._thirst_s = 0.0
+        self._thirst_at = 0.0
 
     # --- parents ------------------------------------------------------------------------------------------------
 
@@ -109,7 +117,7 @@ class PeerSide:
         blob = self._blob
         wanted = blob.wanted()
         if not wanted:
-            self._no_need()
+            self._no_need(now)
             return False
         length = blob.pieces.piece_bytes
         open_parents = [
@@ -123,7 +131,7 @@ class PeerSide:
         if index is None:
             self._run_dry(picker.window_of(wanted) & wanted, now)
             return False
-        self._no_need()
+        self._no_need(now)
         self._send(picker.pick_parent(open_parents, index, self._means.dice), index, False, now)
         return True
 
@@ -136,8 +144,11 @@ class PeerSide:
         self.transfers.start(request, blob.pieces.length(index), last=not blob.table.missing)
         blob.do(RequestPiece(peer.name, blob.task, index, scratch))
 
-    def _no_need(self) -> None:
-        self._dry_at = self._retry_at = NEVER
+    def _no_need(self, now: float) -> None:
+        if self._dry_since != NEVER:
+            self._thirst_s = self._thirst(now) + now - self._dry_since
+            self._thirst_at = now
+        self._dry_at = self._retry_at = self._dry_since = NEVER
         self._means.dry.pop(self._blob.task, None)
 
     def _run_dry(self, wanted: int, now: float) -> None:
@@ -146,7 +157,13 @@ class PeerSide:
         waits = [peer.host.free_at() for peer in self.parents if peer.bits & wanted]
         self._retry_at = min((at for at in waits if at > now), default=NEVER)
         if self._dry_at == NEVER:
-            self._dry_at = now + (STARVING_BUSY_S if waits else STARVING_EMPTY_S)
+            patience = min(STARVING_BUSY_S, max(STARVING_EMPTY_S, THIRST_S - self._thirst(now)))
+            self._dry_at = now + (patience if waits else STARVING_EMPTY_S)
+            self._dry_since = now
+
+    def _thirst(self, now: float) -> float:
+        """Return the seconds without anybody to ask, of late: older ones fade."""
+        return self._thirst_s * exp((self._thirst_at - now) / THIRST_SPAN_S)
 
     # --- answers --------------------------------------------------------------------------------------------------
 
@@ -250,7 +267,7 @@ class PeerSide:
     def leave(self) -> None:
         """Say good-bye to all parents, and take back what was asked of them."""
         self.cancel(self._blob.table.everything)
-        self._no_need()
+        self._no_need(self._thirst_at)
         for peer in list(self.parents):
             self._blob.do(Unsubscribe(peer.name, self._blob.task))
             self.parents.remove(peer)
@@ -277,6 +294,7 @@ class PeerSide:
 
     def _call_for_help(self, now: float) -> None:
         wanted = self._blob.wanted()
+        self._thirst_s = 0.0
         if not wanted or not self._means.session.is_attached:
             self._dry_at = NEVER
             return

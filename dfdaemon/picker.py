@@ -4,7 +4,8 @@ All of it is here, as pure functions of bitmaps (bit i is piece i), and none of 
 1. What a new reader, or one that got nothing for long, waits for goes first. Not every reader's next piece: readers
    of one image are at the same place on all hosts, and if all ask for the same pieces, nobody has anything to give.
 2. Else the rarest among WINDOW pieces from the first that nobody is bringing: near enough to the order in which
-   readers want them, spread enough that hosts have something to give each other. Ties fall by dice.
+   readers want them, spread enough that hosts have something to give each other. Ties fall by dice. Where nobody
+   offers any of these, the rarest of all: origin ranges arrive side by side, and a link that waits is lost.
 3. Of the parents that have it: the own zone's before others', those that send us least now, then by dice.
 4. A parent gets one request at a time, unless a round trip takes so long that its link would idle between pieces.
 """
@@ -63,7 +64,8 @@ def pick_piece(wanted: int, offered: int, places: Iterable[int], rarity: Rarity,
         urgent = urgent_of(wanted, place) & offered
         if urgent:
             return (urgent & -urgent).bit_length() - 1
-    choice = wanted & offered & window_of(wanted)
+    useful = wanted & offered
+    choice = useful & window_of(wanted) or useful
     return one_of(rarity.rarest(choice), dice) if choice else None
 
 

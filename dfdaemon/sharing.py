@@ -24,8 +24,9 @@ HAVE_RECORDS_MAX = 256
 """Records in one SendHave; when there are as many they are sent at once."""
 SUBSCRIPTIONS_MAX = 256
 """Tasks that one child may subscribe to; an image has some ten layers."""
-WAKE_GRACE_S = 0.1
-"""How long a slot is kept for a child that was woken: a round trip to another zone, and a busy loop."""
+WAKE_GRACE_S = 0.005
+"""How long a slot is kept for a child that was woken: a round trip. Woken children often need nothing any more, and at
+0.1 s the uplink lost 4 % to them (simulated, 50 hosts)."""
 NEVER = float("inf")
 
 

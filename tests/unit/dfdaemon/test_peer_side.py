@@ -6,7 +6,7 @@ from dfdaemon import events
 from dfdaemon.commands import CancelRequest, CommitPiece, RequestPiece, Subscribe
 from dfdaemon.events import PeerFault
 from dfdaemon.hosts import BUSY_S
-from dfdaemon.peer_side import STARVING_BUSY_S, STARVING_EMPTY_S
+from dfdaemon.peer_side import STARVING_BUSY_S, STARVING_EMPTY_S, THIRST_S
 from swarm.ids import Epoch, HostId
 from swarm.messages import Lease, Parent, Parents, Quarantine, Starving
 from tests.support.daemon_playbook import HERE, OTHER_TASK, TASK, Anything, Playbook, record
@@ -150,6 +150,20 @@ def test_one_whose_parents_are_all_busy_waits_a_little_longer(playbook: Playbook
     playbook >> events.ParentBusy(A, TASK, 0)
     playbook.at(start + STARVING_BUSY_S) >> events.TimeReached()
     playbook.told(Starving(TASK, 0b1))
+
+
+def test_parents_that_are_busy_most_of_the_time_are_not_enough(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1")
+    playbook << ask(A, 0)
+    waited = 0.0
+    while waited < THIRST_S + STARVING_BUSY_S:  # older waits fade a little
+        playbook >> events.ParentBusy(A, TASK, 0)
+        if playbook.machine.wakeup_at() <= playbook.now + STARVING_EMPTY_S:
+            break
+        waited += 0.09
+        playbook.at(playbook.now - 100.0 + 0.09) >> events.ParentReady(A) << ask(A, 0)
+    playbook.time().told(Starving(TASK, 0b1))
+    assert waited >= THIRST_S - STARVING_BUSY_S
 
 
 def test_what_a_lease_covers_is_no_reason_to_starve(playbook: Playbook) -> None:

@@ -55,10 +55,11 @@ def test_an_urgent_piece_that_nobody_has_holds_nothing_up() -> None:
     assert pick("****", "   1", readers=(0,)) == {3}
 
 
-def test_a_piece_beyond_the_window_is_not_picked() -> None:
+def test_a_piece_beyond_the_window_is_picked_only_where_nobody_offers_one_within() -> None:
+    missing = "*" * (picker.WINDOW + 1)
     far = " " * picker.WINDOW + "1"
-    assert pick("*" * (picker.WINDOW + 1), far) == {None}
-    assert pick("-" + "*" * picker.WINDOW, far) == {picker.WINDOW}
+    assert pick(missing, far) == {picker.WINDOW}
+    assert pick(missing, " 9" + far[2:]) == {1}, "however rare the one beyond is"
 
 
 def test_the_window_begins_at_the_first_missing_piece() -> None:
