@@ -59,7 +59,7 @@ def test_a_piece_beyond_the_window_is_picked_only_where_nobody_offers_one_within
     missing = "*" * (picker.WINDOW + 1)
     far = " " * picker.WINDOW + "1"
     assert pick(missing, far) == {picker.WINDOW}
-    assert pick(missing, " 9" + far[2:]) == {1}, "however rare the one beyond is"
+    assert pick(missing, " 1" + far[2:], " 1") == {1}, "however rare the one beyond is"
 
 
 def test_the_window_begins_at_the_first_missing_piece() -> None:
