@@ -137,11 +137,24 @@ def test_after_a_cut_only_what_is_missing_is_fetched_again(
     assert scene.origin.counters.blob_bytes[layer(image)] < image.layers[0].size + 2 * MB
 
 
-def test_an_origin_that_ignores_range_gives_the_blob_once(scene: Scene, daemon: Daemon, image: Image) -> None:
+def test_an_origin_that_ignores_range_gives_a_blob_once(scene: Scene, image: Image) -> None:
     scene.origin.faults.append(Fault(FaultKind.IGNORE_RANGE, layer(image), times=None))
-    pull(image, daemon)
-    assert daemon.explain(layer(image))["state"] == "complete"
-    assert scene.origin.counters.blob_bytes[layer(image)] < 2 * image.layers[0].size
+    pull(image, scene.alone)
+    assert scene.alone.explain(layer(image))["state"] == "complete"
+    assert scene.origin.counters.blob_bytes[layer(image)] == image.layers[0].size
+
+
+def test_a_cluster_learns_once_that_an_origin_ignores_range(
+    folder: Path, scene: Scene, tmp_path: Path, image: Image
+) -> None:
+    scene.origin.faults.append(Fault(FaultKind.IGNORE_RANGE, times=None))
+    with Cluster(folder, scene.origin.url, scheduler=SMALL_LEASES) as cluster:
+        one, two = cluster.daemons("one", "two")
+        pull(image, one, two)
+        assert scene.origin.counters.blob_gets[layer(image)] <= 2, "one attempt with Range, one without"
+        other = fresh_image(scene, tmp_path / "other")
+        pull(other, one, two)
+        assert scene.origin.counters.blob_gets[layer(other)] == 1
 
 
 def test_an_origin_that_tells_no_length_is_no_obstacle(scene: Scene, daemon: Daemon, image: Image) -> None:
