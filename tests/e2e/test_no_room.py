@@ -100,6 +100,7 @@ def test_a_containerd_pulls_300_mb_through_64_mb(
         assert node.daemon.ring_bytes() == 0, "a ring goes with its readers"
 
 
+@pytest.mark.needs("busybox-static")
 def test_a_quota_without_room_streams_beside_a_node_that_stores(folder: Path, large_image: Image) -> None:
     with in_background(OriginRegistry([large_image])) as origin, Cluster(folder, origin.url) as cluster:
         (small,) = cluster.daemons("small", settings={"store": {"quota_bytes": ROOM_BYTES}})
