@@ -22,6 +22,7 @@ from dfdaemon.io.control import Control
 from dfdaemon.io.driver import Driver
 from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.jobs import Jobs
+from dfdaemon.io.node_commands import main as node_main
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_commands import OriginCommands
 from dfdaemon.io.peer_client import PeerClient
@@ -71,6 +72,10 @@ class Daemon:
 
 def main(argv: list[str] | None = None) -> None:
     """Run dfdaemon; exits 2 when it cannot start with its settings."""
+    words = sys.argv[1:] if argv is None else argv
+    if words[:1] in (["configure"], ["unconfigure"], ["doctor"]):
+        node_main(words)
+        return
     try:
         config = load(DaemonConfig, argv, prog="dfdaemon", description=__doc__ or "")
         uvloop.run(run(config))

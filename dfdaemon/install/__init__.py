@@ -1,0 +1,1 @@
+"""What `dfdaemon configure`, `unconfigure` and `doctor` decide, as pure functions of texts and values."""

@@ -1,0 +1,112 @@
+"""What the doctor asks the machine and the network, each with a time-out."""
+
+import asyncio
+import contextlib
+import email.utils
+import os
+import stat
+import time
+from pathlib import Path
+
+import aiohttp
+
+from dfdaemon.config import DaemonConfig, StoreConfig
+from dfdaemon.endpoints import Endpoints
+from dfdaemon.install.findings import DaemonSeen, DiskSeen, LinkSeen, TokenSeen
+from dfdaemon.io.local_client import LocalDaemon
+from swarm.errors import ConfigError, DamselflyError
+from swarm.io.addresses import parse_listen
+from swarm.io.token_file import read_token
+
+PROBE_S = 3.0
+"""A host that is there answers within a second, also across zones."""
+ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to connect to instead
+
+
+async def link(address: str, key: str) -> LinkSeen:
+    """Try to connect."""
+    try:
+        host, port = parse_listen(address, key)
+        async with asyncio.timeout(PROBE_S):
+            _, writer = await asyncio.open_connection(ANYWHERE.get(host, host), port)
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+    except TimeoutError:
+        return LinkSeen(address, f"no answer within {PROBE_S:g} s")
+    except OSError as error:
+        return LinkSeen(address, _reason(error))
+    except ConfigError as error:
+        return LinkSeen(address, str(error))
+    return LinkSeen(address)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the system's words for an error, if it is one of the system's."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number and number > 0 else str(error)
+
+
+async def daemon(socket: str) -> DaemonSeen:
+    """Ask the daemon on the control socket."""
+    try:
+        async with asyncio.timeout(PROBE_S), LocalDaemon(socket) as running:
+            status = await running.control("status")
+    except TimeoutError:
+        return DaemonSeen(socket, error=f"no answer within {PROBE_S:g} s")
+    except DamselflyError as error:
+        return DaemonSeen(socket, error=_reason(error.__cause__ or error))
+    return DaemonSeen(socket, str(status.get("version", "")), bool(status.get("scheduler")))
+
+
+async def clock(config: DaemonConfig) -> tuple[float | None, str]:
+    """Return the seconds that this clock is ahead of a registry's, and its name; None if none tells its time."""
+    names = [registry.name for registry in config.origin.registries] or [config.mirror.default_registry]
+    for name in names:
+        with contextlib.suppress(
+            DamselflyError, aiohttp.ClientError, OSError, TimeoutError, ValueError, TypeError
+        ):
+            return await _skew(f"{Endpoints(config.origin).of(name).base}/v2/"), name
+    return None, ""
+
+
+async def _skew(url: str) -> float:
+    # The certificate is not checked: with a wrong clock none is valid. Nothing is sent, and only the Date is read.
+    timeout = aiohttp.ClientTimeout(total=PROBE_S)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+        before = time.time()
+        async with session.get(url, ssl=False, allow_redirects=False) as answer:
+            told = email.utils.parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+        return (before + time.time()) / 2 - told
+
+
+def disk(config: StoreConfig, root: Path) -> DiskSeen:
+    """Look at the disk of the store, or of the folder in which it is going to be; raises OSError."""
+    place = below(root, config.directory).absolute()
+    while not place.exists():
+        place = place.parent
+    found = os.statvfs(place)
+    return DiskSeen(
+        config.directory,
+        found.f_blocks * found.f_frsize,
+        found.f_bavail * found.f_frsize,
+        config.quota_bytes,
+        config.free_bytes_min,
+    )
+
+
+def token(path: str, root: Path) -> TokenSeen | None:
+    """Look at the token's file; None if there is to be none."""
+    if not path:
+        return None
+    place = below(root, path)
+    try:
+        read_token(str(place), "peer.token_file")
+        return TokenSeen(path, stat.S_IMODE(place.stat().st_mode))
+    except ConfigError as error:
+        return TokenSeen(path, error=str(error))
+
+
+def below(root: Path, path: str) -> Path:
+    """Return where a path of the daemon's configuration is; relative ones mean the working directory."""
+    return Path(path) if root == Path("/") else root / path.lstrip("/")
