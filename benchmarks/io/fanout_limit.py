@@ -49,7 +49,9 @@ async def machine_limit(folder: Path, blob: Path, nodes: int, seed: int, process
     """Bring the file `blob` to `nodes` files below `folder`; raises ChildFailed."""
     parents = random_tree(nodes + 1, seed)  # node 0 is the origin
     shares = [list(range(1 + part, nodes + 1, processes)) for part in range(processes)]
-    children = [await Child.start(f"limit-{part}", folder, "benchmarks.io.fanout_limit") for part in range(processes)]
+    children = [
+        await Child.start(f"limit-{part}", folder, "benchmarks.io.fanout_limit") for part in range(processes)
+    ]
     try:
         for child, share in zip(children, shares, strict=True):
             await child.tell({"nodes": share, "parents": parents, "blob": str(blob), "folder": str(folder)})

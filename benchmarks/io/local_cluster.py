@@ -63,21 +63,23 @@ class LocalCluster:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: list[Process] = []
+        self.scheduler_metrics = ""
+        """Where the scheduler shows its metrics, host:port, once it was started."""
 
     async def stop(self) -> None:
         """Stop everything, last started first."""
         for process in reversed(self._processes):
             await process.stop()
 
+    def pids(self) -> list[int]:
+        """Return the processes that run."""
+        return [process.child.pid for process in self._processes if process.child.returncode is None]
+
     async def origin(self, layout: Path, bytes_per_s: int) -> str:
-        """Start an origin registry of one image; returns its address, host:port."""
-        arguments = [
-            "benchmarks.io.origin_registry",
-            "--layout",
-            str(layout),
-            "--bytes-per-s",
-            str(bytes_per_s),
-        ]
+        """Start an origin registry of one image, not limited if `bytes_per_s` is 0; returns its address."""
+        arguments = ["benchmarks.io.origin_registry", "--layout", str(layout)]
+        if bytes_per_s:
+            arguments += ["--bytes-per-s", str(bytes_per_s)]
         process = await self._start("origin", arguments)
         line = await self._wait(process, '"address"')
         return str(json.loads(line)["address"])
@@ -86,7 +88,9 @@ class LocalCluster:
         """Start a scheduler; returns the address where daemons attach, host:port."""
         arguments = ["scheduler", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
         process = await self._start("scheduler", arguments)
-        return _fields(await self._wait(process, "scheduler_ready"))["listen"]
+        fields = _fields(await self._wait(process, "scheduler_ready"))
+        self.scheduler_metrics = fields["metrics"]
+        return fields["listen"]
 
     async def node(self, name: str, scheduler: str, registry: str, origin: str) -> Node:
         """Start a daemon whose mirror knows `registry` at http://`origin`."""

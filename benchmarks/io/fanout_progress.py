@@ -1,0 +1,60 @@
+"""How far a fan-out is, for whoever watches: a line that changes on a terminal, some lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+
+from benchmarks.io.child_process import Child
+
+LINE_INTERVAL_S = 5.0
+"""Pause between lines where they cannot be overwritten."""
+
+
+class Progress:
+    """Adds up what the processes report."""
+
+    def __init__(self, console: Console, nodes: int, total_bytes: int, parts: int) -> None:
+        self._console = console
+        self._nodes = nodes
+        self._total_bytes = total_bytes
+        self._done = [0] * parts
+        self._received_bytes = [0] * parts
+        self._began = self._told = time.monotonic()
+        self._live = Live(console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> "Progress":
+        """Begin to show."""
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End to show."""
+        self._live.stop()
+
+    async def follow(self, part: int, worker: Child) -> dict[str, Any]:
+        """Take the reports of one process until its results come; returns those."""
+        while "results" not in (message := await worker.hear()):
+            self._done[part] = message["done"]
+            self._received_bytes[part] = message["received_bytes"]
+            self._show()
+        return message
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        received, seconds = sum(self._received_bytes), now - self._began
+        line = (
+            f"{seconds:6.1f} s  {received / max(1, self._total_bytes):4.0%}"
+            f"  {received / 1e9:6.2f} GB  {received / 1e9 / max(seconds, 0.001):5.2f} GB/s"
+            f"  {sum(self._done)} of {self._nodes} daemons done"
+        )
+        if self._console.is_terminal:
+            self._live.update(line)
+        elif now - self._told >= LINE_INTERVAL_S:
+            self._told = now
+            self._console.print(line, highlight=False)

@@ -1,0 +1,235 @@
+"""A process with many real daemons, each with its own ports, store, identity and scheduler stream.
+
+The program of a process of `dfbench fanout`: it reads a FanoutTask from standard input, starts its daemons, says that
+they are ready, and at the word "go" lets all pull at once. Answers are lines of JSON (benchmarks/io/child_process.py).
+"""
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import resource
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+import uvloop
+
+from benchmarks.report import NodeResult, as_dict
+from dfdaemon.__main__ import Daemon, Threads, build, open_doors, start_threads
+from dfdaemon.config import (
+    DaemonConfig,
+    MirrorConfig,
+    OriginConfig,
+    PeerConfig,
+    RegistryConfig,
+    SchedulerLinkConfig,
+    StoreConfig,
+)
+from dfdaemon.io.origin_client import OriginSource
+from swarm.digest import Digest
+from swarm.errors import DamselflyError
+from swarm.io.telemetry import Telemetry
+
+BLOBS_AT_ONCE = 3
+"""As containerd pulls the layers of an image."""
+STARTS_AT_ONCE = 16
+"""Daemons that start together: more only wait for one another."""
+READY_S_MAX = 60.0
+"""A stream to the scheduler takes milliseconds, and a thousand at once some seconds."""
+READY_LOOK_S = 0.02
+"""How often to look whether all streams are there."""
+PULL_S_MAX = 175.0
+"""A node that takes longer has failed: the whole run must be below three minutes."""
+PROGRESS_S = 0.5
+"""Pause between two progress lines."""
+REGISTRY, REPOSITORY = "registry.bench", "bench/app"
+
+
+@dataclass(frozen=True, slots=True)
+class FanoutTask:
+    """What one process has to do. `blobs`: digests and sizes; rates in bytes per second, 0: not limited."""
+
+    nodes: list[int]
+    folder: str
+    scheduler: str
+    origin: str
+    blobs: list[tuple[str, int]]
+    zones: int
+    link_bytes_per_s: int
+    download_slots: int
+    upload_slots: int
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What the process has of all that its nodes want."""
+
+    received_bytes: int = 0
+    done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """One daemon and its name."""
+
+    name: str
+    zone: str
+    daemon: Daemon
+
+
+@dataclass(slots=True)
+class Worker:
+    """The daemons of this process."""
+
+    task: FanoutTask
+    closing: contextlib.AsyncExitStack
+    log: TextIO
+    nodes: list[_Node] = field(default_factory=list)
+    progress: _Progress = field(default_factory=_Progress)
+
+    async def start(self) -> None:
+        """Start all daemons and wait until the scheduler has taken them."""
+        threads = start_threads(PeerConfig(), self.closing)
+        slots = asyncio.Semaphore(STARTS_AT_ONCE)
+        await asyncio.gather(*(self._start(number, threads, slots) for number in self.task.nodes))
+        async with asyncio.timeout(READY_S_MAX):
+            while not all(node.daemon.scheduler.attached for node in self.nodes):  # noqa: ASYNC110
+                await asyncio.sleep(READY_LOOK_S)
+
+    async def _start(self, number: int, threads: Threads, slots: asyncio.Semaphore) -> None:
+        async with slots:
+            config = daemon_config(self.task, number)
+            telemetry = Telemetry("daemon", log_level="warning", stream=self.log)
+            daemon = await build(config, telemetry, self.closing, threads)
+            await open_doors(config, daemon, telemetry, self.closing)
+            self.nodes.append(_Node(config.host, config.zone, daemon))
+
+    async def pull(self) -> list[NodeResult]:
+        """Let all nodes pull all blobs at once."""
+        return await asyncio.gather(*(self._pull(node) for node in self.nodes))
+
+    async def _pull(self, node: _Node) -> NodeResult:
+        began, failure = time.monotonic(), ""
+        slots = asyncio.Semaphore(BLOBS_AT_ONCE)
+        try:
+            async with asyncio.timeout(PULL_S_MAX), asyncio.TaskGroup() as group:
+                for digest, size in self.task.blobs:
+                    group.create_task(self._read(node, digest, size, slots))
+        except TimeoutError:
+            failure = f"not done within {PULL_S_MAX:g} s"
+        except ExceptionGroup as errors:
+            failure = str(errors.exceptions[0])
+        self.progress.done += 1
+        return self._result(node, time.monotonic() - began, failure)
+
+    async def _read(self, node: _Node, digest: str, size: int, slots: asyncio.Semaphore) -> None:
+        """Read a blob as the mirror does. The last piece comes only when the daemon has checked the blob's digest."""
+        async with slots:
+            source = OriginSource(REGISTRY, REPOSITORY, Digest.parse(digest), "blob")
+            reader = await node.daemon.driver.open(source, size, "", 0, size)
+            offset = 0
+            try:
+                while offset < size:
+                    span = await reader.span(offset)
+                    offset += span.length
+                    self.progress.received_bytes += span.length
+                    reader.advance(offset)
+            finally:
+                reader.close()
+            stored = node.daemon.store.get(source.digest.task)
+            if stored is None or not stored.complete:
+                raise NotVerified(f"{node.name} handed out {digest} and did not mark it complete")
+
+    def _result(self, node: _Node, seconds: float, failure: str) -> NodeResult:
+        origin = peers = crossing = 0
+        for digest, _ in self.task.blobs:
+            account = node.daemon.blobs.ledger.get(Digest.parse(digest).task)
+            if account is not None:
+                origin += account.origin_bytes
+                peers += sum(account.peer_bytes.values())
+                crossing += sum(
+                    count for host, count in account.peer_bytes.items() if not host.endswith(node.zone)
+                )
+        return NodeResult(seconds, origin, peers, crossing, failure)
+
+
+class NotVerified(DamselflyError):
+    """A daemon handed out a whole blob that it did not mark as complete."""
+
+
+def daemon_config(task: FanoutTask, number: int) -> DaemonConfig:
+    """Return the settings of one daemon: every address on a free port, and a folder of its own."""
+    zone = f"zone-{number % task.zones}"
+    name = f"node-{number}-{zone}"
+    return DaemonConfig(
+        host=name,
+        zone=zone,
+        upload_bytes_per_s=task.link_bytes_per_s,
+        download_bytes_per_s=task.link_bytes_per_s,
+        control_socket=f"{task.folder}/{number}.sock",
+        metrics_listen="127.0.0.1:0",
+        mirror=MirrorConfig(listen="127.0.0.1:0"),
+        peer=PeerConfig(
+            listen="127.0.0.1:0",
+            upload_slots=task.upload_slots,
+            download_slots=task.download_slots,
+        ),
+        scheduler=SchedulerLinkConfig(addresses=(task.scheduler,), connect_timeout_s=READY_S_MAX),
+        origin=OriginConfig(registries=(RegistryConfig(name=REGISTRY, url=f"http://{task.origin}"),)),
+        store=StoreConfig(directory=f"{task.folder}/{number}", free_bytes_min=0),
+    )
+
+
+def _used() -> tuple[float, int]:
+    """Return the CPU seconds of this process so far, and its largest memory in bytes."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+
+
+def _say(message: dict[str, Any]) -> None:
+    print(json.dumps(message), flush=True)
+
+
+async def _report(progress: _Progress) -> None:
+    while True:
+        await asyncio.sleep(PROGRESS_S)
+        _say({"done": progress.done, "received_bytes": progress.received_bytes})
+
+
+async def run() -> None:
+    """Do what standard input says, and end without ceremony: nothing of what was made is needed any more."""
+    task = FanoutTask(**json.loads(sys.stdin.readline()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    worker = Worker(task, contextlib.AsyncExitStack(), sys.stderr)
+    await worker.start()
+    gc.collect()
+    gc.freeze()  # a hundred daemons share what is collected; each alone would have a hundredth of it to look at
+    _say({"ready": len(worker.nodes)})
+    await asyncio.to_thread(sys.stdin.readline)
+    reporting = asyncio.create_task(_report(worker.progress))
+    cpu_before_s, _ = _used()
+    results = await worker.pull()
+    reporting.cancel()
+    cpu_s, rss_bytes = _used()
+    _say(
+        {
+            "results": [as_dict(result) for result in results],
+            "cpu_s": cpu_s - cpu_before_s,
+            "rss_bytes": rss_bytes,
+            "descriptors": len(os.listdir("/proc/self/fd")),
+        }
+    )
+    await asyncio.to_thread(sys.stdin.readline)
+    os._exit(0)
+
+
+def main() -> None:
+    """One process."""
+    uvloop.run(run())
+
+
+if __name__ == "__main__":
+    main()
