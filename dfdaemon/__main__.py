@@ -135,9 +135,7 @@ async def build(
     blobs = ActiveBlobs()
     closing.callback(blobs.close)
     driver = Driver(machine, blobs, store, hold_until_whole=config.mirror.stream == "after-digest")
-    closing.callback(driver.close)
     jobs = Jobs()
-    closing.push_async_callback(jobs.close)
     origin = OriginClient(config.origin, dice)
     closing.push_async_callback(origin.close)
     scheduler = SchedulerClient(
@@ -157,6 +155,8 @@ async def build(
     closing.push_async_callback(authoriser.close)
     proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)
     storing.tell_problems()
+    closing.push_async_callback(jobs.close)  # fetches end while the origin can still be left properly
+    closing.callback(driver.close)  # first of all: what ends now is no news for the machine
     return Daemon(driver, store, blobs, server, scheduler, proxy, info)
 
 

@@ -77,6 +77,20 @@ class ActiveBlob:
         for reader in self.readers.values():
             reader.retract(bits)
 
+    def give_up(self, reason: str) -> None:
+        """The download failed: end all readers, and refuse new ones for a moment."""
+        self.account.fail(reason)
+        self.fail(DownloadFailed(reason))
+
+    def has_place_for(self, start: int) -> bool:
+        """Tell whether a reader may begin at offset `start`.
+
+        A ring that went back would overwrite what those further on are being sent.
+        """
+        if not self.ring or not self.readers:
+            return True
+        return self.pieces.index_at(start) >= min(reader.piece for reader in self.readers.values())
+
     def fail(self, failure: DamselflyError) -> None:
         """End all readers with this error."""
         self.failure = failure
@@ -108,9 +122,9 @@ class ActiveBlob:
         """
         return self.pieces.size if self.whole or self.ring else self.pieces.start(self.pieces.count - 1)
 
-    def drop_scratch(self, index: int, parent: HostId) -> None:
-        """Free the scratch space of a second copy that this parent will not send any more."""
-        if index in self.scratch and self.scratch[index][0] == parent:
+    def drop_scratch(self, index: int, parent: HostId | None = None) -> None:
+        """Free the scratch space of a second copy: nobody wants it, or its `parent` will not send it any more."""
+        if index in self.scratch and parent in (None, self.scratch[index][0]):
             self.scratch.pop(index)[1].release()
 
     def close(self) -> None:
@@ -132,7 +146,7 @@ class Reader:
         self.number = reader
         self._blob = blob
         self._was_whole = blob.whole
-        self._start = self._sent = start
+        self._start = self._sent = self._given = start
         self._end = end
         self._wrong: DamselflyError | None = None
         self._moves = moves
@@ -156,6 +170,7 @@ class Reader:
             end = min(self._end, self._blob.whole_end()) if self._reads_all else self._end
             found = self._blob.span_at(offset, end) if offset < end else None
             if found is not None:
+                self._given = max(self._given, offset + found[1])
                 return Span(self._held_file(), *found)
             await self._changed.wait()
 
@@ -163,11 +178,16 @@ class Reader:
     def _reads_all(self) -> bool:
         return self._start == 0 and self._end == self._blob.pieces.size
 
+    @property
+    def piece(self) -> int:
+        """The piece that it is being sent."""
+        return self._blob.pieces.index_at(self._sent)
+
     def retract(self, bits: int) -> None:
-        """Pieces are dropped: fail if one of them was sent, in whole or in part."""
+        """Pieces are dropped: fail if one of them was sent, or is being sent."""
         pieces = self._blob.pieces
-        if self._sent > self._start:
-            first, last = pieces.index_at(self._start), pieces.index_at(self._sent - 1)
+        if self._given > self._start:
+            first, last = pieces.index_at(self._start), pieces.index_at(self._given - 1)
             if bits & availability.span(first, last + 1):
                 self._wrong = DownloadFailed(
                     f"a piece of {self._blob.task} was wrong, and was sent: ask again"
@@ -184,7 +204,7 @@ class Reader:
         """Everything before `offset` was sent; tells the machine when that finished a piece."""
         if self._was_whole or self._blob.from_disk:
             self._blob.account.disk_bytes += offset - self._sent
-        self._sent = offset
+        self._sent, self._given = offset, max(self._given, offset)
         piece = self._blob.pieces.index_at(offset)
         if piece != self._piece or offset >= self._end:
             self._piece = piece

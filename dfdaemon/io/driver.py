@@ -3,7 +3,8 @@ loop.
 
 Everything that happens is posted here; nothing else touches the machine. An event that a command raises at
 once
-waits until the commands before it are done, so that the machine is never entered twice.
+waits until the commands before it are done, so that the machine is never entered twice. A fault of ours in one
+command keeps no other from being carried out: it is reported, and the clients of its blob go to the origin.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from dfdaemon.io.blob_store import BlobStore, StoredBlob
 from dfdaemon.io.blobs import BlobReader
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.machine import DaemonMachine
+from dfdaemon.readers import READERS_MAX
 from swarm.ids import ReaderId, TaskId
 from swarm.messages import RepositoryAnswer
 from swarm.pieces import PieceMap
@@ -39,6 +41,7 @@ class Driver:
         self._hold = hold_until_whole
         self._events: deque[events.Event] = deque()
         self._draining = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
         self._last_reader = 0
@@ -56,18 +59,39 @@ class Driver:
     # --- the loop ---------------------------------------------------------------------------------
 
     def post(self, event: events.Event) -> None:
-        """Give the machine an event; must be called on the event loop's thread."""
+        """Give the machine an event; must be called on the event loop's thread. After close() nothing happens."""
+        if self._closed:
+            return
         self._events.append(event)
         if self._draining:
             return
         self._draining = True
         try:
             while self._events:
-                for command in self.machine.handle(self._events.popleft(), self._loop.time()):
-                    self._execute[type(command)](command)
+                self._handle(self._events.popleft())
         finally:
             self._draining = False
         self._set_timer()
+
+    def _handle(self, event: events.Event) -> None:
+        try:
+            wanted = self.machine.handle(event, self._loop.time())
+        except Exception as error:
+            self._failed(event, error)
+            return
+        for command in wanted:
+            try:
+                self._execute[type(command)](command)
+            except Exception as error:
+                self._failed(command, error)
+
+    def _failed(self, what: events.Event | commands.Command, error: Exception) -> None:
+        """A fault of ours: report it, and let nobody wait for what will not come."""
+        message = f"{type(what).__name__} could not be carried out; please report this"
+        self._loop.call_exception_handler({"message": message, "exception": error})
+        blob = self.blobs.active.get(getattr(what, "task", TaskId("")))
+        if blob is not None:
+            blob.give_up(f"a fault of the daemon in the download of {blob.task}; its log has it")
 
     def said(self, event: events.Event) -> None:
         """Take an event of the scheduler client; answers about repositories go to whoever asked."""
@@ -90,7 +114,8 @@ class Driver:
         self.post(events.TimeReached())
 
     def close(self) -> None:
-        """Stop the timer."""
+        """Stop the timer, and take no more events."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
 
@@ -101,13 +126,11 @@ class Driver:
     ) -> BlobReader:
         """Start to read bytes [start, end) of a blob; see Blobs.open."""
         task = source.digest.task
-        blob = self.blobs.active.get(task)
-        if blob is None:
-            account = self.blobs.ledger.open(task, size)
-            if account.is_refused:
-                raise DownloadFailed(f"the download of {task} failed a moment ago: {account.failure}")
-            blob = ActiveBlob(task, PieceMap.of(size), media_type, account, hold=self._hold)
-            self.blobs.active[task] = blob
+        blob = self._blob(task, size, media_type)
+        if blob.pieces.size != size:
+            raise DownloadFailed(f"{task} is on its way with {blob.pieces.size} bytes, here it has {size}")
+        if len(blob.readers) >= READERS_MAX or not blob.has_place_for(start):
+            raise DownloadFailed(f"{task} streams to others already, and cannot be read from {start} now")
         blob.add_source(source)
         blob.account.registry, blob.account.repository = source.registry, source.repository
         self._last_reader += 1
@@ -116,6 +139,16 @@ class Driver:
         self.post(events.BlobWanted(task, size, source.registry, True))
         self.post(events.ReaderOpened(task, reader.number, start, end))
         return reader
+
+    def _blob(self, task: TaskId, size: int, media_type: str) -> ActiveBlob:
+        blob = self.blobs.active.get(task)
+        if blob is None:
+            account = self.blobs.ledger.open(task, size)
+            if account.is_refused:
+                raise DownloadFailed(f"the download of {task} failed a moment ago: {account.failure}")
+            blob = ActiveBlob(task, PieceMap.of(size), media_type, account, hold=self._hold)
+            self.blobs.active[task] = blob
+        return blob
 
     def stored(self, task: TaskId) -> StoredBlob | None:
         """Return what the disk holds of a blob; see Blobs.stored."""
@@ -133,6 +166,4 @@ class Driver:
         self.blobs.active[command.task].release(command.bits)
 
     def _fail_readers(self, command: commands.FailReaders) -> None:
-        blob = self.blobs.active[command.task]
-        blob.account.fail(command.reason)
-        blob.fail(DownloadFailed(command.reason))
+        self.blobs.active[command.task].give_up(command.reason)

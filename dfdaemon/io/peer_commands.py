@@ -66,6 +66,7 @@ class PeerCommands:
         assert file is not None, "pieces are requested only once there is a place for them"
         if command.scratch:
             file = self._store.scratch(command.task, command.index)
+            blob.drop_scratch(command.index)
             blob.scratch[command.index] = command.parent, file
         self._client.request(command.parent, command.task, command.index, file, command.scratch)
 

@@ -149,6 +149,32 @@ async def test_who_was_sent_a_piece_that_is_dropped_gets_no_more(blob: ActiveBlo
     behind.close()
 
 
+async def test_who_is_being_sent_a_piece_that_is_dropped_gets_no_more(blob: ActiveBlob) -> None:
+    reader = reader_of(blob, Moves())
+    blob.release(0b0011)
+    await reader.span(0)
+    blob.retract(0b0010)
+    blob.release(0b0011)
+    with pytest.raises(DownloadFailed, match="was wrong"):
+        await reader.span(PIECE)
+    reader.close()
+
+
+def test_a_ring_has_no_place_before_its_lowest_reader(blob: ActiveBlob) -> None:
+    reader = reader_of(blob, Moves())
+    reader.advance(PIECE + 1)
+    assert blob.has_place_for(0), "on disk there is room for all"
+    blob.ring = True
+    assert [blob.has_place_for(start) for start in (0, PIECE - 1, PIECE, SIZE - 1)] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    reader.close()
+    assert blob.has_place_for(0)
+
+
 def test_moves_are_told_once_a_piece_and_at_the_end(blob: ActiveBlob) -> None:
     moves = Moves()
     reader = reader_of(blob, moves)
@@ -194,4 +220,12 @@ def test_scratch_space_is_freed_for_the_parent_that_failed_only(blob: ActiveBlob
     blob.drop_scratch(2, HostId("b"))
     assert file.references == 1
     blob.drop_scratch(2, HostId("a"))
+    assert file.references == 0
+    blob.drop_scratch(2)
+
+
+def test_scratch_space_that_nobody_wants_is_freed_whoever_sends_it(blob: ActiveBlob) -> None:
+    file = PieceFile.ring(SIZE, 1)
+    blob.scratch[2] = HostId("a"), file
+    blob.drop_scratch(2)
     assert file.references == 0

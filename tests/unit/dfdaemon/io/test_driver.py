@@ -13,7 +13,9 @@ from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.origin_registry import OriginRegistry
 from benchmarks.io.puller import Pull
 from benchmarks.origin.faults import Fault, FaultKind
+from dfdaemon import commands, events
 from dfdaemon.io.active_blob import DownloadFailed
+from dfdaemon.io.blobs import BlobReader
 from dfdaemon.io.origin_client import OriginSource
 from swarm.digest import Digest
 from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
@@ -50,15 +52,20 @@ async def read_all(running: RunningDaemon, digest: str, size: int) -> bytes:
     reader = await running.daemon.driver.open(source, size, "", 0, size)
     content = bytearray()
     try:
-        while len(content) < size:
-            span = await reader.span(len(content))
-            with open(f"/proc/self/fd/{span.file.fd}", "rb") as file:
-                file.seek(span.place)
-                content += file.read(span.length)
-            reader.advance(len(content))
+        await read_on(reader, content, size)
     finally:
         reader.close()
     return bytes(content)
+
+
+async def read_on(reader: BlobReader, content: bytearray, end: int) -> None:
+    """Read from where `content` ends up to `end`, or a little more."""
+    while len(content) < end:
+        span = await reader.span(len(content))
+        with open(f"/proc/self/fd/{span.file.fd}", "rb") as file:
+            file.seek(span.place)
+            content += file.read(span.length)
+        reader.advance(len(content))
 
 
 async def test_an_image_comes_through_the_mirror_and_a_second_time_from_disk(
@@ -122,6 +129,80 @@ async def test_a_blob_without_room_streams_through_a_ring(origin: OriginRegistry
             assert hashlib.sha256(content).hexdigest() == Digest.parse(layer.digest).hex
             stored = running.daemon.store.get(Digest.parse(layer.digest).task)
             assert stored is None
+
+
+async def test_in_a_ring_nobody_may_go_back_while_another_reads(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    large = generate_image(tmp_path_factory.mktemp("large"), "demo/app", "v1", [20 * MIB])
+    layer = large.layers[0]
+    source = OriginSource(REGISTRY, "demo/app", Digest.parse(layer.digest), "blob")
+    async with OriginRegistry([large]) as origin:
+        with short_directory() as folder:
+            config = daemon_config(folder, origin.url)
+            store = replace(config.store, quota_bytes=2 * MIB, ring_bytes=16 * MIB)
+            async with running_daemon(replace(config, store=store)) as running, asyncio.timeout(20):
+                first = await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+                content = bytearray()
+                await read_on(first, content, 18 * MIB)
+                with pytest.raises(DownloadFailed, match="streams to others already"):
+                    await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+                last = await running.daemon.driver.open(source, layer.size, "", 19 * MIB, layer.size)
+                await read_on(first, content, layer.size)
+                last.close()
+                first.close()
+                again = await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+                again.close()
+    assert hashlib.sha256(content).hexdigest() == Digest.parse(layer.digest).hex
+
+
+async def test_with_after_digest_a_blob_without_room_fails_at_once(
+    origin: OriginRegistry, image: Image
+) -> None:
+    with short_directory() as folder:
+        config = daemon_config(folder, origin.url)
+        mirror = replace(config.mirror, stream="after-digest")
+        config = replace(config, mirror=mirror, store=replace(config.store, quota_bytes=2 * MIB))
+        async with running_daemon(config) as running, asyncio.timeout(10):
+            with pytest.raises(DownloadFailed, match="no room on disk"):
+                await read_all(running, image.layers[0].digest, image.layers[0].size)
+
+
+async def test_another_size_than_that_of_the_running_download_is_refused(
+    running: RunningDaemon, image: Image
+) -> None:
+    layer = image.layers[0]
+    source = OriginSource(REGISTRY, "demo/app", Digest.parse(layer.digest), "blob")
+    reader = await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+    with pytest.raises(DownloadFailed, match="on its way with"):
+        await running.daemon.driver.open(source, layer.size + 1, "", 0, layer.size + 1)
+    reader.close()
+
+
+async def test_a_fault_in_one_command_keeps_no_other_from_being_carried_out(
+    running: RunningDaemon, image: Image
+) -> None:
+    driver = running.daemon.driver
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+    def break_down(command: commands.OpenStore) -> None:
+        raise KeyError(command.task)
+
+    driver.carry_out({commands.OpenStore: break_down})
+    async with asyncio.timeout(10):
+        with pytest.raises(DownloadFailed, match="a fault of the daemon"):
+            await read_all(running, image.layers[0].digest, image.layers[0].size)
+    assert [context["message"] for context in reported] == [
+        "OpenStore could not be carried out; please report this"
+    ]
+
+
+async def test_a_closed_driver_takes_no_events(running: RunningDaemon, image: Image) -> None:
+    driver = running.daemon.driver
+    driver.close()
+    driver.post(events.BlobWanted(Digest.parse(image.layers[0].digest).task, 1, REGISTRY, True))
+    assert not driver.machine.downloads
 
 
 async def test_a_restart_finds_what_was_there(origin: OriginRegistry, image: Image) -> None:
