@@ -46,7 +46,10 @@ class StoreCommands:
         self._store.pin(command.task)  # before it is there: nothing may take its room again
         try:
             stored = await self._store.open(command.task, command.size)
-        except StoreError as error:
+            if stored.size != command.size:
+                raise StoreError(f"{command.task} is here with {stored.size} bytes, not {command.size}")
+            file = self._store.file(command.task)
+        except (StoreError, KeyError) as error:
             self._store.unpin(command.task)
             if not isinstance(error, StoreFull):
                 self._complain(command.task, error)
@@ -55,11 +58,11 @@ class StoreCommands:
         self.tell_problems()
         if blob is None or self._blobs.active.get(command.task) is not blob:
             self._store.unpin(command.task)
+            file.release()
             return  # given up meanwhile
-        blob.pinned = True
+        blob.pinned, blob.file = True, file
         if blob.media_type:
             self._store.set_media_type(command.task, blob.media_type)
-        blob.file = self._store.file(command.task)
         blob.whole = blob.from_disk = stored.complete
         blob.account.resumed_bytes = sum(blob.pieces.length(record.index) for record in stored.records)
         self._post(events.StoreOpened(command.task, stored.records, stored.complete))
@@ -69,6 +72,10 @@ class StoreCommands:
         blob.file = PieceFile.ring(command.size, command.slots)
         blob.ring = True
         self._telemetry.count("rings_total", 1)
+        if blob.hold:
+            blob.give_up(
+                "no room on disk to check it before it is sent, as mirror.stream = after-digest wants"
+            )
 
     def _complain(self, task: TaskId, error: Exception) -> None:
         self._telemetry.note(Note("store_failed", task, fields=(("error", str(error)),)))
@@ -83,7 +90,8 @@ class StoreCommands:
     def _commit(self, command: commands.CommitPiece) -> None:
         blob = self._blobs.active[command.task]
         if command.scratch:
-            self._jobs.start(self._commit_scratch(command, blob))
+            _, scratch = blob.scratch.pop(command.record.index)
+            self._jobs.start(self._commit_scratch(command, blob, scratch))
             return
         try:
             if not blob.ring:
@@ -93,8 +101,9 @@ class StoreCommands:
             return
         self._committed(command, blob)
 
-    async def _commit_scratch(self, command: commands.CommitPiece, blob: ActiveBlob) -> None:
-        _, scratch = blob.scratch.pop(command.record.index)
+    async def _commit_scratch(
+        self, command: commands.CommitPiece, blob: ActiveBlob, scratch: PieceFile
+    ) -> None:
         try:
             await self._store.commit_scratch(command.task, command.record, scratch)
         except StoreError as error:
@@ -113,10 +122,15 @@ class StoreCommands:
         blob.account.arrived(count, command.source)
         source = "origin" if command.source is None else "peers"
         self._telemetry.count("downloaded_bytes_total", count, source=source)
+        blob.drop_scratch(command.record.index)  # a second copy that came too late, or is still coming
         self._post(events.PieceCommitted(command.task, command.record.index))
 
     async def _check(self, command: commands.CheckBlob) -> None:
-        matches = await self._store.check(command.task)
+        matches = False
+        try:
+            matches = await self._store.check(command.task)
+        except StoreError as error:
+            self._complain(command.task, error)
         self._post(events.BlobChecked(command.task, matches))
 
     def _drop(self, command: commands.DropPieces) -> None:
@@ -125,8 +139,11 @@ class StoreCommands:
 
     def _complete(self, command: commands.CompleteBlob) -> None:
         blob = self._blobs.active[command.task]
-        if not blob.ring:
-            self._store.complete(command.task)
+        try:
+            if not blob.ring:
+                self._store.complete(command.task)
+        except StoreError as error:  # it left the disk since it was checked; its readers hold the file
+            self._complain(command.task, error)
         blob.whole = True
         blob.account.finish()
         blob.wake()
@@ -147,9 +164,11 @@ class StoreCommands:
         if blob is None:
             return
         digest = Digest.parse(command.task)
-        if Digest.of(command.content, digest.algorithm) != digest:
+        right = len(command.content) == blob.pieces.size
+        if not right or Digest.of(command.content, digest.algorithm) != digest:
             self._telemetry.note(Note("inline_wrong", command.task))
-            return  # peers or the origin have it too: the machine asks them when its time comes
+            self._post(events.StoreRefused(command.task))  # peers or the origin have it too
+            return
         try:
             await self._store.put(command.task, command.content, blob.media_type)
         except StoreError as error:

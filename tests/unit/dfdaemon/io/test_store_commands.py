@@ -1,0 +1,169 @@
+"""What the machine asks of the store, on a real store: every command is answered, whatever the disk says."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from dfdaemon.commands import CheckBlob, CommitPiece, CompleteBlob, OpenRing, OpenStore, WriteInline
+from dfdaemon.config import StoreConfig
+from dfdaemon.events import BlobChecked, Event, InlineWritten, PieceCommitted, StoreOpened, StoreRefused
+from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed
+from dfdaemon.io.blob_store import BlobStore
+from dfdaemon.io.jobs import Jobs
+from dfdaemon.io.ledger import Account
+from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.store_commands import StoreCommands
+from swarm.digest import Digest
+from swarm.facts import Note
+from swarm.ids import UNGRANTED, HostId
+from swarm.messages import PieceRecord
+from swarm.piece_digest import piece_digest
+from swarm.pieces import PieceMap
+
+CONTENT = b"content of a tiny blob"
+DIGEST = Digest.of(CONTENT, "sha256")
+TASK = DIGEST.task
+
+
+@dataclass
+class Facts:
+    """Keeps what would be logged."""
+
+    names: list[str] = field(default_factory=list)
+
+    def note(self, note: Note) -> None:
+        """Keep its name."""
+        self.names.append(note.name)
+
+    def count(self, name: str, value: float = 1, /, **labels: str) -> None:
+        """Take it."""
+
+
+class Bench:
+    """The commands on a store of one blob, and what they posted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.store = BlobStore(StoreConfig(str(folder), free_bytes_min=0), "xxh3", lambda task: None)
+        self.blobs = ActiveBlobs()
+        self.jobs = Jobs()
+        self.facts = Facts()
+        self.events: list[Event] = []
+        self._posted = asyncio.Event()
+        self.table = StoreCommands(self.store, self.blobs, self.jobs, self.facts, self._post).table()
+
+    def _post(self, event: Event) -> None:
+        self.events.append(event)
+        self._posted.set()
+
+    def activate(self, size: int = len(CONTENT), hold: bool = False) -> ActiveBlob:
+        """Begin with the blob, as the driver does."""
+        blob = self.blobs.active[TASK] = ActiveBlob(TASK, PieceMap.of(size), "", Account(size), hold=hold)
+        return blob
+
+    async def answer(self) -> Event:
+        """Wait for the next event."""
+        async with asyncio.timeout(10):
+            while not self.events:
+                self._posted.clear()
+                await self._posted.wait()
+        return self.events.pop(0)
+
+    async def open(self, size: int = len(CONTENT)) -> Event:
+        """Make room for the blob."""
+        self.table[OpenStore](OpenStore(TASK, size))
+        return await self.answer()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path / "store")
+    yield made
+    await made.jobs.close()
+    made.blobs.close()
+    await made.store.close()
+
+
+async def test_room_is_made_and_its_file_is_held(bench: Bench) -> None:
+    blob = bench.activate()
+    assert await bench.open() == StoreOpened(TASK)
+    assert blob.pinned
+    assert blob.file is not None
+
+
+async def test_a_whole_blob_of_another_size_is_no_room(bench: Bench) -> None:
+    await bench.store.put(TASK, CONTENT)
+    blob = bench.activate(size=len(CONTENT) + 1)
+    assert await bench.open(len(CONTENT) + 1) == StoreRefused(TASK)
+    assert blob.file is None
+    assert "store_failed" in bench.facts.names
+
+
+async def test_data_that_is_gone_from_the_disk_is_no_room(bench: Bench) -> None:
+    await bench.store.put(TASK, CONTENT)
+    shutil.rmtree(bench.folder / "blobs")
+    bench.activate()
+    assert await bench.open() == StoreRefused(TASK)
+
+
+async def test_a_blob_that_left_the_disk_cannot_be_checked_and_says_so(bench: Bench) -> None:
+    bench.activate()
+    await bench.open()
+    await bench.store.remove(TASK)
+    bench.table[CheckBlob](CheckBlob(TASK))
+    assert await bench.answer() == BlobChecked(TASK, False)
+    assert "store_failed" in bench.facts.names
+
+
+async def test_a_blob_that_left_the_disk_after_its_check_still_reaches_its_readers(bench: Bench) -> None:
+    blob = bench.activate()
+    await bench.open()
+    await bench.store.remove(TASK)
+    bench.table[CompleteBlob](CompleteBlob(TASK))
+    assert blob.whole
+
+
+async def test_a_tiny_blob_from_the_scheduler_is_stored(bench: Bench) -> None:
+    blob = bench.activate()
+    await bench.open()
+    bench.table[WriteInline](WriteInline(TASK, CONTENT))
+    answer = await bench.answer()
+    assert isinstance(answer, InlineWritten)
+    assert [record.index for record in answer.records] == [0]
+    assert blob.whole
+
+
+@pytest.mark.parametrize(("size", "content"), [(len(CONTENT), b"x" * len(CONTENT)), (9, CONTENT)])
+async def test_a_tiny_blob_that_is_not_what_was_asked_for_is_refused(
+    bench: Bench, size: int, content: bytes
+) -> None:
+    blob = bench.activate(size)
+    await bench.open(size)
+    bench.table[WriteInline](WriteInline(TASK, content))
+    assert await bench.answer() == StoreRefused(TASK)
+    assert not blob.whole
+    assert "inline_wrong" in bench.facts.names
+
+
+async def test_where_bytes_wait_for_the_digest_a_ring_is_of_no_use(bench: Bench) -> None:
+    blob = bench.activate(hold=True)
+    bench.table[OpenRing](OpenRing(TASK, len(CONTENT), 1))
+    assert isinstance(blob.failure, DownloadFailed)
+    assert blob.account.is_refused
+
+
+async def test_a_recorded_piece_needs_no_second_copy(bench: Bench) -> None:
+    blob = bench.activate()
+    await bench.open()
+    assert blob.file is not None
+    second = PieceFile.ring(len(CONTENT), 1)
+    blob.scratch[0] = HostId("slow"), second
+    hasher = piece_digest("xxh3")()
+    hasher.update(CONTENT)
+    bench.table[CommitPiece](CommitPiece(TASK, PieceRecord(0, hasher.digest(), UNGRANTED)))
+    assert await bench.answer() == PieceCommitted(TASK, 0)
+    assert second.references == 0
