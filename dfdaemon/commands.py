@@ -84,7 +84,7 @@ class CloseTask:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseReaders:
-    """Pieces `bits` are all that readers of this task may have so far. Sent when it grows."""
+    """Pieces `bits` are all that readers of this task may have so far. Sent when it grows, or a piece was lost."""
 
     task: TaskId
     bits: int

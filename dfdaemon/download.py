@@ -114,9 +114,10 @@ class Download:
         blob.may_fetch |= event.may_fetch
         blob.priority = min(blob.priority, event.priority)
         if self.phase is Phase.CLOSING:
-            self.phase = Phase.RUNNING
-            self._close_at = NEVER
-            blob.closing = False
+            self.phase = Phase.CHECKING if self._checking else Phase.RUNNING
+            self._close_at, blob.closing = NEVER, False
+            if blob.ring is None:
+                self._offer()
             self._enter_swarm(now)
         elif more and self.phase is Phase.RUNNING:
             self.blob.join()
@@ -143,9 +144,9 @@ class Download:
             self._close_at = max(now, self.blob.moved_at) + IDLE_S
 
     def _release(self) -> None:
-        """Let readers have what is verified."""
+        """Let readers have what is verified, and no more."""
         verified = self.blob.table.verified
-        if verified and len(self.blob.readers):
+        if (verified or self.phase is Phase.WHOLE) and len(self.blob.readers):
             self.blob.do(ReleaseReaders(self.task, verified))
 
     # --- the store ----------------------------------------------------------------------------------------------
@@ -178,8 +179,7 @@ class Download:
         self._release()
         self.peers.leave()
         self.origin.stop(now)
-        self._fallback.at = NEVER
-        self._close_at = NEVER
+        self._fallback.at = self._close_at = NEVER
         self._wait_for_readers(now)
 
     def _wait_for_readers(self, now: float) -> None:
@@ -223,6 +223,7 @@ class Download:
         if blob.table.is_at(event.index, Stage.VERIFIED):
             blob.drop(event.index, Stage.VERIFIED)
             self._take_back(1 << event.index)
+            self._release()
             if self.phase is Phase.WHOLE:
                 self.phase = Phase.RUNNING
                 self._enter_swarm(now)

@@ -7,6 +7,8 @@
 | the scheduler knows no source               | nothing                                                              |
 | attached, but nothing moves for two minutes | a minute more at most: a pull must not hang for ever                 |
 
+Where the origin cannot be asked, hosts that hold nothing are waited for two minutes at most.
+
 The waits are jittered so that hosts which lose their scheduler together do not turn to the origin together.
 """
 
@@ -80,7 +82,7 @@ class Fallback:
 
     def no_source(self, fault: OriginFault, now: float) -> str:
         """The scheduler knows nobody who has, or may fetch, what is missing. Returns why it is hopeless, if so."""
-        if not self._origin.can_fetch and self._is_hopeless():
+        if not self._origin.can_fetch and self._is_hopeless(now):
             return self._origin.refusal or f"no host has it, and the origin cannot be asked: {fault.name}"
         self._whole = self._helping = True
         self.at = now
@@ -98,7 +100,7 @@ class Fallback:
         if self._means.session.link is Link.CONNECTING and not self._helping:
             self._ask_remembered(now)
             return ""
-        if missing and not self._origin.can_fetch and self._is_hopeless():
+        if missing and not self._origin.can_fetch and self._is_hopeless(now):
             return (
                 self._origin.refusal
                 or "no host has it, and no credential of this host lets it ask the origin"
@@ -126,9 +128,13 @@ class Fallback:
     def _in_flight(self) -> bool:
         return bool(len(self._peers.transfers)) or self._origin.is_running
 
-    def _is_hopeless(self) -> bool:
-        """Whether nothing is on its way, and nobody offers anything that is missing."""
+    def _is_hopeless(self, now: float) -> bool:
+        """Whether nothing is on its way, and nobody offers what is missing, or may do so soon.
+
+        That is no longer hoped for after HANG_S: hosts that hold nothing may wait for each other.
+        """
         blob = self._blob
-        waiting = any(not peer.away and not peer.bits for peer in self._peers.parents)
+        patient = now - blob.moved_at < HANG_S
+        waiting = patient and any(not peer.away and not peer.bits for peer in self._peers.parents)
         offered = self._peers.parents.offered() & blob.wanted()
         return not (offered or waiting or self._in_flight() or UNGRANTED in self._origin.leases)

@@ -164,8 +164,8 @@ class DaemonMachine:
             self._out.append(Note("blob_damaged", event.task, fields=(("index", event.index),)))
 
     def _evicted(self, event: events.BlobEvicted, now: float) -> None:
+        self.held.pop(event.task, None)
         if event.task not in self.downloads:
-            self.held.pop(event.task, None)
             self._out += self.sharing.forget(event.task)
             self.session.tell(Leave(event.task))
 

@@ -195,6 +195,35 @@ def test_a_client_that_comes_while_it_is_given_up_gets_it_going_again(playbook: 
     playbook.said(Lease(TASK, Epoch(2), 0, 2, 10.0)) << fetch(0, 2, epoch=2)
 
 
+def test_what_arrives_after_it_got_going_again_is_offered(playbook: Playbook) -> None:
+    playbook.attached().joined(pieces=3)
+    playbook.said(Lease(TASK, Epoch(1), 0, 2, 10.0)) << fetch(0, 2)
+    playbook >> events.ReaderClosed(TASK, READER)
+    playbook.at(IDLE_S) >> events.TimeReached()
+    playbook.skip()
+    playbook >> events.BlobWanted(TASK, 3 * PIECE, REGISTRY, True)
+    playbook.skip()
+    origin_brings(playbook, 0)
+    assert playbook.machine.sharing.holdings[TASK].bits == 0b001
+
+
+def test_a_client_that_comes_while_it_is_checked_and_given_up_waits_for_that_check(
+    playbook: Playbook,
+) -> None:
+    playbook.attached().joined(pieces=1)
+    playbook.said(Lease(TASK, Epoch(1), 0, 1, 10.0)) << fetch(0, 1)
+    origin_brings(playbook, 0)
+    playbook >> events.OriginEnded(TASK, Epoch(1))
+    playbook.skip()
+    assert playbook.machine.downloads[TASK].phase is Phase.CHECKING
+    playbook >> events.ReaderClosed(TASK, READER)
+    playbook.at(IDLE_S) >> events.TimeReached()
+    playbook.skip()
+    playbook >> events.BlobWanted(TASK, PIECE, REGISTRY, True)
+    assert CheckBlob(TASK) not in playbook.skip(), "it runs already"
+    playbook >> events.BlobChecked(TASK, True) << CompleteBlob(TASK)
+
+
 def test_a_disk_that_loses_piece_after_piece_ends_the_download(playbook: Playbook) -> None:
     playbook.attached().joined(pieces=LOST_MAX + 1)
     playbook.said(Lease(TASK, Epoch(1), 0, LOST_MAX, 10.0)) << fetch(0, LOST_MAX)
@@ -211,7 +240,7 @@ def test_a_piece_that_rotted_on_disk_is_fetched_again(playbook: Playbook) -> Non
     playbook >> events.BlobWanted(TASK, 2 * PIECE, REGISTRY, True) << OpenStore(TASK, 2 * PIECE)
     playbook >> events.ReaderOpened(TASK, READER, 0, 2 * PIECE)
     playbook >> events.StoreOpened(TASK, (record(0), record(1)), complete=True) << ReleaseReaders(TASK, 0b11)
-    playbook >> events.PieceLost(TASK, 1)
+    playbook >> events.PieceLost(TASK, 1) << ReleaseReaders(TASK, 0b01)
     playbook.told(Join(TASK, 2 * PIECE, REGISTRY, True, bits=0b01))
     playbook.told(Progress((TaskProgress(TASK, 0b01),)))
     assert playbook.machine.sharing.holdings[TASK].bits == 0b01

@@ -129,3 +129,13 @@ def test_what_arrived_before_a_cut_is_not_fetched_again(playbook: Playbook) -> N
     playbook.skip()
     playbook >> events.OriginEnded(TASK, UNGRANTED, OriginFault.CUT)
     assert own(1, 3) in later(playbook, 10.0)
+
+
+def test_hosts_that_hold_nothing_are_not_waited_for_for_ever(playbook: Playbook) -> None:
+    playbook.attached().joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK).skip()
+    playbook.alone()
+    playbook.wanted(2, may_fetch=False) << Subscribe(Parent(A, ()), TASK)
+    playbook >> events.ParentAvailable(A, TASK, 0)
+    reason = "no host has it, and no credential of this host lets it ask the origin"
+    assert FailReaders(TASK, reason) not in later(playbook, HANG_S - 1)
+    assert FailReaders(TASK, reason) in later(playbook, STALL_S + STALL_JITTER_S + 1)

@@ -44,6 +44,15 @@ def test_what_is_on_disk_is_told_and_served(playbook: Playbook) -> None:
     playbook << StartUpload(CHILD, RequestId(1), TASK, record(1))
 
 
+def test_what_left_the_disk_while_it_is_wanted_again_is_not_told_as_held(playbook: Playbook) -> None:
+    playbook.machine.restore([Stored()])
+    playbook >> events.BlobWanted(TASK, 2 * PIECE, REGISTRY, True)
+    playbook.skip()
+    playbook >> events.BlobEvicted(TASK)
+    playbook >> events.SchedulerAttached()
+    assert playbook.skip()[0].message.held == ()
+
+
 def test_a_running_download_is_told_when_a_scheduler_attaches(playbook: Playbook) -> None:
     playbook.wanted(2)
     playbook >> events.BlobWanted(OTHER_TASK, PIECE, REGISTRY, True) << Anything(type(playbook.done[0]))
