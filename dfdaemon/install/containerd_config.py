@@ -192,7 +192,7 @@ def _attempts(text: str, keys: tuple[str, ...], value: str) -> list[str]:
     found = list(headers(text))
     ends = [*(header.start for header in found[1:]), len(text)]
     attempts = []
-    for header, end in zip(found, ends, strict=True):
+    for header, end in zip(found, ends, strict=False):
         if header.keys == keys:
             attempts += _in_table(text, header.end, end, line)
     name = keys[1] if keys[1] == "cri" else quoted(keys[1])

@@ -1,6 +1,5 @@
 """What `dfdaemon configure k3s` changes: registries.yaml, from which k3s writes hosts.toml files when it starts."""
 
-import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,7 +47,10 @@ def with_mirror(text: str, registries: Sequence[str], mirror_url: str) -> str:
     if wanted == tree:
         return text
     lines = line_ended(text).splitlines(keepends=True)
-    for change in sorted(_changes(text, tree, registries, mirror_url), key=lambda change: -change.line):
+    changes = _changes(text, tree, registries, mirror_url)
+    for change in sorted(
+        changes, key=lambda change: (-change.line, -change.count)
+    ):  # from below, so numbers stay
         old = lines[change.line : change.line + change.count]
         lines[change.line : change.line + change.count] = [block(change.lines, change.indent, was=old)]
     changed = "".join(lines)
@@ -90,13 +92,20 @@ def _is_first(tree: dict[str, Any], registry: str, mirror_url: str) -> bool:
 
 
 def _wanted(tree: dict[str, Any], registries: Sequence[str], mirror_url: str) -> dict[str, Any]:
-    wanted = copy.deepcopy(tree)
+    wanted: dict[str, Any] = _unshared(tree)
     for registry in registries:
         if not _is_first(tree, registry, mirror_url):
             wanted["mirrors"] = wanted.get("mirrors") or {}
             wanted["mirrors"][registry] = wanted["mirrors"].get(registry) or {}
             wanted["mirrors"][registry]["endpoint"] = [mirror_url, *_endpoints(tree, registry)]
     return wanted
+
+
+def _unshared(value: Any) -> Any:
+    """Copy a tree so that what an alias (*name) repeats is no longer one object."""
+    if isinstance(value, dict):
+        return {key: _unshared(inner) for key, inner in value.items()}
+    return [_unshared(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _changes(text: str, tree: dict[str, Any], registries: Sequence[str], mirror_url: str) -> list[_Change]:
@@ -135,8 +144,11 @@ def _endpoint_change(pair: tuple[yaml.Node, yaml.Node], mirror_url: str) -> _Cha
 
 def _under(key: yaml.Node, value: yaml.Node, lines: list[str]) -> _Change:
     """Put lines before the first child of a key's value, or below the key if it has no value."""
+    start, indent = key.start_mark, " " * key.start_mark.column
     if isinstance(value, yaml.ScalarNode) and value.value == "":
-        return _Change(key.end_mark.line + 1, 0, lines, " " * key.start_mark.column + STEP)
+        return _Change(key.end_mark.line + 1, 0, lines, indent + STEP)
+    if not isinstance(value, yaml.CollectionNode) or not value.value:  # null, {} or [] on the key's line
+        return _Change(start.line, 1, [f"{json.dumps(key.value)}:", *(STEP + line for line in lines)], indent)
     return _Change(value.start_mark.line, 0, lines, " " * value.start_mark.column)
 
 
