@@ -15,6 +15,9 @@ from swarm.errors import DamselflyError
 from swarm.ids import Epoch, HostId, ReaderId, TaskId
 from swarm.pieces import PieceMap
 
+PATIENCE_S = 120.0
+"""How long a reader waits while nothing at all arrives of its blob. containerd gives a pull up after 300 s without a
+byte: ended by then, it still has time to get the rest from the registry itself."""
 SOURCES_MAX = 4
 """Credentials and repositories remembered per download; the newest is tried first."""
 
@@ -172,7 +175,17 @@ class Reader:
             if found is not None:
                 self._given = max(self._given, offset + found[1])
                 return Span(self._held_file(), *found)
-            await self._changed.wait()
+            try:
+                async with asyncio.timeout(PATIENCE_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                raise self._stalled() from None
+
+    def _stalled(self) -> DownloadFailed:
+        """Nothing arrived for so long that the client had better ask the registry, now and for a moment."""
+        reason = f"nothing of {self._blob.task} arrived for {PATIENCE_S:g} s"
+        self._blob.account.fail(reason)
+        return DownloadFailed(f"{reason}: dfctl explain and the log say what it waits for")
 
     @property
     def _reads_all(self) -> bool:

@@ -141,11 +141,11 @@ class Driver:
         return reader
 
     def _blob(self, task: TaskId, size: int, media_type: str) -> ActiveBlob:
+        account = self.blobs.ledger.open(task, size)
+        if account.is_refused:
+            raise DownloadFailed(f"the download of {task} failed a moment ago: {account.failure}")
         blob = self.blobs.active.get(task)
         if blob is None:
-            account = self.blobs.ledger.open(task, size)
-            if account.is_refused:
-                raise DownloadFailed(f"the download of {task} failed a moment ago: {account.failure}")
             blob = ActiveBlob(task, PieceMap.of(size), media_type, account, hold=self._hold)
             self.blobs.active[task] = blob
         return blob

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dfdaemon.io import active_blob
 from dfdaemon.io.active_blob import SOURCES_MAX, ActiveBlob, DownloadFailed, Reader
 from dfdaemon.io.ledger import Account
 from dfdaemon.io.origin_client import OriginSource
@@ -96,6 +97,15 @@ async def test_a_failure_ends_all_readers_with_its_reason(blob: ActiveBlob) -> N
     blob.fail(DownloadFailed("no host has it"))
     with pytest.raises(DownloadFailed, match="no host has it"):
         await waiting
+
+
+async def test_a_reader_for_whom_nothing_arrives_is_sent_to_the_registry(
+    blob: ActiveBlob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(active_blob, "PATIENCE_S", 0.0)
+    with pytest.raises(DownloadFailed, match="nothing of"):
+        await reader_of(blob, Moves()).span(0)
+    assert blob.account.is_refused, "it is not asked for here again at once"
 
 
 async def test_where_bytes_wait_for_the_digest_nothing_comes_before_it(blob: ActiveBlob) -> None:
