@@ -234,6 +234,8 @@ class OriginSide:
             if lease.bits & ~self._done():
                 return
             self._tell_alive(lease, now)
+            if not lease.is_own:
+                self._means.session.flush(now)  # its connection is free for the next lease
         elif lease.fault is not None and not lease.is_own and not lease.voided:
             if lease.bits & table.at(Stage.WRITTEN):
                 return

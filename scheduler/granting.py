@@ -247,6 +247,7 @@ class Granting:
             ):
                 continue
             registry = self._cluster.registry(lease.registry)
+            was_busy, was_unanswered = lease.is_busy(), lease.is_unanswered()
             learned = self._learn(task, lease, registry)
             lease.happen(LeaseEvent.ADVANCED)
             self._fruitful(task, lease)
@@ -255,8 +256,10 @@ class Granting:
                 self.renew(task, lease)
             else:
                 self.release(task, lease)
-            if learned or not missing:
+            if learned or not missing or was_busy != lease.is_busy():
                 self.feed(registry)
+            elif was_unanswered:
+                self.serve(task)
 
     def leave_behind(self, task: Task, lease: Lease) -> None:
         """Its owner's stream broke: what it finished is out of reach, what it fetches waits for it a moment."""

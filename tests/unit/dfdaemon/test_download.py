@@ -71,11 +71,11 @@ def test_one_blob_from_the_origin_under_a_lease(playbook: Playbook) -> None:
     playbook.told(LeaseProgress(TASK, Epoch(1), 1, PIECE))
     playbook >> events.OriginPieceArrived(TASK, Epoch(1), record(1)) << CommitPiece(TASK, record(1))
     playbook >> events.OriginEnded(TASK, Epoch(1))
-    playbook >> events.PieceCommitted(TASK, 1) << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
-    playbook >> events.BlobChecked(TASK, True) << CompleteBlob(TASK)
+    playbook >> events.PieceCommitted(TASK, 1) << ReleaseReaders(TASK, 0b11)
     playbook.told(Progress((TaskProgress(TASK, 0b11, (record(1),)),)))
-    playbook.told(LeaseProgress(TASK, Epoch(1), 2, 2 * PIECE)).told(Completed(TASK))
-    playbook << ReleaseReaders(TASK, 0b11)
+    playbook.told(LeaseProgress(TASK, Epoch(1), 2, 2 * PIECE)) << CheckBlob(TASK)
+    playbook >> events.BlobChecked(TASK, True) << CompleteBlob(TASK)
+    playbook.told(Completed(TASK)) << ReleaseReaders(TASK, 0b11)
     playbook >> events.ReaderClosed(TASK, READER) << CloseTask(TASK)
     assert playbook.machine.downloads == {}
     assert playbook.machine.held == {TASK: 2 * PIECE}

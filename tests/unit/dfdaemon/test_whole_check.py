@@ -16,12 +16,13 @@ from swarm.ids import UNGRANTED, Epoch, HostId
 from swarm.messages import (
     Lease,
     LeaseFailed,
+    LeaseProgress,
     Leave,
     OriginFault,
     PieceRecord,
     PieceRejected,
 )
-from tests.support.daemon_playbook import TASK, Playbook, record
+from tests.support.daemon_playbook import PIECE, TASK, Playbook, record
 
 A, B = HostId("a"), HostId("b")
 
@@ -53,6 +54,7 @@ def test_a_wrong_blob_is_fetched_again_from_the_origin_which_convicts_the_liar(p
     playbook.said(Lease(TASK, Epoch(1), 0, 1, 10.0)) << fetch(0, 1)
     origin_brings(playbook, 0)
     playbook >> events.OriginEnded(TASK, Epoch(1))
+    playbook.told(LeaseProgress(TASK, Epoch(1), 1, PIECE))
     playbook.with_parents("01") << commands.RequestPiece(A, TASK, 1)
     playbook.arrives("a", 1) << CommitPiece(TASK, record(1), source=A)
     playbook >> events.PieceCommitted(TASK, 1) << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
@@ -70,6 +72,7 @@ def test_a_blob_that_the_origin_itself_gave_wrong_fails_clearly(playbook: Playbo
     playbook.said(Lease(TASK, Epoch(1), 0, 1, 10.0)) << fetch(0, 1)
     origin_brings(playbook, 0)
     playbook >> events.OriginEnded(TASK, Epoch(1))
+    playbook.told(LeaseProgress(TASK, Epoch(1), 1, PIECE))
     playbook >> events.BlobChecked(TASK, False)
     playbook.told(LeaseFailed(TASK, Epoch(1), 0, OriginFault.WRONG_CONTENT)) << DropPieces(TASK, 0b1)
     reason = "the origin's content does not have the digest that names it"
