@@ -9,7 +9,7 @@ from typing import Any
 
 from dfdaemon.install.marks import block
 from dfdaemon.install.plan import Edit, Plan, Restart
-from dfdaemon.install.toml_text import Tree, parse, quoted
+from dfdaemon.install.toml_text import Tree, line_ended, parse, quoted
 from swarm.errors import ConfigError
 
 MAIN = "/etc/containers/registries.conf"
@@ -26,13 +26,16 @@ Files = Sequence[tuple[str, str]]
 
 def plan(text: str | None, files: Files, registries: Sequence[str], address: str) -> Plan:
     """Return what is to be changed; raises ConfigError. `text` is that of our file as it would be without us."""
-    if text is not None:
-        raise ConfigError(f"{PATH} was not made by dfdaemon configure: move it away, and run this again")
+    theirs = [registry for registry in registries if text and _found([(PATH, text)], registry)]
+    if theirs:
+        raise ConfigError(
+            f"{PATH} has a [[registry]] for {theirs[0]} that is not ours: move it to another file"
+        )
     tables = [_table(files, registry, address) for registry in registries]
-    after = block("\n".join(tables).splitlines())
+    after = line_ended(text or "") + block("\n".join(tables).splitlines())
     parse(after, PATH)
     notes = [f"CRI-O has no name for all registries: {', '.join(registries)} only; --registry adds another"]
-    return Plan((Edit(PATH, None, after, restarts=True),), (*notes, *_overriding(files, registries)))
+    return Plan((Edit(PATH, text, after, restarts=True),), (*notes, *_overriding(files, registries)))
 
 
 def _table(files: Files, registry: str, address: str) -> str:

@@ -144,7 +144,7 @@ def configure(journal: Journal, wanted: Wanted, address: str) -> None:
     for note in plan.notes:
         print(f"note: {note}")
     if any(edit.restarts for edit in edits):
-        _restart(_how_to_restart(journal.files, wanted.runtime), wanted)
+        restart_or_tell(_how_to_restart(journal.files, wanted.runtime), wanted)
 
 
 def _write(files: NodeFiles, edit: Edit, before: str | None) -> None:
@@ -160,23 +160,24 @@ def unconfigure(journal: Journal, wanted: Wanted) -> None:
         print(f"{wanted.runtime}: nothing to give back, dfdaemon did not configure it here")
         return
     record, files = journal.record, journal.files
-    restarts = False
-    for entry in record.entries:
-        current = files.read(entry.path)
-        done = undo(entry, current, journal.backup(entry), record.mirror)
+    texts = {entry.path: files.read(entry.path) for entry in record.entries}
+    undone = [
+        (entry, undo(entry, texts[entry.path], journal.backup(entry), record.mirror))
+        for entry in record.entries
+    ]
+    for entry, done in undone:
         if wanted.dry_run:
-            print(unified_diff(entry.path, current, _result(done, current)), end="")
+            print(unified_diff(entry.path, texts[entry.path], _result(done, texts[entry.path])), end="")
         else:
             _carry_out(files, entry.path, done)
         if done.note:
             print(f"note: {done.note}")
-        restarts = restarts or (entry.restarts and done.how != "leave")
     if not wanted.dry_run:
         journal.forget()
         for folder in reversed(record.folders):
             files.delete_folder(folder)
-    if restarts:
-        _restart(_how_to_restart(files, wanted.runtime), wanted)
+    if any(entry.restarts and done.how != "leave" for entry, done in undone):
+        restart_or_tell(_how_to_restart(files, wanted.runtime), wanted)
 
 
 def _carry_out(files: NodeFiles, path: str, done: Undo) -> None:
@@ -194,7 +195,7 @@ def _result(done: Undo, current: str | None) -> str | None:
     return None if done.how == "delete" else done.text
 
 
-def _restart(restart: Restart, wanted: Wanted) -> None:
+def restart_or_tell(restart: Restart, wanted: Wanted) -> None:
     """Restart the runtime if the user said so, or else say how."""
     command = " ".join(restart.command)
     if wanted.dry_run or not wanted.restart:

@@ -72,6 +72,15 @@ def test_what_cannot_be_repeated_is_refused(text: str, reason: str) -> None:
         plan(None, ((MAIN, text),), ["docker.io"], ADDRESS)
 
 
-def test_a_file_of_somebody_else_under_our_name_is_left_alone() -> None:
-    with pytest.raises(ConfigError, match="was not made by dfdaemon configure"):
-        plan("", (), ["docker.io"], ADDRESS)
+def test_what_somebody_wrote_into_our_file_stays_before_our_part() -> None:
+    theirs = 'short-name-mode = "permissive"'
+    (edit,) = plan(theirs, (), ["docker.io"], ADDRESS).edits
+    assert edit.base == theirs
+    tree = tomllib.loads(edit.after)
+    assert tree["short-name-mode"] == "permissive"
+    assert tree["registry"][0]["mirror"] == [OURS]
+
+
+def test_a_registry_that_somebody_put_into_our_file_is_not_overwritten() -> None:
+    with pytest.raises(ConfigError, match=r"has a \[\[registry\]\] for docker\.io that is not ours"):
+        plan('[[registry]]\nlocation = "docker.io"\n', (), ["docker.io"], ADDRESS)
