@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
             print(f"{'wrong' if finding.wrong else 'note '}  {finding.code}: {finding.what}")
             if finding.advice:
                 print(f"       -> {finding.advice}")
-        print(f"{wrong} things are wrong" if wrong else "nothing is wrong")
+        print(f"{wrong or 'nothing'} {'things are' if wrong > 1 else 'thing is' if wrong else 'is'} wrong")
     if wrong:
         sys.exit(EXIT_WRONG)
 

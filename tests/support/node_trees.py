@@ -259,7 +259,8 @@ TREES = [
         "EKS, a registry's folder in Docker's directory",
         "containerd",
         {CONFIG: EKS_AL2, "/etc/docker/certs.d/a.example/ca.crt": "PEM\n"},
-        ("/etc/docker/certs.d/_default/hosts.toml",),
+        ("/etc/docker/certs.d/_default/hosts.toml", "/etc/docker/certs.d/a.example/hosts.toml"),
+        ("--registry", "_default", "--registry", "a.example"),
     ),
     NodeTree(
         "EKS on Amazon Linux 2023",

@@ -1,0 +1,133 @@
+"""The doctor on nodes as distributions ship them, before and after they are configured."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfdaemon.io import install
+from dfdaemon.io.node_commands import main
+from tests.support.node_trees import CERTS, REFUSED, TREES, NodeTree
+
+QUOTA = '[store]\nquota_bytes = "1MiB"\nfree_bytes_min = 0\n'
+BY_NAME = {tree.name: tree for tree in [*TREES, *(tree for tree, _ in REFUSED)]}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "node"
+    (root / "etc/damselfly").mkdir(parents=True)
+    (root / "etc/damselfly/dfdaemon.toml").write_text(QUOTA)
+    return root
+
+
+def containerd_options(tree: NodeTree) -> list[str]:
+    """The options that the doctor shares with configure."""
+    pairs = zip(tree.options[::2], tree.options[1::2], strict=True)
+    return [word for pair in pairs if pair[0].startswith("--containerd") for word in pair]
+
+
+def examine(root: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:
+    """Run `dfdaemon doctor --json`; returns the exit code and the findings."""
+    capsys.readouterr()
+    code = 0
+    try:
+        main(["doctor", "--root", str(root), "--json", *words])
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    found = json.loads(capsys.readouterr().out)
+    wrong = [finding for finding in found["findings"] if finding["wrong"]]
+    assert found["wrong"] == len(wrong)
+    assert code == (1 if wrong else 0)
+    return code, wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("Debian", "containerd-config-path"),
+        ("Ubuntu with written defaults", "containerd-config-path"),
+        ("containerd 2.2 with written defaults", "containerd-config-path-list"),
+        ("GKE with mirrors", "containerd-mirrors"),
+        ("GKE", "containerd-not-configured"),
+        ("EKS on Amazon Linux 2023", "containerd-not-configured"),
+        ("not TOML", "containerd-configuration"),
+        ("a hosts.toml that is none", "containerd-configuration"),
+    ],
+)
+def test_what_is_wrong_is_found_with_what_to_do(
+    name: str, code: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = BY_NAME[name]
+    tree.write(root)
+    _, wrong = examine(root, capsys, *containerd_options(tree))
+    assert code in [finding["code"] for finding in wrong]
+    assert all(finding["advice"] for finding in wrong)
+
+
+@pytest.mark.parametrize("tree", TREES, ids=lambda tree: tree.name)
+def test_a_configured_node_has_nothing_wrong(
+    tree: NodeTree, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree.write(root)
+    (root / "etc/damselfly/dfdaemon.toml").write_text(QUOTA)
+    install.main(["configure", tree.runtime, "--root", str(root), *tree.options])
+    assert examine(root, capsys, *containerd_options(tree)) == (0, [])
+
+
+def test_a_file_that_something_has_rewritten_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tree = BY_NAME["k3s"]
+    tree.write(root)
+    install.main(["configure", "k3s", "--root", str(root)])
+    tree.write(root)
+    (finding,) = examine(root, capsys)[1]
+    assert finding["code"] == "configuration-lost"
+    assert finding["advice"].startswith("dfdaemon configure k3s")
+
+
+def test_a_folder_that_hides_the_default_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    BY_NAME["AKS"].write(root)
+    (root / "etc/damselfly/dfdaemon.toml").write_text(QUOTA)
+    install.main(["configure", "containerd", "--root", str(root)])
+    (root / f"{CERTS[1:]}/docker.io").mkdir()
+    (finding,) = examine(root, capsys)[1]
+    assert finding["code"] == "containerd-shadow"
+
+
+def test_the_token_and_the_disk_are_looked_at(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = root / "etc/damselfly/token"
+    token.write_text("0123456789abcdef")
+    token.chmod(0o644)
+    config = '[peer]\ntoken_file = "/etc/damselfly/token"\n[store]\nquota_bytes = "1000000GiB"\n'
+    (root / "etc/damselfly/dfdaemon.toml").write_text(config)
+    codes = [finding["code"] for finding in examine(root, capsys)[1]]
+    assert codes == ["disk-quota", "token-readable"]
+    token.unlink()
+    codes = [finding["code"] for finding in examine(root, capsys)[1]]
+    assert codes == ["disk-quota", "token-unusable"]
+
+
+def test_a_configuration_that_cannot_be_read_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "etc/damselfly/dfdaemon.toml").write_text("mirror = 1\n")
+    (finding,) = examine(root, capsys)[1]
+    assert finding["code"] == "configuration"
+
+
+def test_people_read_what_is_wrong_first_and_what_to_do(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    BY_NAME["EKS on Amazon Linux 2"].write(root)
+    with pytest.raises(SystemExit):
+        main(["doctor", "--root", str(root), "--containerd-version", "1.7"])
+    said = capsys.readouterr().out
+    assert re.match(r"wrong  containerd-not-configured: .*\n       -> dfdaemon configure containerd\n", said)
+    assert "note   containerd-discards-layers: " in said
+    assert said.endswith("1 thing is wrong\n")
+
+
+def test_the_words_of_a_node_are_dispatched(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["configure", "docker", "--root", str(root)])
+    main(["unconfigure", "docker", "--root", str(root)])
+    assert "deleted /etc/docker/daemon.json" in capsys.readouterr().out

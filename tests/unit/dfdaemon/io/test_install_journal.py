@@ -1,0 +1,64 @@
+"""What was done to a node is written down before it is done."""
+
+from pathlib import Path
+
+import pytest
+
+from dfdaemon.install.plan import Edit
+from dfdaemon.io.install_files import NodeFiles
+from dfdaemon.io.install_journal import FOLDER, Journal, alone
+from swarm.errors import ConfigError
+
+URL = "http://127.0.0.1:4001"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> NodeFiles:
+    return NodeFiles(tmp_path)
+
+
+def test_a_journal_tells_the_text_without_us_before_and_after_the_change(files: NodeFiles) -> None:
+    files.write("/f", "old\n")
+    journal = Journal(files, "containerd")
+    assert not journal.recorded
+    journal.remember([Edit("/f", "old\n", "new\n")], URL, ("_default",))
+    for text in ("old\n", "new\n"):
+        files.write("/f", text)
+        again = Journal(files, "containerd")
+        assert again.recorded
+        assert again.record.registries == ("_default",)
+        assert again.base("/f") == "old\n"
+    assert again.base("/other") is None
+
+
+def test_folders_that_will_be_made_are_remembered_once(files: NodeFiles) -> None:
+    edits = [Edit("/etc/c/a/x", None, "1"), Edit("/etc/c/b/x", None, "1")]
+    journal = Journal(files, "containerd")
+    journal.remember(edits, URL, ())
+    own = ["/etc", "/etc/damselfly", FOLDER, f"{FOLDER}/containerd"]
+    assert sorted(journal.record.folders) == sorted([*own, "/etc/c", "/etc/c/a", "/etc/c/b"])
+
+
+def test_a_copy_that_is_no_longer_needed_goes(files: NodeFiles) -> None:
+    journal = Journal(files, "k3s")
+    for old in ("one", "two"):
+        journal.remember([Edit("/f", old, f"{old} changed")], URL, ())
+    assert len([name for name in files.names(f"{FOLDER}/k3s") if name.endswith(".before")]) == 1
+    journal.forget()
+    assert not files.exists(FOLDER)
+
+
+def test_a_changed_copy_is_not_put_back(files: NodeFiles) -> None:
+    journal = Journal(files, "k3s")
+    journal.remember([Edit("/f", "old", "new")], URL, ())
+    (entry,) = journal.record.entries
+    files.write(f"{FOLDER}/k3s/{entry.backup}", "forged")
+    with pytest.raises(ConfigError, match="the copy of /f, is missing or was changed"):
+        journal.backup(entry)
+
+
+def test_one_at_a_time(files: NodeFiles) -> None:
+    with alone(files), pytest.raises(ConfigError, match="wait for it"), alone(files):
+        pass
+    with alone(files):
+        pass
