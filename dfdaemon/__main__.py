@@ -150,7 +150,7 @@ async def build(
     fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.origin, kind, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
     cluster = ClusterKnowledge(scheduler)
-    driver.answered = cluster.answered
+    driver.answered, driver.mend = cluster.answered, storing.mend
     authoriser = Authoriser(config.mirror, origin, cluster, telemetry.note)
     closing.push_async_callback(authoriser.close)
     proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)

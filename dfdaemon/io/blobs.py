@@ -50,6 +50,9 @@ class Blobs(Protocol):
     def stored(self, task: TaskId) -> StoredBlob | None:
         """Return what the disk holds of a blob."""
 
+    def broken(self, task: TaskId, reason: str) -> None:
+        """A blob's file could not be read: refuse it for a moment, and find out what of it is damaged."""
+
 
 class Cluster(Protocol):
     """What other hosts found out about repositories and tags, through the scheduler."""

@@ -6,6 +6,7 @@ before it is kept: containerd then asks again for the rest.
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 
@@ -23,6 +24,8 @@ TURN_BYTES = 4 << 20
 """After so many bytes to a fast client the others get their turn."""
 CLIENT_TIMEOUT_S = 300.0
 """A client that takes nothing for so long is gone: containerd gives up then too."""
+DISK_FAULTS = frozenset({errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN})
+"""What reading a file on a failing disk ends with; all other errors are the socket's."""
 
 
 class BodySender:
@@ -60,6 +63,11 @@ class BodySender:
         except TimeoutError as error:
             transport.abort()
             raise ConnectionResetError(f"the client took nothing for {CLIENT_TIMEOUT_S:g} s") from error
+        except OSError as error:
+            if error.errno not in DISK_FAULTS:
+                raise
+            transport.close()  # a reset would end the whole pull
+            return StoreBroken(f"a file of the store cannot be read: {error.strerror}; check the disk")
         finally:
             transport.set_write_buffer_limits()
         return None

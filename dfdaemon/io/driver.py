@@ -38,6 +38,8 @@ class Driver:
         self._store = store
         self.answered: Callable[[RepositoryAnswer], None] = lambda answer: None
         """Takes what the scheduler says of repositories: not the machine's business."""
+        self.mend: Callable[[TaskId], object] = lambda task: None
+        """Reads a blob on disk again, and posts what is damaged."""
         self._hold = hold_until_whole
         self._events: deque[events.Event] = deque()
         self._draining = False
@@ -153,6 +155,15 @@ class Driver:
     def stored(self, task: TaskId) -> StoredBlob | None:
         """Return what the disk holds of a blob; see Blobs.stored."""
         return self._store.get(task)
+
+    def broken(self, task: TaskId, reason: str) -> None:
+        """A blob's file could not be read; see Blobs.broken."""
+        blob, account = self.blobs.active.get(task), self.blobs.ledger.get(task)
+        if blob is not None:
+            blob.give_up(reason)
+        elif account is not None:
+            account.fail(reason)
+        self.mend(task)
 
     def advanced(self, task: TaskId, reader: ReaderId, offset: int) -> None:
         """A reader finished a piece (ReaderMoves)."""

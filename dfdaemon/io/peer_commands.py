@@ -10,6 +10,7 @@ from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.peer_client import PeerClient
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.scheduler_client import SchedulerClient
+from dfdaemon.io.store_commands import verify
 from swarm.ids import HostId, TaskId
 from swarm.io.telemetry import Telemetry
 from swarm.pieces import PieceMap
@@ -110,11 +111,6 @@ class PeerCommands:
         self._post(events.UploadEnded(command.child, command.request, command.task, 0, 0.0, failed=True))
 
     async def _verify(self, task: TaskId, child: HostId) -> None:
-        """Check a blob that is on disk since before a crash; tell which of its pieces are damaged."""
-        before = self._store.get(task)
-        found = await self._store.verify(task)
-        kept = {record.index for record in found.records} if found is not None else set()
-        for record in before.records if before is not None else ():
-            if record.index not in kept:
-                self._post(events.PieceLost(task, record.index))
+        """Check a blob that is on disk since before a crash, and let the child ask again."""
+        await verify(self._store, task, self._post)
         self._server.wake(child)

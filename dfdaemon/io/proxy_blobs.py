@@ -51,7 +51,8 @@ class ProxyBlobs:
         allowed = await self._authoriser.authorise(source)
         content = Content(source.registry, source.digest, allowed.size, allowed.media_type)
         stored = self._blobs.stored(source.digest.task)
-        if stored is not None:
+        # Of a part, the size is only what a client said.
+        if stored is not None and (stored.complete or content.size < 0):
             content = replace(content, size=stored.size, media_type=content.media_type or stored.media_type)
         if content.size < 0:
             content = await self._asked(source, content)
@@ -103,6 +104,8 @@ class ProxyBlobs:
         if failure is not None:
             response.force_close()
             self._tell("body_ended_early", source, sender.at - part.start, began, str(failure))
+            if isinstance(failure, StoreBroken):
+                self._blobs.broken(source.digest.task, str(failure))
         else:
             self._tell("blob_served", source, sender.at - part.start, began)
         return response

@@ -17,6 +17,16 @@ from swarm.ids import TaskId
 Post = Callable[[events.Event], None]
 
 
+async def verify(store: BlobStore, task: TaskId, post: Post, again: bool = False) -> None:
+    """Check a blob that is on disk; tell which of its pieces are damaged."""
+    before = store.get(task)
+    found = await store.verify(task, again)
+    kept = {record.index for record in found.records} if found is not None else set()
+    for record in before.records if before is not None else ():
+        if record.index not in kept:
+            post(events.PieceLost(task, record.index))
+
+
 class StoreCommands:
     """Works on the blob store for the driver; every result is posted as an event."""
 
@@ -124,6 +134,10 @@ class StoreCommands:
         self._telemetry.count("downloaded_bytes_total", count, source=source)
         blob.drop_scratch(command.record.index)  # a second copy that came too late, or is still coming
         self._post(events.PieceCommitted(command.task, command.record.index))
+
+    def mend(self, task: TaskId) -> None:
+        """Read a blob on disk again: what is damaged is lost."""
+        self._jobs.start(verify(self._store, task, self._post, again=True))
 
     async def _check(self, command: commands.CheckBlob) -> None:
         matches = False

@@ -131,6 +131,10 @@ class PlainBlobs:
             return None
         return StoredBlob(task, blob.size, (), True, blob.media_type)
 
+    def broken(self, task: TaskId, reason: str) -> None:
+        """Forget a blob whose file cannot be read."""
+        self.blobs.pop(task, None)
+
     async def put(self, source: OriginSource, content: bytes) -> PlainBlob:
         """Hold a blob that nobody asked for yet."""
         blob = PlainBlob(len(content), "", self._file(source, len(content)))

@@ -210,6 +210,19 @@ def test_a_file_that_is_shorter_than_it_should_be(run: Run, file: PieceFile) -> 
     run(dialogue())
 
 
+def test_a_disk_that_cannot_be_read_ends_the_body_with_fin(run: Run) -> None:
+    unreadable = PieceFile(os.open("/proc/self/mem", os.O_RDONLY), PieceMap.of(SIZE), 1)  # EIO at offset 0
+
+    async def dialogue() -> None:
+        async with serving(Reader(unreadable)) as server:
+            reader, writer = await ask(server)
+            assert await reader.read() == b"", "a reset would raise"
+            assert isinstance(await server.ended, StoreBroken)
+            writer.close()
+
+    run(dialogue())
+
+
 def test_a_client_that_takes_nothing_is_given_up(
     run: Run, file: PieceFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
