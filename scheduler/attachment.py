@@ -20,6 +20,10 @@ HELD_LEASES_MAX = 16
 HOSTS_PER_PACE = 2000
 """So many hosts tell their progress four times a second; the pace halves each time they double."""
 PACE_MIN_S, PACE_MAX_S = 0.25, 2.0
+UNSURE_PACES = 1.2
+"""Within this part of the pace, and the time on the way, every host has told of what it took from one that is lost."""
+UNSURE_S_MAX = 1.0
+"""Not longer: who needs a piece that is truly lost waits for it."""
 
 
 def pace_s(hosts: int, current_s: float) -> float:
@@ -213,8 +217,9 @@ class Attachment:
         cluster.attached -= host.is_attached()
         host.happen(HostEvent.LOSE)
         cluster.inventory.clear(host)
+        unsure_s = min(UNSURE_S_MAX, self._pace_s * UNSURE_PACES)
         for task_id in list(host.tasks):
             task = cluster.tasks[task_id]
-            self._membership.remove(task, task.peers[host.id], keep_leases)
+            self._membership.remove(task, task.peers[host.id], keep_leases, unsure_s)
         cluster.forget_host(host)
         self._set_pace()

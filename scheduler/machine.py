@@ -275,6 +275,10 @@ class SchedulerMachine:
             return
         if task.state is TaskState.LOADING:
             cluster.load(task)
+        if cluster.now >= task.unsure_until:
+            task.unsure = 0
+        else:
+            cluster.agenda.wake(("task", task_id), task.unsure_until)
         self._granting.expire(task)
         if task.state is TaskState.ACTIVE and cluster.now >= task.hold_until:
             self._granting.serve(task)

@@ -134,8 +134,11 @@ class Membership:
         self._granting.resume(task, ended)
         self._cluster.satisfied(task)
 
-    def remove(self, task: Task, peer: Peer, keep_leases: bool = False) -> None:
-        """A peer is gone, its pieces with it. A lost host's leases live on: it fetches while it attaches again."""
+    def remove(self, task: Task, peer: Peer, keep_leases: bool = False, unsure_s: float = 0.0) -> None:
+        """A peer is gone, its pieces with it. A lost host's leases live on: it fetches while it attaches again.
+
+        For `unsure_s` what only it held is not leased again: others may have taken it, and not told yet.
+        """
         ended = self._end_leases(task, peer, keep_leases)
         if peer.state is PeerState.COMPLETE:
             task.complete -= 1
@@ -146,6 +149,9 @@ class Membership:
         del task.peers[peer.host.id]
         del peer.host.tasks[task.id]
         freed = task.withdrawn(peer)
+        if freed and unsure_s and task.downloading:
+            task.doubt(freed, self._cluster.now + unsure_s)
+            self._cluster.agenda.wake(("task", task.id), task.unsure_until)
         self._neighbours.part(task, peer)
         self._neighbours.orphan(task, peer)
         if freed or ended:

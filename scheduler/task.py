@@ -80,6 +80,7 @@ class Task:
     """One blob. `held` is the union of what serving peers hold, `leased` of all leases that keep others away.
 
     `reported`: a host that attached during the recovery window was downloading it already.
+    `unsure`: pieces whose known holders were lost; until `unsure_until` others may yet tell that they took them.
     `failures`: fetches in a row that brought nothing, the first of them at `failing_since`; none before `hold_until`.
     """
 
@@ -100,6 +101,8 @@ class Task:
     sources: dict[int, Peer] = field(default_factory=dict)
     held: int = 0
     leased: int = 0
+    unsure: int = 0
+    unsure_until: float = 0.0
     downloading: int = 0
     complete: int = 0
     inline_held: bool = False
@@ -128,10 +131,10 @@ class Task:
         return 0 < self.pieces.size <= INLINE_BYTES_MAX
 
     def free(self) -> int:
-        """Return the pieces that nobody holds and nobody fetches."""
+        """Return the pieces that nobody holds, as far as is known, and nobody fetches."""
         if self.inline_held:
             return 0
-        return self.all_bits() & ~self.held & ~self.leased
+        return self.all_bits() & ~self.held & ~self.leased & ~self.unsure
 
     def gained(self, peer: Peer, bits: int) -> None:
         """Record that a peer holds `bits` now, more than before; whoever brings a piece first is its source."""
@@ -158,6 +161,11 @@ class Task:
     def withdrawn(self, peer: Peer) -> int:
         """Take away what a peer that no longer serves held; return the pieces that nobody holds any more."""
         return self._recount(peer.bits & self.held)
+
+    def doubt(self, bits: int, until: float) -> None:
+        """The last known holder of these pieces is lost: who took them from it may not have told yet."""
+        self.unsure |= bits
+        self.unsure_until = max(self.unsure_until, until)
 
     def _recount(self, doubtful: int) -> int:
         """Clear from `held` those pieces that no serving peer holds. Ends as soon as all are found."""

@@ -47,8 +47,8 @@ def _validate_pieces(task: Task) -> None:
     assert task.leased == leased, f"{task.id}: leased pieces are miscounted"
     assert not leased & ~everything, f"{task.id}: a piece beyond the end is leased"
     if not task.inline_held:
-        assert task.free() == everything & ~held & ~leased, (
-            f"{task.id}: a piece is neither held, leased nor free"
+        assert task.free() == everything & ~held & ~leased & ~task.unsure, (
+            f"{task.id}: a piece is neither held, leased, in doubt nor free"
         )
 
 
