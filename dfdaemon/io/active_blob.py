@@ -10,7 +10,9 @@ from dfdaemon.io.ledger import Account, Ledger
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.io.origin_fetch import OriginFetch
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.ring_check import RingCheck
 from swarm import availability
+from swarm.digest import Digest
 from swarm.errors import DamselflyError
 from swarm.ids import Epoch, HostId, ReaderId, TaskId
 from swarm.pieces import PieceMap
@@ -153,6 +155,7 @@ class Reader:
         self._end = end
         self._wrong: DamselflyError | None = None
         self._moves = moves
+        self._ring_check: RingCheck | None = None
         self._changed = asyncio.Event()
         self._file: PieceFile | None = None
         self._piece = -1
@@ -173,6 +176,7 @@ class Reader:
             end = min(self._end, self._blob.whole_end()) if self._reads_all else self._end
             found = self._blob.span_at(offset, end) if offset < end else None
             if found is not None:
+                await self._check_ring(offset, *found)
                 self._given = max(self._given, offset + found[1])
                 return Span(self._held_file(), *found)
             try:
@@ -180,6 +184,18 @@ class Reader:
                     await self._changed.wait()
             except TimeoutError:
                 raise self._stalled() from None
+
+    async def _check_ring(self, offset: int, place: int, length: int) -> None:
+        """Hold the end of a blob that no store checks back if it is wrong; raises DownloadFailed."""
+        blob = self._blob
+        if not blob.ring or not self._reads_all:
+            return
+        if self._ring_check is None:
+            self._ring_check = RingCheck(Digest.parse(blob.task), blob.pieces.size)
+        if not await self._ring_check.passes(self._held_file(), place, offset, length):
+            reason = f"the content that streamed by does not have the digest {blob.task}"
+            blob.give_up(reason)
+            raise DownloadFailed(reason)
 
     def _stalled(self) -> DownloadFailed:
         """Nothing arrived for so long that the client had better ask the registry, now and for a moment."""

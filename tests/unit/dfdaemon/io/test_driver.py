@@ -131,6 +131,24 @@ async def test_a_blob_without_room_streams_through_a_ring(origin: OriginRegistry
             assert stored is None
 
 
+async def test_in_a_ring_the_end_of_wrong_content_is_held_back(origin: OriginRegistry, image: Image) -> None:
+    layer = image.layers[0]
+    origin.faults.append(Fault(FaultKind.WRONG_BYTE, match=layer.digest, at_bytes=2 * MIB, times=None))
+    source = OriginSource(REGISTRY, "demo/app", Digest.parse(layer.digest), "blob")
+    with short_directory() as folder:
+        config = daemon_config(folder, origin.url)
+        config = replace(config, store=replace(config.store, quota_bytes=2 * MIB))
+        async with running_daemon(config) as running, asyncio.timeout(20):
+            reader = await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+            content = bytearray()
+            with pytest.raises(DownloadFailed, match="does not have the digest"):
+                await read_on(reader, content, layer.size)
+            reader.close()
+            assert len(content) < layer.size, "nobody gets it whole"
+            with pytest.raises(DownloadFailed, match="a moment ago"):
+                await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+
+
 async def test_in_a_ring_nobody_may_go_back_while_another_reads(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
