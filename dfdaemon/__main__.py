@@ -14,6 +14,7 @@ import uvloop
 
 from dfdaemon.config import DaemonConfig, PeerConfig
 from dfdaemon.events import BlobEvicted, Stopping
+from dfdaemon.io import node_commands
 from dfdaemon.io.active_blob import ActiveBlobs
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blob_store import BlobStore
@@ -22,7 +23,6 @@ from dfdaemon.io.control import Control
 from dfdaemon.io.driver import Driver
 from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.jobs import Jobs
-from dfdaemon.io.node_commands import main as node_main
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_commands import OriginCommands
 from dfdaemon.io.peer_client import PeerClient
@@ -74,10 +74,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run dfdaemon; exits 2 when it cannot start with its settings."""
     words = sys.argv[1:] if argv is None else argv
     if words[:1] in (["configure"], ["unconfigure"], ["doctor"]):
-        node_main(words)
+        node_commands.main(words)
         return
     try:
-        config = load(DaemonConfig, argv, prog="dfdaemon", description=__doc__ or "")
+        config = load(DaemonConfig, argv, prog="dfdaemon", description=f"{__doc__} {node_commands.HELP}")
         uvloop.run(run(config))
     except DamselflyError as error:
         print(f"dfdaemon: {error}", file=sys.stderr)

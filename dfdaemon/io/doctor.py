@@ -12,12 +12,12 @@ from pathlib import Path
 
 from dfdaemon.config import DaemonConfig
 from dfdaemon.install import findings, hosts_toml
-from dfdaemon.install.containerd_config import read_version, settings
+from dfdaemon.install.containerd_config import settings
 from dfdaemon.install.findings import ContainerdSeen, Finding
 from dfdaemon.install.record import digest, without_our_part
 from dfdaemon.io import doctor_probes as probes
 from dfdaemon.io.identity import host_info, parse_address
-from dfdaemon.io.install import RUNTIMES, daemon_config, mirror_address
+from dfdaemon.io.install import RUNTIMES, daemon_config, mirror_address, told_version
 from dfdaemon.io.install_containerd import CONFIG, installed_version, read_node
 from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import Journal
@@ -81,7 +81,7 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     if token is not None:
         yield from findings.of_token(token)
     if arguments.root == Path("/"):
-        yield from _guarded("peer-address", partial(_addresses, config))
+        yield from _guarded("peer-loopback", partial(_addresses, config))
         yield from asyncio.run(_running(config))
 
 
@@ -96,7 +96,7 @@ def _guarded(code: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
 
 
 def _containerd(arguments: argparse.Namespace, files: NodeFiles, url: str) -> Iterator[Finding]:
-    told = read_version(arguments.containerd_version) if arguments.containerd_version else None
+    told = told_version(arguments.containerd_version)
     version = told or (installed_version() if arguments.root == Path("/") else None)
     if version is None and not files.exists(arguments.containerd_config):
         return

@@ -43,8 +43,8 @@ class Wanted:
 def main(argv: list[str]) -> None:
     """Run `configure` or `unconfigure`; exits 1 when it refuses or fails, 2 when the command line is wrong."""
     arguments = _parser().parse_args(argv)
-    wanted = _wanted(arguments)
     try:
+        wanted = _wanted(arguments)
         if arguments.restart and arguments.root != Path("/"):
             raise ConfigError("--restart is for this machine: it does not go together with --root")
         files = NodeFiles(wanted.root)
@@ -97,7 +97,7 @@ def _add_common(verb: argparse.ArgumentParser) -> None:
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:
-    told = read_version(arguments.containerd_version) if arguments.containerd_version else None
+    told = told_version(arguments.containerd_version)
     here = arguments.root == Path("/") and arguments.runtime == "containerd"
     return Wanted(
         arguments.runtime,
@@ -108,6 +108,14 @@ def _wanted(arguments: argparse.Namespace) -> Wanted:
         arguments.containerd_config,
         told or (installed_version() if here else None),
     )
+
+
+def told_version(text: str | None) -> Version | None:
+    """Return the version that --containerd-version names, None without one; raises ConfigError."""
+    version = read_version(text) if text else None
+    if text and version is None:
+        raise ConfigError(f"--containerd-version {text} is not a version: expected X.Y, such as 1.7")
+    return version
 
 
 def mirror_address(given: str | None, config: str | None, root: Path) -> str:

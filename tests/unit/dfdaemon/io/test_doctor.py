@@ -11,6 +11,7 @@ from dfdaemon.io import install
 from dfdaemon.io.node_commands import main
 from tests.support.node_trees import CERTS, REFUSED, TREES, NodeTree
 
+ROOT = Path(__file__).parents[4]
 QUOTA = '[store]\nquota_bytes = "1MiB"\nfree_bytes_min = 0\n'
 BY_NAME = {tree.name: tree for tree in [*TREES, *(tree for tree, _ in REFUSED)]}
 
@@ -125,6 +126,15 @@ def test_people_read_what_is_wrong_first_and_what_to_do(
     assert re.match(r"wrong  containerd-not-configured: .*\n       -> dfdaemon configure containerd\n", said)
     assert "note   containerd-discards-layers: " in said
     assert said.endswith("1 thing is wrong\n")
+
+
+def test_every_code_is_explained() -> None:
+    sources = ("dfdaemon/install/findings.py", "dfdaemon/io/doctor.py")
+    text = "".join((ROOT / source).read_text() for source in sources)
+    codes = set(re.findall(r'(?:Finding|_guarded)\(\s*"([a-z-]+)"', text))
+    assert len(codes) > 20
+    explained = (ROOT / "docs/install.md").read_text()
+    assert [code for code in sorted(codes) if f"`{code}`" not in explained] == []
 
 
 def test_the_words_of_a_node_are_dispatched(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -241,6 +241,7 @@ def test_the_mirrors_address_comes_from_the_nodes_configuration(root: Path) -> N
         ["configure", "containerd", "--restart"],
         ["configure", "containerd", "--registry", "../x"],
         ["configure", "docker", "--registry", "quay.io"],
+        ["configure", "containerd", "--containerd-version", "new"],
     ],
 )
 def test_what_makes_no_sense_is_refused(
