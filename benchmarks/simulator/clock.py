@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-Action = Callable[[], None]
+Action = Callable[[], object]
 
 
 @dataclass(order=True, slots=True)
@@ -42,11 +42,12 @@ class Clock:
     def run(self, until: float, done: Callable[[], bool]) -> None:
         """Let time pass until nothing is left to do, `done()` holds, or `until` is reached."""
         while self._alarms and not done():
-            at, _, alarm = heapq.heappop(self._alarms)
-            if alarm.action is None:
-                continue
+            at, _, alarm = self._alarms[0]
             if at > until:
                 self.now = until
                 return
+            heapq.heappop(self._alarms)
+            if alarm.action is None:
+                continue
             self.now = at
             alarm.action()

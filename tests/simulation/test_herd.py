@@ -23,7 +23,7 @@ def test_a_large_blob_takes_little_longer_than_no_schedule_can_beat() -> None:
     verdict = simulate(herd, 1)
     all_complete(verdict, herd, 1)
     assert verdict.origin_bytes_ratio == 1.0
-    assert verdict.quantile(0.99) <= 1.5 * herd.limit_s, replay(herd, 1)
+    assert verdict.quantile(0.99) <= 1.35 * herd.limit_s, replay(herd, 1)
 
 
 def test_all_invariants_hold_after_every_event() -> None:
@@ -75,7 +75,7 @@ def test_an_origin_that_ignores_range_is_read_once_by_one() -> None:
 
 
 def test_hosts_without_room_on_disk_stream_what_others_hold() -> None:
-    herd = replace(HERD, hosts=20, full_disks=(0, 7, 13))
+    herd = replace(HERD, hosts=20, full_disks=(3, 7, 13))
     verdict = simulate(herd, 13)
     all_complete(verdict, herd, 13)
     origin_at_most(verdict, 1.0, herd, 13)
