@@ -8,9 +8,13 @@ from dfdaemon.proof import Proof
 from dfdaemon.readers import Readers
 from dfdaemon.ring import Ring
 from swarm import availability
+from swarm.facts import Note
 from swarm.ids import HostId
-from swarm.messages import ActiveTask, HeldLease, Join, PieceRecord, TaskProgress
+from swarm.messages import ActiveTask, HeldLease, Join, PieceRecord, PieceRejected, TaskProgress
 from swarm.pieces import PieceMap
+
+REJECTED_MAX = 256
+"""Hosts remembered that gave wrong pieces of one blob; more than that is a lost cluster."""
 
 
 class BlobState:
@@ -34,6 +38,7 @@ class BlobState:
         self.moved_at = now
         """When anything arrived last."""
         self._unsent: list[PieceRecord] = []
+        self._rejected: dict[HostId, PieceRejected] = {}
 
     def do(self, command: Command) -> None:
         """Have something done."""
@@ -97,8 +102,17 @@ class BlobState:
                 self._unsent.append(record)
             self.means.session.changed(self)
 
-    def tell_records_again(self) -> None:
-        """A scheduler that knows nothing attached: it needs the records of all that we fetched."""
+    def reject(self, rejected: PieceRejected) -> None:
+        """A host gave a piece that is not right: the scheduler hears of it, and so does one that comes after it."""
+        if len(self._rejected) < REJECTED_MAX:
+            self._rejected.setdefault(rejected.parent, rejected)
+        self.means.session.tell(rejected)
+        self.do(Note("piece_rejected", self.task, rejected.parent, (("index", rejected.index),)))
+
+    def tell_again(self) -> None:
+        """A scheduler that knows nothing attached: it needs the records of all that we fetched, and whom we reject."""
+        for rejected in self._rejected.values():
+            self.means.session.tell(rejected)
         verified = self.table.verified & self.proof.fetched
         self._unsent = [self.proof.records[index] for index in availability.indexes(verified)]
         if self._unsent and self.ring is None:

@@ -279,7 +279,7 @@ class Download:
         """A scheduler is there, and was told of us; or there is none any more, or never was."""
         if self.phase in SWARMING:
             self._fallback.link_changed(now)
-            self.blob.tell_records_again()
+            self.blob.tell_again()
 
     def info_said(self, message: messages.TaskInfo, now: float) -> None:
         """The scheduler acknowledges us."""

@@ -174,9 +174,7 @@ class OriginSide:
         convicted = blob.proof.convict(event.record)
         if convicted is not None:
             host, given = convicted
-            rejected = PieceRejected(blob.task, index, host, event.record.digest, given)
-            self._means.session.tell(rejected)
-            blob.do(Note("piece_rejected", blob.task, host, (("index", index),)))
+            blob.reject(PieceRejected(blob.task, index, host, event.record.digest, given))
         if blob.closing:
             blob.free(1 << index, Stage.LEASED)
         else:

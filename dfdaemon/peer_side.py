@@ -17,7 +17,6 @@ from dfdaemon.events import (
 from dfdaemon.parents import ParentTable, Peer
 from dfdaemon.piece_table import Stage
 from dfdaemon.transfers import Request, Transfers
-from swarm.facts import Note
 from swarm.ids import HostId
 from swarm.messages import Parent, PieceRecord, PieceRejected
 
@@ -205,10 +204,8 @@ class PeerSide:
         self._blob.write(record, Stage.REQUESTED, peer.name, scratch)
 
     def _reject(self, event: PieceArrived, expected: bytes) -> None:
-        blob = self._blob
-        index = event.claimed.index
-        self._means.session.tell(PieceRejected(blob.task, index, event.parent, expected, event.actual))
-        blob.do(Note("piece_rejected", blob.task, event.parent, (("index", index),)))
+        blob, index = self._blob, event.claimed.index
+        blob.reject(PieceRejected(blob.task, index, event.parent, expected, event.actual))
         self.shun(event.parent)
 
     def busy(self, event: ParentBusy, now: float) -> None:

@@ -2,10 +2,10 @@ import pytest
 
 from dfdaemon import events
 from dfdaemon.blob_state import BlobState
-from dfdaemon.commands import CommitPiece
+from dfdaemon.commands import CommitPiece, TellScheduler
 from dfdaemon.piece_table import Stage
 from swarm.ids import HostId
-from swarm.messages import TaskProgress
+from swarm.messages import PieceRejected, TaskProgress
 from tests.support.daemon_playbook import PIECE, REGISTRY, TASK, Playbook, record
 
 
@@ -42,8 +42,16 @@ def test_records_are_told_once_and_only_of_what_we_fetched(blob: BlobState) -> N
 def test_a_scheduler_that_knows_nothing_hears_them_again(blob: BlobState) -> None:
     hold(blob, 0, None)
     blob.progress()
-    blob.tell_records_again()
+    blob.tell_again()
     assert blob.progress() == TaskProgress(TASK, 0b1, (record(0),))
+
+
+def test_a_scheduler_that_knows_nothing_hears_again_whom_we_reject(blob: BlobState) -> None:
+    rejected = PieceRejected(TASK, 1, HostId("liar"), b"claimed", b"given")
+    blob.reject(rejected)
+    blob.means.out.clear()
+    blob.tell_again()
+    assert blob.means.out == [TellScheduler(rejected)]
 
 
 def test_nothing_is_wanted_by_a_download_that_ends(blob: BlobState) -> None:
