@@ -45,6 +45,24 @@ def test_a_scheduler_that_dies_and_comes_back_knowing_nothing(away_s: float, see
     origin_at_most(verdict, 1.02, scenario, seed)
 
 
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_new_scheduler_finds_two_hosts_one_of_which_waits_for_the_other(seed: int) -> None:
+    faults = (Fault(0.1, SCHEDULER_DIES), Fault(4.4, SCHEDULER_RETURNS))
+    scenario = replace(HERD, hosts=2, blobs=(40 * MIB, 16 * MIB, 9 * MIB, 1000), faults=faults)
+    all_complete(simulate(scenario, seed), scenario, seed, within_s=10.0)
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_a_new_scheduler_hears_of_a_liar_that_was_found_before(seed: int) -> None:
+    faults = (
+        Fault(0.04, SCHEDULER_DIES),
+        Fault(0.15, FaultKind.HOST_LIES, PARENT),
+        Fault(0.83, SCHEDULER_RETURNS),
+    )
+    scenario = replace(HERD, hosts=5, blobs=(16 * MIB,), faults=faults)
+    all_complete(simulate(scenario, seed), scenario, seed, within_s=10.0)
+
+
 def test_a_scheduler_that_never_comes_back_stops_no_pull() -> None:
     scenario = replace(HERD, faults=(Fault(0.2, SCHEDULER_DIES),))
     all_complete(simulate(scenario, 3), scenario, 3)

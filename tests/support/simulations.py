@@ -24,11 +24,12 @@ def replay(scenario: Scenario, seed: int) -> str:
     return f"see it again: seed {seed} of {scenario}"
 
 
-def all_complete(verdict: Verdict, scenario: Scenario, seed: int) -> None:
-    """Assert that every living host has every blob, right, and that no client was told of a failure."""
+def all_complete(verdict: Verdict, scenario: Scenario, seed: int, within_s: float = 30.0) -> None:
+    """Assert that every living host soon has every blob, right, and that no client was told of a failure."""
     again = replay(scenario, seed)
     late = [outcome.host for outcome in verdict.unfinished]
     assert not late, f"{len(late)} hosts did not finish: {late[:5]}\n{again}"
+    assert verdict.quantile(1.0) <= within_s, f"the last host took {verdict.quantile(1.0):.1f} s\n{again}"
     assert not verdict.failures, f"clients were told: {sorted(set(verdict.failures))}\n{again}"
 
 
