@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks.io import demo, simulate
+from benchmarks.io import demo, fanout, simulate
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -13,9 +13,13 @@ def main(argv: list[str] | None = None) -> None:
     commands.add_parser("demo", help="five daemons on this machine pull one image through the swarm")
     simulated = commands.add_parser("simulate", help="a cluster in virtual time, from one seed")
     simulate.add_arguments(simulated)
+    fanned = commands.add_parser("fanout", help="many real daemons on this machine pull one image at once")
+    fanout.add_arguments(fanned)
     options = parser.parse_args(argv)
     if options.command == "simulate":
         sys.exit(simulate.run(options))
+    if options.command == "fanout":
+        sys.exit(fanout.run(options))
     demo.run()
 
 

@@ -134,7 +134,9 @@ def ratio(value: float, to: float) -> float | None:
 def lines(shown: Mapping[str, Any]) -> Iterable[str]:
     """Return figures as lines of text."""
     for name, value in shown.items():
-        text = ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
+        text = (
+            ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
+        )
         yield f"{name:<24} {'-' if text is None else text}"
 
 

@@ -58,9 +58,7 @@ class Child:
             async with asyncio.timeout(SILENCE_S_MAX):
                 line = await self.process.stdout.readline()
         except TimeoutError as error:
-            raise ChildFailed(
-                f"{self.name} said nothing for {SILENCE_S_MAX:g} s:\n{self.tail()}"
-            ) from error
+            raise ChildFailed(f"{self.name} said nothing for {SILENCE_S_MAX:g} s:\n{self.tail()}") from error
         if not line:
             raise ChildFailed(f"{self.name} ended early:\n{self.tail()}")
         message: dict[str, Any] = json.loads(line)

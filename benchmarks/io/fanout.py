@@ -9,8 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import string
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
+from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.io.child_process import Child, ChildFailed
 from benchmarks.io.fanout_limit import machine_limit
 from benchmarks.io.fanout_progress import Progress
@@ -37,23 +36,6 @@ PROCESSES_MIN = 2
 """So that both cores of a small machine have work."""
 ORIGIN_BYTES_PER_S = 125_000_000
 """The origin's link when links are shaped: 1 Gbit/s."""
-UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-
-
-def count_of_bytes(text: str) -> int:
-    """Read a number of bytes, such as 33554432, 32MiB or 4MB."""
-    number = text.rstrip(string.ascii_letters)
-    unit = text[len(number) :].lower()
-    if not number.isdigit() or unit not in UNITS or int(number) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of bytes such as 32MiB")
-    return int(number) * UNITS[unit]
-
-
-def positive(text: str) -> int:
-    """Read a number of 1 or more."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
-    return int(text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -251,9 +233,3 @@ def _cpu_s(pid: int) -> float:
     """Return the CPU seconds that a process has used (proc(5): fields 14 and 15 of stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    sys.exit(run(parser.parse_args()))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.simulator.cluster import Cluster
 from benchmarks.simulator.scenario import SCENARIOS, Scenario
 from benchmarks.simulator.verdict import Verdict
@@ -15,19 +16,11 @@ from benchmarks.simulator.verdict import Verdict
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 
 
-def positive(text: str) -> int:
-    """Read a number that counts something."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be asked for."""
     parser.add_argument("--nodes", type=positive, default=50, help="hosts (default 50)")
     parser.add_argument(
-        "--blob-bytes", type=positive, default=256 << 20, help="size of the blob (default 256 MiB)"
+        "--blob-bytes", type=count_of_bytes, default=256 << 20, help="size of the blob (default 256MiB)"
     )
     parser.add_argument("--blobs", type=positive, default=1, help="blobs of that size at once (default 1)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same run (default 1)")

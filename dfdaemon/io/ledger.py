@@ -45,6 +45,11 @@ class Account:
             host = OTHERS
         self.peer_bytes[host] = self.peer_bytes.get(host, 0) + count
 
+    @property
+    def received_bytes(self) -> int:
+        """All that came over the network since the daemon's start."""
+        return self.origin_bytes + self.inline_bytes + sum(self.peer_bytes.values())
+
     def finish(self) -> None:
         """The blob is whole and checked."""
         self.finished_at = time.time()

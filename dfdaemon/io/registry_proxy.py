@@ -33,7 +33,9 @@ STOP_S = 0.5
 READS = frozenset({"GET", "HEAD"})
 
 _SILENT = logging.getLogger("dfdaemon.mirror.http")
-_SILENT.setLevel(logging.CRITICAL + 1)  # what aiohttp says of malformed requests quotes them, credentials included
+_SILENT.setLevel(
+    logging.CRITICAL + 1
+)  # what aiohttp says of malformed requests quotes them, credentials included
 
 
 class RegistryProxy:

@@ -74,7 +74,7 @@ class StoreCommands:
         if blob.media_type:
             self._store.set_media_type(command.task, blob.media_type)
         blob.whole = blob.from_disk = stored.complete
-        if not stored.complete:
+        if not blob.account.received_bytes:
             blob.account.resumed_bytes = sum(blob.pieces.length(record.index) for record in stored.records)
         self._post(events.StoreOpened(command.task, stored.records, stored.complete))
 

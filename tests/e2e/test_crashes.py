@@ -92,7 +92,7 @@ def test_a_parent_dies(scene: Scene) -> None:
         assert not all(running.done() for running in pulls), "the parent died too late to matter"
         ended(*pulls)
         scene.check(*children)
-        assert parent.name in children[0].daemon.parents(scene.digests)
+        assert any(parent.name in child.daemon.parents(scene.digests) for child in children)
         assert scene.registry.settled_traffic(1).total_blob_bytes > 0, "what nobody held had to come again"
         assert scene.gets_by_containerd() == []
 

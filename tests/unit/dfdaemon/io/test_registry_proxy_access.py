@@ -272,7 +272,9 @@ async def test_no_secret_in_answers_notes_and_reports(
         for path in ("manifests/v1", "manifests/none", f"blobs/{private.layers[0].digest}", "blobs/sha256:0"):
             answers.append(await mirror.get(f"/v2/{PRIVATE}/{path}", credential))
     answers.append(await mirror.ask("GET", f"http://ann:{SECRET}@host/v2/", [token]))
-    malformed = await mirror.ask("GET", "/v2/", [("Bad\x01Header", SECRET), token])  # tells its own sender alone
+    malformed = await mirror.ask(
+        "GET", "/v2/", [("Bad\x01Header", SECRET), token]
+    )  # tells its own sender alone
     assert malformed.status == 400
     await origin.stop()
     answers.append(await mirror.get(f"/v2/{PRIVATE}/manifests/none", token))
