@@ -109,8 +109,16 @@ class BlobState:
         self.means.session.tell(rejected)
         self.do(Note("piece_rejected", self.task, rejected.parent, (("index", rejected.index),)))
 
+    def has_rejected(self, host: HostId) -> bool:
+        """Whether this host itself gave us a piece that is not right."""
+        return host in self._rejected
+
     def tell_again(self) -> None:
-        """A scheduler that knows nothing attached: it needs the records of all that we fetched, and whom we reject."""
+        """A scheduler that knows nothing attached: it needs the records of all that we fetched, and whom we reject.
+
+        And with nobody to ask for pieces, we call it for help.
+        """
+        self.ripen()
         for rejected in self._rejected.values():
             self.means.session.tell(rejected)
         verified = self.table.verified & self.proof.fetched

@@ -280,7 +280,6 @@ class Download:
         if self.phase in SWARMING:
             self._fallback.link_changed(now)
             self.blob.tell_again()
-            self.blob.ripen()  # with nobody to ask, it calls a new scheduler for help
 
     def info_said(self, message: messages.TaskInfo, now: float) -> None:
         """The scheduler acknowledges us."""

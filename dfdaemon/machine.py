@@ -20,11 +20,13 @@ from dfdaemon.sharing import Sharing
 from swarm import messages
 from swarm.dice import Dice
 from swarm.facts import Note
-from swarm.ids import TaskId
+from swarm.ids import HostId, TaskId
 from swarm.messages import HeldBlob, Hello, HostInfo, LeaseFailed, Leave, OriginFault, PieceRecord
 
 DOWNLOADS_MAX = 1024
 """Downloads at once; the mirror takes no more connections than that."""
+QUARANTINED_MAX = 1024
+"""Hosts in quarantine that are remembered; more than that is a lost cluster."""
 SHARING_EVENTS = (
     events.ChildSubscribed,
     events.ChildUnsubscribed,
@@ -62,6 +64,7 @@ class DaemonMachine:
         self.session = Session(config, self._out)
         self._load = LoadMeter()
         self._stopping = False
+        self._quarantined: dict[HostId, None] = {}
         self._means = Means(
             info,
             dice,
@@ -184,6 +187,7 @@ class DaemonMachine:
 
     def _attached(self, event: events.SchedulerAttached, now: float) -> None:
         self.session.attach(now)
+        self._pardon()
         active = [download.active_task() for download in self.downloads.values()]
         held = tuple(HeldBlob(task, size) for task, size in self.held.items())
         self.session.tell(Hello(self._means.info, tuple(task for task in active if task is not None), held))
@@ -217,9 +221,19 @@ class DaemonMachine:
     def _quarantine(self, message: messages.Quarantine, now: float) -> None:
         host = self._means.book.get(message.host)
         host.barred_until = max(host.barred_until, now + message.seconds)
+        if len(self._quarantined) < QUARANTINED_MAX:
+            self._quarantined[message.host] = None
         self._out.append(Note("host_quarantined", host=message.host))
         for download in self.downloads.values():
             download.peers.shun(message.host)
+
+    def _pardon(self) -> None:
+        """Quarantine is a scheduler's word: one that attaches says it again, or knows nothing and offers the host."""
+        for name in self._quarantined:
+            self._means.book.get(name).barred_until = 0.0
+            for download in self.downloads.values():
+                download.peers.pardon(name)
+        self._quarantined.clear()
 
     # --- the rest -----------------------------------------------------------------------------------------------
 

@@ -113,6 +113,10 @@ class ParentTable:
         if len(self._banned) < BANNED_MAX:
             self._banned.add(peer.name)
 
+    def pardon(self, host: HostId) -> None:
+        """Let this host be a parent again."""
+        self._banned.discard(host)
+
     def is_banned(self, host: HostId) -> bool:
         """Whether nothing of this host counts any more."""
         return host in self._banned

@@ -109,6 +109,11 @@ class PeerSide:
             self._cancel(request)
         self._blob.ripen()
 
+    def pardon(self, host: HostId) -> None:
+        """A host was shunned on another's word, which counts no more; what we saw ourselves still does."""
+        if not self._blob.has_rejected(host):
+            self.parents.pardon(host)
+
     # --- asking ---------------------------------------------------------------------------------------------------
 
     def ask(self, now: float) -> bool:

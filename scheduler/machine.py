@@ -71,7 +71,7 @@ class SchedulerMachine:
         self._speed = Speed()
         self._repositories = Repositories()
         self._on_event: dict[type, Callable[[Any], None]] = {
-            HostAttached: lambda event: self._attachment.attached(event.hello),
+            HostAttached: self._on_attached,
             HostLost: self._on_lost,
             HostSaid: self._on_said,
             InlineArrived: self._on_inline_arrived,
@@ -111,6 +111,10 @@ class SchedulerMachine:
         self._repositories.validate()
 
     # --- events --------------------------------------------------------------------------------------------
+
+    def _on_attached(self, event: HostAttached) -> None:
+        self._attachment.attached(event.hello)
+        self._trust.attached(event.hello.info.host)
 
     def _on_said(self, event: HostSaid) -> None:
         host = self.cluster.hosts.get(event.host)

@@ -42,6 +42,12 @@ class Reports:
             self.forget(next(iter(self._by_accused)))
         if len(self._by_reporter[reporter]) > ACCUSED_REMEMBERED:
             self._drop(next(iter(self._by_reporter[reporter])), reporter)
+        return self.count(accused, now)
+
+    def count(self, accused: HostId, now: float) -> int:
+        """Return how many credible hosts claim it of the accused."""
+        self._expire(accused, now)
+        reporters = self._by_accused.get(accused, {})
         return sum(1 for name in list(reporters) if not self._is_suspect(name, now))
 
     def _expire(self, accused: HostId, now: float) -> None:
@@ -81,11 +87,16 @@ class Trust:
         self._neighbours = neighbours
         self._granting = granting
         self.reports = Reports()
+        self._quarantined: dict[HostId, None] = {}
 
     def rejected(self, reporter: Host, task: Task, message: PieceRejected) -> None:
         """A host got a piece that did not match: keep the two apart, help the one, and judge the other."""
         child, parent = task.peers.get(reporter.id), task.peers.get(message.parent)
-        if child is None or parent is None or child is parent or not 0 <= message.index < task.pieces.count:
+        if child is None or child is parent or not 0 <= message.index < task.pieces.count:
+            return
+        if parent is None:  # it may yet attach: after a restart of ours its victims may be here before it
+            child.refuse(message.parent)
+            self.reports.add(message.parent, reporter.id, self._cluster.now)
             return
         accused = parent.host
         self._cluster.note("piece_rejected", task, accused, reporter=reporter.id, index=message.index)
@@ -99,10 +110,24 @@ class Trust:
         if count >= REPORTERS_NEEDED and accused.is_trusted():
             self._quarantine(accused)
 
+    def attached(self, name: HostId) -> None:
+        """Tell a host that opened its stream who is in quarantine; judge it by what was claimed before it came."""
+        cluster = self._cluster
+        host = cluster.hosts.get(name)
+        if host is None:
+            return
+        if self.reports.count(name, cluster.now) >= REPORTERS_NEEDED and host.is_trusted():
+            self._quarantine(host)
+        for other in self._quarantined:
+            left_s = cluster.hosts[other].quarantined_until - cluster.now
+            if other != name and left_s > 0:
+                cluster.send(host, Quarantine(other, left_s))
+
     def _quarantine(self, host: Host) -> None:
         """Use a host no more for a while: what it holds counts for nothing, what it fetches is fetched by others."""
         cluster = self._cluster
         host.happen(HostEvent.QUARANTINE)
+        self._quarantined[host.id] = None
         host.quarantined_until = cluster.now + QUARANTINE_S
         cluster.agenda.wake(("host", host.id), host.quarantined_until)
         cluster.note("quarantine", None, host, seconds=QUARANTINE_S)
@@ -130,6 +155,7 @@ class Trust:
         if (host.is_attached() and host.is_trusted()) or host.quarantined_until > self._cluster.now:
             return
         host.happen(HostEvent.RELEASE)
+        self._quarantined.pop(host.id, None)
         for task_id in host.tasks:
             task = self._cluster.tasks[task_id]
             peer = task.peers[host.id]

@@ -181,6 +181,29 @@ def test_a_quarantined_host_is_left_and_what_it_sends_is_not_believed(playbook: 
     playbook.said(Parents(TASK, (Parent(A, ()),)))
 
 
+def test_quarantine_ends_with_the_scheduler_that_said_it(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    playbook.said(Quarantine(A, 60.0))
+    playbook.skip()
+    playbook >> events.PieceFailed(A, TASK, 0, events.PeerFault.CANCELLED)
+    playbook.skip()
+    playbook >> events.SchedulerLost("it restarts")
+    playbook.skip()
+    playbook >> events.SchedulerAttached()
+    playbook.skip()
+    playbook.said(Parents(TASK, (Parent(A, ()),))) << Subscribe(Parent(A, ()), TASK)
+
+
+def test_who_gave_us_a_wrong_piece_itself_stays_shunned(playbook: Playbook) -> None:
+    playbook.joined(1).with_parents("1") << ask(A, 0)
+    playbook.arrives("a", 0, digest=b"wrong")
+    playbook.skip()
+    playbook.said(Quarantine(A, 60.0))
+    playbook >> events.SchedulerAttached()
+    playbook.skip()
+    playbook.said(Parents(TASK, (Parent(A, ()),)))
+
+
 def test_blobs_share_the_room_at_a_host(playbook: Playbook) -> None:
     playbook.joined(1).with_parents("1") << ask(A, 0)
     playbook.joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK)

@@ -74,6 +74,40 @@ def test_two_reporters_put_a_host_in_quarantine_and_all_hear_of_it() -> None:
     assert "b" not in play.parents("e")
 
 
+def test_who_attaches_later_hears_who_is_in_quarantine_and_for_how_long() -> None:
+    play = swarm("a", "b", "c")
+    reject(play, "a", "b")
+    reject(play, "c", "b")
+    play.wait(100.0)
+    play.attach("late")
+    assert play.told("late", Quarantine) == [Quarantine(HostId("b"), trust.QUARANTINE_S - 100.0)]
+    play.lose("b")
+    play.attach("b")
+    assert play.told("b", Quarantine) == [], "not of itself"
+
+
+def test_reports_count_though_the_accused_attaches_only_later() -> None:
+    play = swarm("a", "c")
+    for reporter in "ac":
+        reject(play, reporter, "b")
+    assert not play.notes("quarantine")
+    play.join("b")
+    assert len(play.notes("quarantine")) == 1
+    play.holds("b", full(8))
+    play.starves("a", full(8))
+    assert "b" not in play.parents("a")
+
+
+def test_who_rejected_a_host_before_it_attached_is_not_sent_to_it() -> None:
+    play = Playbook()
+    play.join("a")
+    reject(play, "a", "holder")
+    play.join("holder")
+    play.holds("holder", full(8))
+    play.starves("a", full(8))
+    assert "holder" not in play.parents("a")
+
+
 def test_what_a_quarantined_host_holds_and_fetches_counts_for_nothing() -> None:
     play = Playbook(Playbook.config(connections=1))
     play.join("a", "b", "c")
