@@ -68,6 +68,16 @@ async def connect(addresses: Sequence[Address]) -> socket.socket:
 
 async def connect_first(targets: Sequence[Target]) -> socket.socket:
     """Try targets in turn, each with a head start over the next; raises PeerUnreachable when none answers."""
+    alone = len(targets) == 1  # nearly always: nothing to wait for beside it
+    sock = await (_attempt(targets[0]) if alone else _race(targets))
+    if sock is None:
+        raise PeerUnreachable(
+            f"none of {len(targets)} addresses takes a connection within {CONNECT_S_MAX:g} s"
+        )
+    return sock
+
+
+async def _race(targets: Sequence[Target]) -> socket.socket | None:
     attempts: set[asyncio.Task[socket.socket | None]] = set()
     try:
         for target in targets:
@@ -88,7 +98,7 @@ async def connect_first(targets: Sequence[Target]) -> socket.socket:
         for task in attempts:
             task.add_done_callback(_close_result)
             task.cancel()
-    raise PeerUnreachable(f"none of {len(targets)} addresses takes a connection within {CONNECT_S_MAX:g} s")
+    return None
 
 
 def _close_result(task: asyncio.Task[socket.socket | None]) -> None:
