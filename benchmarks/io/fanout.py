@@ -28,12 +28,17 @@ from benchmarks.io.fanout_progress import Progress
 from benchmarks.io.fanout_worker import REPOSITORY, FanoutTask
 from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_cluster
+from benchmarks.io.page_cache import bounded_memory
 from benchmarks.report import Costs, Links, MachineLimit, NodeResult, Run, figures, fluid_limit_s, lines
 
 DAEMONS_PER_PROCESS = 125
 """With some 80 sockets each, half of the 20,000 file descriptors that a process may have."""
 PROCESSES_MIN = 2
 """So that both cores of a small machine have work."""
+PAGE_CACHE_BYTES = 4 << 30
+"""For the files of all daemons: more than the kernel lets be dirty, and what is read again soon stays in it."""
+DAEMON_BYTES = 2 << 20
+"""Memory of one daemon among many in a process."""
 ORIGIN_BYTES_PER_S = 125_000_000
 """The origin's link when links are shaped: 1 Gbit/s."""
 
@@ -67,7 +72,10 @@ def run(options: argparse.Namespace) -> int:
     """Run, print; returns the exit status: 1 when a node failed."""
     console = Console(stderr=True)
     try:
-        with _folder(options.folder) as folder:
+        limit_bytes = PAGE_CACHE_BYTES + options.nodes * DAEMON_BYTES
+        with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
+            if not bounded:
+                console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
             measured = asyncio.run(_Fanout(options, folder, console).run())
     except (ChildFailed, ProcessFailed) as error:
         console.print(f"the benchmark failed: {error}", markup=False)

@@ -43,7 +43,10 @@ READY_LOOK_S = 0.02
 """How often to look whether all streams are there."""
 PULL_S_MAX = 175.0
 """A node that takes longer has failed: the whole run must be below three minutes."""
-PROGRESS_S = 0.5
+COLLECT_AFTER = 700
+"""Objects of one daemon after which garbage is collected: Python's default. With as many for a hundred daemons, each
+would be looked through a hundred times as often as in a process of its own."""
+PROGRESS_S = 1.0
 """Pause between two progress lines."""
 REGISTRY, REPOSITORY = "registry.bench", "bench/app"
 
@@ -63,14 +66,6 @@ class FanoutTask:
     upload_slots: int
 
 
-@dataclass(slots=True)
-class _Progress:
-    """What the process has of all that its nodes want."""
-
-    received_bytes: int = 0
-    done: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class _Node:
     """One daemon and its name."""
@@ -88,7 +83,7 @@ class Worker:
     closing: contextlib.AsyncExitStack
     log: TextIO
     nodes: list[_Node] = field(default_factory=list)
-    progress: _Progress = field(default_factory=_Progress)
+    done: int = 0
 
     async def start(self) -> None:
         """Start all daemons and wait until the scheduler has taken them."""
@@ -122,7 +117,7 @@ class Worker:
             failure = f"not done within {PULL_S_MAX:g} s"
         except ExceptionGroup as errors:
             failure = str(errors.exceptions[0])
-        self.progress.done += 1
+        self.done += 1
         return self._result(node, time.monotonic() - began, failure)
 
     async def _read(self, node: _Node, digest: str, size: int, slots: asyncio.Semaphore) -> None:
@@ -135,13 +130,21 @@ class Worker:
                 while offset < size:
                     span = await reader.span(offset)
                     offset += span.length
-                    self.progress.received_bytes += span.length
                     reader.advance(offset)
             finally:
                 reader.close()
             stored = node.daemon.store.get(source.digest.task)
             if stored is None or not stored.complete:
                 raise NotVerified(f"{node.name} handed out {digest} and did not mark it complete")
+
+    def stored_bytes(self) -> int:
+        """Return how much of what they want all nodes have."""
+        accounts = (
+            node.daemon.blobs.ledger.get(Digest.parse(digest).task)
+            for node in self.nodes
+            for digest, _ in self.task.blobs
+        )
+        return sum(each.origin_bytes + sum(each.peer_bytes.values()) for each in accounts if each)
 
     def _result(self, node: _Node, seconds: float, failure: str) -> NodeResult:
         origin = peers = crossing = 0
@@ -193,10 +196,10 @@ def _say(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)
 
 
-async def _report(progress: _Progress) -> None:
+async def _report(worker: Worker) -> None:
     while True:
         await asyncio.sleep(PROGRESS_S)
-        _say({"done": progress.done, "received_bytes": progress.received_bytes})
+        _say({"done": worker.done, "received_bytes": worker.stored_bytes()})
 
 
 async def run() -> None:
@@ -206,10 +209,11 @@ async def run() -> None:
     worker = Worker(task, contextlib.AsyncExitStack(), sys.stderr)
     await worker.start()
     gc.collect()
-    gc.freeze()  # a hundred daemons share what is collected; each alone would have a hundredth of it to look at
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER * len(worker.nodes))
     _say({"ready": len(worker.nodes)})
     await asyncio.to_thread(sys.stdin.readline)
-    reporting = asyncio.create_task(_report(worker.progress))
+    reporting = asyncio.create_task(_report(worker))
     cpu_before_s, _ = _used()
     results = await worker.pull()
     reporting.cancel()
