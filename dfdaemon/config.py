@@ -18,6 +18,10 @@ class MirrorConfig:
 
     listen: str = setting("127.0.0.1:4001", "Address of the registry mirror. Keep it on loopback.")
     default_registry: str = setting("docker.io", "Registry of requests that name none, as Docker's do.")
+    ping_registry: bool = setting(
+        False,
+        "Let default_registry answer GET /v2/, so that Docker and skopeo log in there; off, the mirror does.",
+    )
     stream: str = setting(
         "eager",
         'When clients get bytes: "eager" as pieces are verified, "after-digest" when the whole blob is.',

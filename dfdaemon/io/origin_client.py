@@ -147,23 +147,36 @@ class OriginClient:
         return await self._head(registry, repository, "manifests", reference, accept, authorization)
 
     def request(
-        self, registry: str, method: str, path: str, headers: Mapping[str, str], body: Any = None
+        self,
+        registry: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Any = None,
+        silence_s: float | None = None,
     ) -> AbstractAsyncContextManager[ClientResponse]:
         """Send a client's request and open the answer, both as they are: nothing is followed or repeated.
 
-        `path` is percent-encoded, with its query, without `ns`; `body` an async iterator of bytes or None.
+        `path` is percent-encoded, with its query, without `ns`; `body` an async iterator of bytes or None;
+        `silence_s`: when to give up, if not after origin.read_timeout_s.
         """
-        return self._request(registry, method, path, headers, body)
+        return self._request(registry, method, path, headers, body, silence_s)
 
     @contextlib.asynccontextmanager
     async def _request(
-        self, registry: str, method: str, path: str, headers: Mapping[str, str], body: Any
+        self,
+        registry: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Any,
+        silence_s: float | None,
     ) -> AsyncIterator[ClientResponse]:
         endpoint = self.endpoint(registry)
         url = URL(endpoint.base + path, encoded=True)
         target = f"{method} {registry}{url.raw_path}"
         response = await self._transport.send(
-            Exchange(endpoint, method, url, target, CIMultiDict(headers), body)
+            Exchange(endpoint, method, url, target, CIMultiDict(headers), body, silence_s)
         )
         try:
             yield response

@@ -54,6 +54,8 @@ class Exchange:
     target: str
     headers: CIMultiDict[str] = field(repr=False)
     body: Any = field(default=None, repr=False)
+    silence_s: float | None = None
+    """Silence after which the answer is given up; None: origin.read_timeout_s."""
 
 
 class OriginTransport:
@@ -94,6 +96,7 @@ class OriginTransport:
                 allow_redirects=False,
                 ssl=self._tls(url, endpoint),
                 proxy=self._proxies.url_for(url.scheme, host),
+                timeout=self._timeout(exchange.silence_s),
             )
 
     async def _session_for(self, url: URL, endpoint: Endpoint) -> ClientSession:
@@ -119,13 +122,13 @@ class OriginTransport:
             return True
         return all(is_public(entry["host"]) for entry in found)
 
+    def _timeout(self, silence_s: float | None) -> ClientTimeout:
+        silence_s = self._config.read_timeout_s if silence_s is None else silence_s
+        return ClientTimeout(total=None, sock_connect=self._config.connect_timeout_s, sock_read=silence_s)
+
     def _session(self, resolver: AbstractResolver) -> ClientSession:
-        timeout = ClientTimeout(
-            total=None, sock_connect=self._config.connect_timeout_s, sock_read=self._config.read_timeout_s
-        )
         return ClientSession(
             connector=TCPConnector(resolver=resolver, limit=CONNECTIONS_MAX),
-            timeout=timeout,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=READ_BUFFER_BYTES,

@@ -135,14 +135,21 @@ def origin_config(origin: Registry, **settings: Any) -> OriginConfig:
 
 @asynccontextmanager
 async def running_mirror(
-    origin: Registry, directory: Path, *, ring: bool = False, any_registry: bool = True, **settings: Any
+    origin: Registry,
+    directory: Path,
+    *,
+    ring: bool = False,
+    any_registry: bool = True,
+    read_timeout_s: float = 2.0,
+    **settings: Any,
 ) -> AsyncIterator[Mirror]:
     """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig.
 
     Without `any_registry` it looks no other names up.
     """
+    asking = {"allow_any_registry": any_registry, "read_timeout_s": read_timeout_s}
     mirror = MirrorConfig(**({"listen": "127.0.0.1:0", "default_registry": REGISTRY} | settings))
-    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, allow_any_registry=any_registry))
+    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, **asking))
     client = OriginClient(config.origin, Dice(1))
     cluster, blobs = PlainCluster(), PlainBlobs(client, directory, ring=ring)
     notes: list[Note] = []

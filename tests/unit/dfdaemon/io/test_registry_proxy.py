@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
-from benchmarks.io.origin_registry import OriginRegistry
+from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
+from benchmarks.origin.access import AccessPolicy, Account, AuthMode
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from tests.support.mirror import REGISTRY, Mirror, ask, content_of, running_mirror
 
@@ -39,6 +40,17 @@ async def test_ping_is_answered_by_the_mirror_itself(mirror: Mirror, origin: Ori
     assert (answer.status, answer.body) == (200, b"{}")
     assert answer.header("Docker-Distribution-Api-Version") == "registry/2.0"
     assert not origin.counters.requests
+
+
+async def test_a_ping_that_means_a_registry_gets_its_answer(image: Image, tmp_path: Path) -> None:
+    policy = AccessPolicy(AuthMode.BASIC, {"ann": Account("secret")})
+    async with OriginRegistry([image], OriginSettings(access=policy)) as origin:
+        async with running_mirror(origin, tmp_path) as mirror:
+            answer = await mirror.get("/v2/")
+            assert (answer.status, answer.all("WWW-Authenticate")[0][:5]) == (401, "Basic")
+            assert (await mirror.ask("GET", "/v2/")).status == 200
+        async with running_mirror(origin, tmp_path, ping_registry=True) as mirror:
+            assert (await mirror.ask("GET", "/v2/")).status == 401
 
 
 async def test_a_pull_as_containerd_does_it(mirror: Mirror, origin: OriginRegistry, image: Image) -> None:
@@ -180,6 +192,7 @@ async def test_more_clients_than_allowed(origin: OriginRegistry, tmp_path: Path)
         await writer.drain()
         answer = await ask(mirror.port, "GET", "/v2/")
         assert answer.status == 503
+        assert answer.header("Connection") == "close"
         writer.close()
         await writer.wait_closed()
 
