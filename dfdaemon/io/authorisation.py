@@ -11,7 +11,8 @@ from dfdaemon.config import MirrorConfig
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.knowledge import Knowledge
-from dfdaemon.io.origin_client import OriginClient, OriginHead, OriginSource
+from dfdaemon.io.origin_answers import OriginHead
+from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.permissions import Member, Place
 from swarm.errors import (
     DamselflyError,

@@ -8,6 +8,7 @@ from multidict import CIMultiDict
 
 from dfdaemon.endpoints import Endpoint
 from dfdaemon.hop_headers import end_to_end
+from dfdaemon.io.origin_asking import THIS_HOST
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_transport import body_chunks
 from dfdaemon.mirrored import mirrored, mirrored_links
@@ -36,16 +37,31 @@ class Passthrough:
         endpoint = self._origin.endpoint(wanted.registry)
         headers = CIMultiDict(end_to_end(request.headers.items(), OURS))
         body = _body(request) if request.can_read_body else None
+        there = endpoint.repository(wanted.repository) if wanted.repository else ""
+        path = f"/v2/{there}" + wanted.path.removeprefix(f"/v2/{wanted.repository}") if there else wanted.path
         async with self._origin.request(
-            wanted.registry, request.method, wanted.path, headers, body, ORIGIN_TIMEOUT_S
+            wanted.registry,
+            request.method,
+            path,
+            headers,
+            body,
+            ORIGIN_TIMEOUT_S,
+            self._lent(request, wanted),
         ) as answer:
+            named = f"/v2/{there}", f"/v2/{wanted.repository}"
             response = web.StreamResponse(
-                status=answer.status, reason=answer.reason, headers=_answer_headers(answer, endpoint)
+                status=answer.status, reason=answer.reason, headers=_answer_headers(answer, endpoint, named)
             )
             await response.prepare(request)
             if request.method != "HEAD" and answer.status not in BODILESS:
                 await _copy(answer, request, response)
             return response
+
+    def _lent(self, request: web.BaseRequest, wanted: Wanted) -> str:
+        """Return the repository that a client without a credential may look at with this host's account, if any."""
+        reads = request.method in ("GET", "HEAD")
+        authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
+        return wanted.repository if reads and authorization == THIS_HOST else ""
 
 
 async def _body(request: web.BaseRequest) -> AsyncIterator[bytes]:
@@ -76,11 +92,11 @@ async def _copy(answer: ClientResponse, request: web.BaseRequest, response: web.
             request.transport.close()
 
 
-def _answer_headers(answer: ClientResponse, endpoint: Endpoint) -> CIMultiDict[str]:
+def _answer_headers(answer: ClientResponse, endpoint: Endpoint, named: tuple[str, str]) -> CIMultiDict[str]:
     asked = str(answer.url)
     headers: CIMultiDict[str] = CIMultiDict()
     for key, value in end_to_end(answer.headers.items()):
         rewrite = REWRITTEN.get(key.lower())
-        headers.add(key, value if rewrite is None else rewrite(value, asked, endpoint))
+        headers.add(key, value if rewrite is None else rewrite(value, asked, endpoint, named))
     headers["OCI-Namespace"] = endpoint.registry
     return headers

@@ -27,7 +27,7 @@ class ProxyManifests:
     async def answer(self, request: web.BaseRequest, wanted: Wanted) -> web.StreamResponse | None:
         """Answer a request for a manifest; None: the origin does not say the tag's digest, pass the request on."""
         accept = tuple(request.headers.getall("Accept", ()))
-        authorization = request.headers.get("Authorization")
+        authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
         if wanted.digest is not None:
             source = _source(wanted, wanted.digest, accept, authorization)
             return await self._by_digest(request, source, None)

@@ -145,7 +145,7 @@ class RegistryProxy:
         self._origin.endpoint(wanted.registry)
         if reads and wanted.kind == "blob":
             assert wanted.digest is not None, "a blob is named by its digest"
-            authorization = request.headers.get("Authorization")
+            authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
             source = OriginSource(
                 wanted.registry, wanted.repository, wanted.digest, "blob", authorization=authorization
             )
