@@ -76,11 +76,20 @@ class ProxyBlobs:
             raise OriginTimeout(f"{source.digest} did not arrive within {WHOLE_AFTER_S:g} s") from error
         finally:
             reader.close()
-        if Digest.of(body, source.digest.algorithm) != source.digest:
-            raise OriginContent(
-                f"what arrived as {source.digest} has another digest; nothing of it was served"
-            )
-        return body
+        return _checked(body, source.digest)
+
+    async def read_unsized(self, source: OriginSource) -> bytes:
+        """Return a manifest whose size nobody says before it is there, as a compressed one's; its digest checked."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(WHOLE_AFTER_S), self._origin.fetch(source, 0, None) as answer:
+                async for chunk in answer.chunks():
+                    body += chunk
+                    if len(body) > MANIFEST_BYTES_MAX:
+                        raise OriginContent(f"{source.digest} is larger than a manifest may be")
+        except TimeoutError as error:
+            raise OriginTimeout(f"{source.digest} did not arrive within {WHOLE_AFTER_S:g} s") from error
+        return _checked(bytes(body), source.digest)
 
     async def stream(
         self, request: web.BaseRequest, source: OriginSource, content: Content
@@ -195,6 +204,12 @@ async def _gather(reader: BlobReader, size: int) -> bytes:
         gathered += data
         reader.advance(len(gathered))
     return bytes(gathered)
+
+
+def _checked(body: bytes, digest: Digest) -> bytes:
+    if Digest.of(body, digest.algorithm) != digest:
+        raise OriginContent(f"what arrived as {digest} has another digest; nothing of it was served")
+    return body
 
 
 def _parts(request: web.BaseRequest, content: Content) -> tuple[ByteRange, ...]:

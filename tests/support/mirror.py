@@ -126,9 +126,9 @@ def _unchunk(raw: bytes) -> tuple[bytes, bool]:
     return body, False
 
 
-def origin_config(origin: Registry, **settings: Any) -> OriginConfig:
-    """A configuration in which REGISTRY is this origin."""
-    listed = (RegistryConfig(name=REGISTRY, url=origin.url),)
+def origin_config(origin: Registry, listing: dict[str, Any] | None = None, **settings: Any) -> OriginConfig:
+    """A configuration in which REGISTRY is this origin; `listing`: more of its RegistryConfig."""
+    listed = (RegistryConfig(name=REGISTRY, url=origin.url, **(listing or {})),)
     defaults: dict[str, Any] = {"retries": 2, "connect_timeout_s": 2.0, "read_timeout_s": 2.0}
     return OriginConfig(registries=listed, **(defaults | settings))
 
@@ -141,15 +141,16 @@ async def running_mirror(
     ring: bool = False,
     any_registry: bool = True,
     read_timeout_s: float = 2.0,
+    listing: dict[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Mirror]:
-    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig.
+    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig, `listing` of RegistryConfig.
 
     Without `any_registry` it looks no other names up.
     """
     asking = {"allow_any_registry": any_registry, "read_timeout_s": read_timeout_s}
     mirror = MirrorConfig(**({"listen": "127.0.0.1:0", "default_registry": REGISTRY} | settings))
-    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, **asking))
+    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, listing, **asking))
     client = OriginClient(config.origin, Dice(1))
     cluster, blobs = PlainCluster(), PlainBlobs(client, directory, ring=ring)
     notes: list[Note] = []
