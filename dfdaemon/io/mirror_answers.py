@@ -14,6 +14,7 @@ from swarm.errors import (
     BadDigest,
     BadName,
     BadRange,
+    ClientError,
     DamselflyError,
     NotAllowed,
     OriginContent,
@@ -49,6 +50,10 @@ _REFUSALS: dict[type[DamselflyError], tuple[int, str, str]] = {
 
 class TooLarge(BadName):
     """A request with more header bytes than the mirror reads."""
+
+
+class UnknownMethod(ClientError):
+    """A method that no registry has: CONNECT, TRACE and such could only do harm."""
 
 
 class TooManyClients(DamselflyError):
@@ -106,6 +111,8 @@ def _refusal(error: DamselflyError) -> tuple[int, str, str]:
         if error.status in PASSED_STATUSES:
             return error.status, *PASSED_STATUSES[error.status]
         return 502, "UNAVAILABLE", ELSEWHERE
+    if isinstance(error, UnknownMethod):
+        return 405, "UNSUPPORTED", "see the distribution specification for methods"
     for kind in type(error).__mro__:
         if kind in _REFUSALS:
             return _REFUSALS[kind]

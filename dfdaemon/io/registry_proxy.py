@@ -10,7 +10,14 @@ from aiohttp import web
 from dfdaemon.config import DaemonConfig
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import Blobs, Cluster
-from dfdaemon.io.mirror_answers import API_VERSION, TooLarge, TooManyClients, error_answer, fault_answer
+from dfdaemon.io.mirror_answers import (
+    API_VERSION,
+    TooLarge,
+    TooManyClients,
+    UnknownMethod,
+    error_answer,
+    fault_answer,
+)
 from dfdaemon.io.mirror_server import MirrorServer
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.passthrough import Passthrough
@@ -32,6 +39,8 @@ BACKLOG = 512
 STOP_S = 0.5
 """What answers get to leave their last buffer after the grace."""
 READS = frozenset({"GET", "HEAD"})
+METHODS = READS | {"POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""What the distribution specification knows, and what browsers ask before."""
 
 _SILENT = logging.getLogger("dfdaemon.mirror.http")
 _SILENT.setLevel(
@@ -157,6 +166,8 @@ class RegistryProxy:
         return await self._passthrough.answer(request, wanted)
 
     def _check_limits(self, request: web.BaseRequest) -> None:
+        if request.method not in METHODS:
+            raise UnknownMethod(f"{request.method[:20]!r} is no method of a registry")
         if sum(len(key) + len(value) + 4 for key, value in request.raw_headers) > HEADER_BYTES_MAX:
             raise TooLarge("headers", f"a request may have {HEADER_BYTES_MAX} bytes of them")
         if self._server is not None and self._server.is_full:

@@ -307,3 +307,10 @@ async def test_stopping_lets_answers_finish(origin: OriginRegistry, tmp_path: Pa
         await stopping
         with pytest.raises(OSError, match="Connect call failed"):
             await mirror.ask("GET", "/v2/")
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND"])
+async def test_a_method_that_no_registry_has(mirror: Mirror, origin: OriginRegistry, method: str) -> None:
+    answer = await mirror.ask(method, f"/v2/team/app/manifests/v1?ns={REGISTRY}")
+    assert (answer.status, answer.error["code"]) == (405, "UNSUPPORTED")
+    assert not origin.counters.requests
