@@ -61,7 +61,7 @@ class DockerConfig:
         return best(self.accounts, image)
 
     def helper(self, registry: str) -> str:
-        """Return the name of the helper that knows a registry's account; empty: none."""
+        """Return the name of the program that knows a registry's account; empty: none."""
         for name, helper in self.helpers.items():
             if place_of(name) == registry:
                 return helper
@@ -164,7 +164,7 @@ def read_helper_answer(text: str) -> Credential:
     document = _object(text)
     user, secret = document.get("Username"), document.get("Secret")
     if not isinstance(user, str) or not isinstance(secret, str) or not secret:
-        raise BadCredentials("the helper names no Username and Secret")
+        raise BadCredentials("it names no Username and Secret")
     return Credential("", "", secret) if user == IDENTITY else Credential(user, secret)
 
 

@@ -93,6 +93,21 @@ async def test_lists_go_on_at_the_mirror(tmp_path: Path) -> None:
         assert origin.seen[0].path == "/v2/a/tags/list?n=2"
 
 
+async def test_referrers_of_a_registry_that_has_them(tmp_path: Path) -> None:
+    digest = "sha256:" + "1" * 64
+    headers = [
+        ("OCI-Filters-Applied", "artifactType"),
+        ("Link", f"</v2/a/referrers/{digest}?n=1&next=x>; rel=next"),
+        ("Content-Type", "application/vnd.oci.image.index.v1+json"),
+    ]
+    async with mirror_of(tmp_path, says(200, b"{}", *headers)) as (mirror, origin):
+        answer = await mirror.ask("GET", f"/v2/a/referrers/{digest}?artifactType=a%2Fb&ns={REGISTRY}")
+        assert (answer.status, answer.body) == (200, b"{}")
+        assert origin.seen[0].path == f"/v2/a/referrers/{digest}?artifactType=a%2Fb"
+        assert answer.header("OCI-Filters-Applied") == "artifactType"
+        assert answer.header("Link") == f"</v2/a/referrers/{digest}?n=1&next=x&ns={REGISTRY}>; rel=next"
+
+
 async def test_a_registry_may_take_longer_over_a_push_than_over_a_pull(tmp_path: Path) -> None:
     slow = asyncio.Event()
 
