@@ -4,6 +4,7 @@ Never 408 or 429: containerd repeats those at once. With 401, 403, 404, 416 and 
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from aiohttp import web
@@ -96,6 +97,8 @@ def error_answer(error: DamselflyError) -> web.Response:
     if isinstance(error, OriginStatus) and error.status == 401:
         for challenge in error.challenges:
             response.headers.add("WWW-Authenticate", challenge)
+    if isinstance(error, OriginThrottled):
+        response.headers["Retry-After"] = str(max(1, ceil(error.retry_after_s)))
     if isinstance(error, BadRange):
         response.headers["Content-Range"] = f"bytes */{error.size}"
     return response

@@ -245,6 +245,20 @@ def test_skopeo_pushes_lists_and_deletes(scenes: dict[str, Scene], tmp_path: Pat
         scene.skopeo("inspect", "--raw", f"{name}:v1")
 
 
+def test_an_image_in_the_format_of_docker(
+    scenes: dict[str, Scene], node: Containerd, tmp_path: Path, image: Image
+) -> None:
+    """Manifests of schema 2, and a list of them."""
+    scene = scenes["plain"]
+    name = f"{scene.daemon.mirror}/test/docker:v1"
+    source, plain = f"oci:{image.directory}:{image.tag}", "--dest-tls-verify=false"
+    run(["skopeo", "copy", "--all", "--format=v2s2", plain, source, f"docker://{name}"], SKOPEO_S)
+    described = json.loads(scene.skopeo("inspect", "--raw", f"docker://{name}"))
+    assert described["mediaType"] == "application/vnd.docker.distribution.manifest.list.v2+json"
+    node.use_mirror(scene.daemon.url, NOWHERE)
+    node.pull(f"{REGISTRY}/test/docker:v1")
+
+
 @pytest.mark.parametrize("kind", ["cache", "redirect"])
 def test_what_a_registry_does_not_take_is_its_own_answer(
     scenes: dict[str, Scene], tmp_path: Path, kind: str

@@ -137,3 +137,28 @@ async def test_a_registry_gets_no_more_requests_than_it_may() -> None:
         assert caught.value.retry_after_s == pytest.approx(100, abs=1)
         assert len(origin.seen) == 1
         await transport.close()
+
+
+async def test_a_registry_by_ipv6() -> None:
+    async with fake_origin(says(200), host="::1") as origin:
+        entry = RegistryConfig(name="r", url=f"http://[::1]:{origin.port}")
+        transport = OriginTransport(OriginConfig(registries=(entry,)))
+        answer = await ask(transport, f"{transport.endpoints.of('r').base}/v2/")
+        answer.release()
+        assert answer.status == 200
+        assert origin.seen[0].all("Host") == [f"[::1]:{origin.port}"]
+        await transport.close()
+
+
+async def test_the_environments_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_origin(says(200)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://user:pw@127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "10.0.0.0/8")
+        transport = OriginTransport(
+            OriginConfig(registries=(RegistryConfig(name="r", url="http://r.test:5000"),))
+        )
+        answer = await ask(transport, "http://r.test:5000/v2/")
+        answer.release()
+        assert proxy.seen[0].path == "http://r.test:5000/v2/"
+        assert proxy.seen[0].all("Proxy-Authorization") == ["Basic dXNlcjpwdw=="]
+        await transport.close()

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.origin_registry import OriginRegistry
 from swarm.digest import Digest
 from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
+from tests.support.fake_origin import fake_origin
 from tests.support.processes import short_directory
 
 MIB = 1 << 20
@@ -82,3 +84,19 @@ async def test_a_small_range_of_a_large_blob_costs_its_pieces_and_the_rest_comes
                 assert origin.counters.blob_bytes[layer.digest] == 3 * MIB // 2, "three pieces"
                 assert await get(daemon, layer.digest) == (200, content)
                 assert origin.counters.blob_bytes[layer.digest] == layer.size, "each byte once"
+
+
+async def test_a_blob_that_is_named_by_its_sha512(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 8000
+    digest = Digest.of(content, "sha512")
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=content if request.path.endswith(str(digest)) else b"", status=200)
+
+    async with fake_origin(answer) as origin:
+        with short_directory() as folder:
+            async with running_daemon(daemon_config(folder, origin.url)) as daemon:
+                assert await get(daemon, str(digest)) == (200, content)
+                found = daemon.daemon.store.get(digest.task)
+                assert found is not None
+                assert found.complete, "its own digest was checked"

@@ -253,6 +253,7 @@ async def test_a_refusal_of_the_origin(
     origin.faults.append(fault)
     answer = await mirror.get(f"/v2/team/app/blobs/{image.layers[0].digest}")
     assert answer.status == expected
+    assert answer.header("Retry-After") == (None if retry_after is None else str(retry_after))
     assert answer.error["message"]
     assert answer.header("Content-Length") == str(len(answer.body))
 
