@@ -5,6 +5,18 @@ from dataclasses import dataclass
 from swarm.settings import require, setting
 
 MIB = 1 << 20
+TRUSTED_REGISTRIES = (
+    "docker.io",
+    "ghcr.io",
+    "quay.io",
+    "registry.k8s.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "nvcr.io",
+    "registry.access.redhat.com",
+    "registry.redhat.io",
+)
+"""Public registries whose operators run them for everybody: no customer decides what they answer about a digest."""
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
@@ -100,6 +112,11 @@ class RegistryConfig:
     url: str = setting("", "Where it is: https://host[:port]; empty: https://NAME.")
     ca_file: str = setting("", "Certificates (PEM) to trust in addition to the system's.")
     insecure_skip_verify: bool = setting(False, "Do not verify its TLS certificate.")
+    trusted: bool = setting(
+        True,
+        "Believe it that a digest is in a repository, and serve copies that came from other registries. Set false "
+        "where strangers decide what it answers, as with pull-through projects of their own.",
+    )
 
     def __post_init__(self) -> None:
         require(bool(self.name), "registries.name", self.name, "a registry needs a name")
@@ -113,6 +130,11 @@ class OriginConfig:
 
     registries: tuple[RegistryConfig, ...] = setting((), "Registries that need more than their name.")
     allow_any_registry: bool = setting(True, "Also reach any public registry that is not listed.")
+    trusted_registries: tuple[str, ...] = setting(
+        TRUSTED_REGISTRIES,
+        "Registries beyond those listed, * for any characters, that are believed like listed ones. Clients of others "
+        "get what that registry sends, past cache and swarm.",
+    )
     connect_timeout_s: float = setting(5.0, "Seconds for a connection to an origin.")
     read_timeout_s: float = setting(20.0, "Seconds of silence after which an origin's answer is given up.")
     retries: int = setting(3, "Attempts at one request before the origin counts as failed.")

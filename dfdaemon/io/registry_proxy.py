@@ -17,6 +17,7 @@ from dfdaemon.io.proxy_blobs import ProxyBlobs
 from dfdaemon.io.proxy_manifests import ProxyManifests
 from dfdaemon.io.tags import Tags
 from dfdaemon.names import URL_CHARS_MAX, Wanted, resolve
+from dfdaemon.trust import Trust
 from swarm.errors import ConfigError, DamselflyError
 from swarm.facts import Note
 from swarm.io.addresses import parse_listen
@@ -57,6 +58,7 @@ class RegistryProxy:
         tags = Tags(origin, authoriser, cluster, note)
         self._manifests = ProxyManifests(origin, authoriser, self._blobs, tags)
         self._passthrough = Passthrough(origin)
+        self._trust = Trust(config.origin)
         self._note = note
         self._answering = 0
         self._idle = asyncio.Event()
@@ -137,6 +139,8 @@ class RegistryProxy:
         if wanted.kind == "ping" and reads:
             return web.json_response({}, headers=dict([API_VERSION]))
         self._origin.endpoint(wanted.registry)
+        if not self._trust.shares(wanted.registry):
+            return await self._passthrough.answer(request, wanted)
         if reads and wanted.kind == "blob":
             assert wanted.digest is not None, "a blob is named by its digest"
             authorization = request.headers.get("Authorization")
