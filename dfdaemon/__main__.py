@@ -20,9 +20,11 @@ from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.cluster import ClusterKnowledge
 from dfdaemon.io.control import Control
+from dfdaemon.io.denied import DeniedContent
 from dfdaemon.io.driver import Driver
 from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.jobs import Jobs
+from dfdaemon.io.orders import Orders
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_commands import OriginCommands
 from dfdaemon.io.peer_client import PeerClient
@@ -67,6 +69,7 @@ class Daemon:
     server: PeerServer
     scheduler: SchedulerClient
     proxy: RegistryProxy
+    orders: Orders
     info: HostInfo
 
 
@@ -138,8 +141,13 @@ async def build(
     jobs = Jobs()
     origin = OriginClient(config.origin, dice)
     closing.push_async_callback(origin.close)
+    as_seed = read_token(config.scheduler.seed_token_file, "scheduler.seed_token_file")
     scheduler = SchedulerClient(
-        config.scheduler, info.host, token, driver.said, partial(telemetry.observe, "join_answer_seconds")
+        config.scheduler,
+        info.host,
+        as_seed or token,
+        driver.said,
+        partial(telemetry.observe, "join_answer_seconds"),
     )
     closing.push_async_callback(scheduler.close)
     receivers = threads.receivers
@@ -150,14 +158,18 @@ async def build(
     fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.origin, kind, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
     cluster = ClusterKnowledge(scheduler)
-    driver.answered, driver.mend = cluster.answered, storing.mend
-    authoriser = Authoriser(config.mirror, origin, cluster, telemetry.note)
+    denied = DeniedContent(config.store.directory, telemetry.note)
+    authoriser = Authoriser(config.mirror, origin, cluster, telemetry.note, denied)
     closing.push_async_callback(authoriser.close)
     proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)
+    knowledge = authoriser.knowledge
+    orders = Orders(cluster, proxy.tags, knowledge, denied, store, jobs, driver.post, telemetry.note)
+    driver.told, driver.mend = orders.told, storing.mend
+    orders.enforce()
     storing.tell_problems()
     closing.push_async_callback(jobs.close)  # fetches end while the origin can still be left properly
     closing.callback(driver.close)  # first of all: what ends now is no news for the machine
-    return Daemon(driver, store, blobs, server, scheduler, proxy, info)
+    return Daemon(driver, store, blobs, server, scheduler, proxy, orders, info)
 
 
 async def open_doors(
@@ -167,7 +179,13 @@ async def open_doors(
     closing.push_async_callback(daemon.proxy.close, 0.0)
     mirror = await daemon.proxy.start()
     control = Control(
-        config.control_socket, daemon.info, daemon.store, daemon.blobs, daemon.scheduler, daemon.proxy.handle
+        config.control_socket,
+        daemon.info,
+        daemon.store,
+        daemon.blobs,
+        daemon.scheduler,
+        daemon.orders,
+        daemon.proxy.handle,
     )
     closing.push_async_callback(control.close)
     await control.start()

@@ -38,12 +38,18 @@ class MirrorConfig:
         "allow-known",
         'If the origin cannot be asked: "allow-known" serves what was allowed before, "deny" nothing.',
     )
+    tags: str = setting(
+        "own",
+        'Who asks the registry what a tag means: "own" this daemon, for each client; "shared" a seed, once per '
+        "cluster and some seconds, where anybody may read the repository.",
+    )
     connections_max: int = setting(1024, "Client connections at once; more are answered 503.")
 
     def __post_init__(self) -> None:
         require(
             self.stream in ("eager", "after-digest"), "mirror.stream", self.stream, "eager or after-digest"
         )
+        require(self.tags in ("own", "shared"), "mirror.tags", self.tags, "own or shared")
         require(self.outage in ("allow-known", "deny"), "mirror.outage", self.outage, "allow-known or deny")
         require(
             1 <= self.connections_max <= 16384, "mirror.connections_max", self.connections_max, "1 to 16384"
@@ -90,6 +96,10 @@ class SchedulerLinkConfig:
 
     addresses: tuple[str, ...] = setting(
         (), "Schedulers, host:port, tried in order; empty: work without one."
+    )
+    seed_token_file: str = setting(
+        "",
+        "File with the token that a seed shows instead of the cluster's, where the scheduler asks for one.",
     )
     connect_timeout_s: float = setting(3.0, "Seconds to wait for a scheduler to take the stream.")
     retry_max_s: float = setting(5.0, "Longest pause between attempts to attach again.")

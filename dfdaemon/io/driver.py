@@ -20,8 +20,8 @@ from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.machine import DaemonMachine
 from dfdaemon.readers import READERS_MAX
 from swarm.ids import ReaderId, TaskId
-from swarm.messages import RepositoryAnswer
 from swarm.pieces import PieceMap
+from swarm.repositories import Word
 
 CommandTable = Mapping[type, Callable[[Any], object]]
 """Which function carries out which command."""
@@ -36,8 +36,8 @@ class Driver:
         self.machine = machine
         self.blobs = blobs
         self._store = store
-        self.answered: Callable[[RepositoryAnswer], None] = lambda answer: None
-        """Takes what the scheduler says of repositories: not the machine's business."""
+        self.told: Callable[[Word], None] = lambda word: None
+        """Takes what the scheduler says of repositories and denied content: not the machine's business."""
         self.mend: Callable[[TaskId], object] = lambda task: None
         """Reads a blob on disk again, and posts what is damaged."""
         self._hold = hold_until_whole
@@ -96,9 +96,9 @@ class Driver:
             blob.give_up(f"a fault of the daemon in the download of {blob.task}; its log has it")
 
     def said(self, event: events.Event) -> None:
-        """Take an event of the scheduler client; answers about repositories go to whoever asked."""
-        if isinstance(event, events.SchedulerSaid) and isinstance(event.message, RepositoryAnswer):
-            self.answered(event.message)
+        """Take an event of the scheduler client; what is not about a download goes elsewhere."""
+        if isinstance(event, events.SchedulerSaid) and isinstance(event.message, Word):
+            self.told(event.message)
         else:
             self.post(event)
 

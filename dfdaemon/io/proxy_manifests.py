@@ -20,6 +20,7 @@ class ProxyManifests:
 
     def __init__(self, origin: OriginClient, authoriser: Authoriser, blobs: ProxyBlobs, tags: Tags) -> None:
         self._origin = origin
+        self._authoriser = authoriser
         self._knowledge = authoriser.knowledge
         self._blobs = blobs
         self._tags = tags
@@ -32,9 +33,11 @@ class ProxyManifests:
             source = _source(wanted, wanted.digest, accept, authorization)
             return await self._by_digest(request, source, None)
         place = Place(wanted.registry, wanted.repository)
-        resolved = await self._tags.resolve(place, wanted.reference, accept, authorization)
+        anew = "no-cache" in request.headers.get("Cache-Control", "").lower()
+        resolved = await self._tags.resolve(place, wanted.reference, accept, authorization, anew=anew)
         if resolved is None:
             return None
+        self._authoriser.check(resolved.digest)
         source = _source(wanted, resolved.digest, accept, authorization)
         if request.method == "HEAD" and resolved.size >= 0:
             content = Content(wanted.registry, resolved.digest, resolved.size, resolved.media_type)

@@ -17,6 +17,7 @@ from dfdaemon.io.proxy_blobs import ProxyBlobs
 from dfdaemon.io.proxy_manifests import ProxyManifests
 from dfdaemon.io.tags import Tags
 from dfdaemon.names import URL_CHARS_MAX, Wanted, resolve
+from dfdaemon.permissions import Place
 from dfdaemon.trust import Trust
 from swarm.errors import ConfigError, DamselflyError
 from swarm.facts import Note
@@ -55,8 +56,8 @@ class RegistryProxy:
         self._origin = origin
         self._authoriser = authoriser
         self._blobs = ProxyBlobs(origin, authoriser, blobs, note)
-        tags = Tags(origin, authoriser, cluster, note)
-        self._manifests = ProxyManifests(origin, authoriser, self._blobs, tags)
+        self.tags = Tags(config, origin, authoriser, cluster, note)
+        self._manifests = ProxyManifests(origin, authoriser, self._blobs, self.tags)
         self._passthrough = Passthrough(origin)
         self._trust = Trust(config.origin)
         self._note = note
@@ -104,6 +105,7 @@ class RegistryProxy:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         await runner.cleanup()
+        self.tags.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -139,6 +141,8 @@ class RegistryProxy:
         if wanted.kind == "ping" and reads:
             return web.json_response({}, headers=dict([API_VERSION]))
         self._origin.endpoint(wanted.registry)
+        if reads and wanted.digest is not None:
+            self._authoriser.check(wanted.digest)
         if not self._trust.shares(wanted.registry):
             return await self._passthrough.answer(request, wanted)
         if reads and wanted.kind == "blob":
@@ -152,7 +156,10 @@ class RegistryProxy:
             answer = await self._manifests.answer(request, wanted)
             if answer is not None:
                 return answer
-        return await self._passthrough.answer(request, wanted)
+        passed = await self._passthrough.answer(request, wanted)
+        if not reads and wanted.kind == "manifest" and passed.status < 300:
+            self.tags.pushed(Place(wanted.registry, wanted.repository), wanted.reference)
+        return passed
 
     def _check_limits(self, request: web.BaseRequest) -> None:
         if sum(len(key) + len(value) + 4 for key, value in request.raw_headers) > HEADER_BYTES_MAX:
