@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, NewType, TypeVar
 
 from swarm.digest import Digest
-from swarm.errors import OriginStatus
+from swarm.errors import DamselflyError, OriginStatus
 
 CREDENTIAL_TTL_S = 60.0
 """How long the origin's yes to a credential counts: a revoked one works for this long at most."""
@@ -23,11 +23,15 @@ REFUSED_TTL_S = 5.0
 for a right that he was just given."""
 PUBLIC_TTL_S = 300.0
 """How long a repository counts as public, or as probed in vain, before it is asked again."""
+DOWN_S = 5.0
+"""How long a registry that did not answer counts as down: meanwhile what may be served without it is, at once, and
+not after the seconds in which it does not answer again."""
 CREDENTIALS_MAX = 16_384
 REPOSITORIES_MAX = 16_384
 MEMBERS_MAX = 131_072
 """About 40 MiB at worst; a node that runs 1,000 images of 30 layers needs a quarter."""
 TAGS_MAX = 16_384
+REGISTRIES_MAX = 1024
 
 CredentialHash = NewType("CredentialHash", bytes)
 """A keyed hash of an Authorization header; the header itself is not kept."""
@@ -70,6 +74,7 @@ class Permissions:
         self._refused: _Recent[tuple[Place, CredentialHash], tuple[float, OriginStatus]] = _Recent(
             CREDENTIALS_MAX
         )
+        self._failed: _Recent[str, tuple[float, DamselflyError]] = _Recent(REGISTRIES_MAX)
         self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._members: _Recent[tuple[Place, Digest], Member] = _Recent(MEMBERS_MAX)
@@ -99,6 +104,15 @@ class Permissions:
         """Tell whether the origin took this credential here within OUTAGE_S, and did not refuse it since."""
         at = self._accepted.get((place, credential))
         return at is not None and now - at < OUTAGE_S
+
+    def fail(self, registry: str, error: DamselflyError, now: float) -> None:
+        """A registry could not say yes or no just now."""
+        self._failed.put(registry, (now, error))
+
+    def failure(self, registry: str, now: float) -> DamselflyError | None:
+        """Return why a registry could not be asked, if that was within DOWN_S."""
+        found = self._failed.get(registry)
+        return found[1] if found is not None and now - found[0] < DOWN_S else None
 
     def publish(self, place: Place, now: float, age_s: float = 0.0) -> bool:
         """Anybody could read this repository `age_s` ago; tell whether that is news."""

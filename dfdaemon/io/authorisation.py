@@ -85,12 +85,19 @@ class Authoriser:
             return found
         place = Place(source.registry, source.repository)
         self.raise_refusal(place, source.authorization)
+        down = self.failure(place)
+        allowed = self._in_outage(source, down) if down is not None else None
+        if allowed is not None:
+            return allowed
         key = (place, source.digest, source.kind, self.knowledge.credential(source.authorization))
         try:
             head = await self._asking.do(key, lambda: self._origin.head_blob(source))
         except DamselflyError as error:
             self.refused(place, source.authorization, error)
-            return self._in_outage(source, error)
+            allowed = self._in_outage(source, error)
+            if allowed is None:
+                raise
+            return allowed
         return self._granted(source, head)
 
     def raise_refusal(self, place: Place, authorization: str | None) -> None:
@@ -100,9 +107,15 @@ class Authoriser:
             raise refusal
 
     def refused(self, place: Place, authorization: str | None, error: DamselflyError) -> None:
-        """The origin did not say yes: if it said no, remember that, whatever was known."""
+        """The origin did not say yes: remember that it said no, whatever was known, or that it could not be asked."""
         if isinstance(error, OriginStatus) and error.status in DENIALS:
             self.knowledge.refused(place, authorization, error)
+        elif is_outage(error):
+            self.knowledge.tables.fail(place.registry, error, self.knowledge.now())
+
+    def failure(self, place: Place) -> DamselflyError | None:
+        """Return why the origin could not be asked a moment ago."""
+        return self.knowledge.tables.failure(place.registry, self.knowledge.now())
 
     def in_outage(self, place: Place, authorization: str | None, error: DamselflyError) -> bool:
         """Tell whether what was allowed before is allowed still, now that the origin failed with `error`."""
@@ -156,11 +169,12 @@ class Authoriser:
         assert member is not None, "it was put there two lines above"
         return Allowed(member.size, member.media_type, self.knowledge.tables.was_public(place))
 
-    def _in_outage(self, source: OriginSource, error: DamselflyError) -> Allowed:
+    def _in_outage(self, source: OriginSource, error: DamselflyError) -> Allowed | None:
+        """Return what the client may have although the origin failed with `error`."""
         place = Place(source.registry, source.repository)
         member = self.knowledge.tables.member(place, source.digest)
         if member is None or not member.proven or not self.in_outage(place, source.authorization, error):
-            raise error
+            return None
         fields = (("registry", place.registry), ("repository", place.repository), ("reason", str(error)))
         self._note(Note("outage_allowed", source.digest.task, fields=fields))
         return Allowed(member.size, member.media_type, self.knowledge.tables.was_public(place))

@@ -78,6 +78,10 @@ class Tags:
                 return shared
         if not anew:
             self._authoriser.raise_refusal(place, authorization)
+            down = self._authoriser.failure(place)
+            stale = await self._last_known(place, tag, authorization, down) if down is not None else None
+            if stale is not None:
+                return stale
         key = (place, tag, accept, self._knowledge.credential(authorization))
         try:
             head = await self._asking.do(
@@ -85,7 +89,10 @@ class Tags:
             )
         except DamselflyError as error:
             self._authoriser.refused(place, authorization, error)
-            return await self._last_known(place, tag, authorization, error)
+            stale = await self._last_known(place, tag, authorization, error)
+            if stale is None:
+                raise
+            return stale
         self._knowledge.accepted(place, authorization)
         if head.digest is None:
             return None
@@ -140,15 +147,15 @@ class Tags:
 
     async def _last_known(
         self, place: Place, tag: str, authorization: str | None, error: DamselflyError
-    ) -> Resolved:
-        """Return what the tag meant last, here or in the cluster; raise `error` if the client may not know."""
+    ) -> Resolved | None:
+        """Return what the tag meant last, here or in the cluster, if the client may know although asking failed."""
         if not is_outage(error):
-            raise error
+            return None
         known = self._knowledge.tables.tag(place, tag)
         if known is None or not self._authoriser.in_outage(place, authorization, error):
             known = await self._cluster_knows(place, tag) or known
         if known is None or not self._authoriser.in_outage(place, authorization, error):
-            raise error
+            return None
         fields = (("registry", place.registry), ("repository", place.repository), ("tag", tag))
         self._note(Note("tag_stale", known.digest.task, fields=(*fields, ("reason", str(error)))))
         return Resolved(known.digest, known.size, known.media_type, stale=True)
