@@ -141,14 +141,7 @@ async def build(
     jobs = Jobs()
     origin = OriginClient(config.origin, dice)
     closing.push_async_callback(origin.close)
-    as_seed = read_token(config.scheduler.seed_token_file, "scheduler.seed_token_file")
-    scheduler = SchedulerClient(
-        config.scheduler,
-        info.host,
-        as_seed or token,
-        driver.said,
-        partial(telemetry.observe, "join_answer_seconds"),
-    )
+    scheduler = attachment(config, info, token, driver, telemetry)
     closing.push_async_callback(scheduler.close)
     receivers = threads.receivers
     peers = PeerClient(info, token, config.peer, receivers, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
@@ -157,6 +150,34 @@ async def build(
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)
     fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.origin, kind, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
+    driver.mend = storing.mend
+    proxy, orders = open_mirror(config, driver, store, origin, scheduler, jobs, telemetry, closing)
+    storing.tell_problems()
+    closing.push_async_callback(jobs.close)  # fetches end while the origin can still be left properly
+    closing.callback(driver.close)  # first of all: what ends now is no news for the machine
+    return Daemon(driver, store, blobs, server, scheduler, proxy, orders, info)
+
+
+def attachment(
+    config: DaemonConfig, info: HostInfo, token: bytes, driver: Driver, telemetry: Telemetry
+) -> SchedulerClient:
+    """Build the link to the scheduler. A seed may have a token of its own to show there."""
+    as_seed = read_token(config.scheduler.seed_token_file, "scheduler.seed_token_file")
+    answered = partial(telemetry.observe, "join_answer_seconds")
+    return SchedulerClient(config.scheduler, info.host, as_seed or token, driver.said, answered)
+
+
+def open_mirror(
+    config: DaemonConfig,
+    driver: Driver,
+    store: BlobStore,
+    origin: OriginClient,
+    scheduler: SchedulerClient,
+    jobs: Jobs,
+    telemetry: Telemetry,
+    closing: contextlib.AsyncExitStack,
+) -> tuple[RegistryProxy, Orders]:
+    """Build the registry mirror with what it knows of repositories, and what the scheduler orders about it."""
     cluster = ClusterKnowledge(scheduler)
     denied = DeniedContent(config.store.directory, telemetry.note)
     authoriser = Authoriser(config.mirror, origin, cluster, telemetry.note, denied)
@@ -164,12 +185,9 @@ async def build(
     proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)
     knowledge = authoriser.knowledge
     orders = Orders(cluster, proxy.tags, knowledge, denied, store, jobs, driver.post, telemetry.note)
-    driver.told, driver.mend = orders.told, storing.mend
+    driver.told = orders.told
     orders.enforce()
-    storing.tell_problems()
-    closing.push_async_callback(jobs.close)  # fetches end while the origin can still be left properly
-    closing.callback(driver.close)  # first of all: what ends now is no news for the machine
-    return Daemon(driver, store, blobs, server, scheduler, proxy, orders, info)
+    return proxy, orders
 
 
 async def open_doors(
