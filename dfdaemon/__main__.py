@@ -184,7 +184,9 @@ def open_mirror(
     closing.push_async_callback(authoriser.close)
     proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)
     knowledge = authoriser.knowledge
-    orders = Orders(cluster, proxy.tags, knowledge, denied, store, jobs, driver.post, telemetry.note)
+    orders = Orders(
+        cluster, proxy.tags, knowledge, denied, store, driver.blobs, jobs, driver.post, telemetry.note
+    )
     driver.told = orders.told
     orders.enforce()
     return proxy, orders

@@ -124,7 +124,7 @@ class RegistryConfig:
     insecure_skip_verify: bool = setting(False, "Do not verify its TLS certificate.")
     trusted: bool = setting(
         True,
-        "Believe it that a digest is in a repository, and serve copies that came from other registries. Set false "
+        "Believe it that a digest is in a repository, and share copies with the others that are believed. Set false "
         "where strangers decide what it answers, as with pull-through projects of their own.",
     )
 
@@ -142,8 +142,8 @@ class OriginConfig:
     allow_any_registry: bool = setting(True, "Also reach any public registry that is not listed.")
     trusted_registries: tuple[str, ...] = setting(
         TRUSTED_REGISTRIES,
-        "Registries beyond those listed, * for any characters, that are believed like listed ones. Clients of others "
-        "get what that registry sends, past cache and swarm.",
+        "Registries beyond those listed, * for any characters, that share copies like listed ones. Each other one has "
+        "copies of its own in the cluster.",
     )
     connect_timeout_s: float = setting(5.0, "Seconds for a connection to an origin.")
     read_timeout_s: float = setting(20.0, "Seconds of silence after which an origin's answer is given up.")

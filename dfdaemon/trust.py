@@ -3,7 +3,8 @@
 A blob's digest names its bytes whichever registry they came from, so one copy serves them all. But that a digest
 belongs to a repository only its registry can say, and whoever runs a registry can let it say anything: a client with
 a registry of its own could have it claim the digest of somebody's private blob. So only registries that are trusted
-to tell the truth share copies; requests to all others go past the swarm, and get what that registry itself sends.
+to tell the truth share copies. Each other one has copies of its own, which can only have come from itself: they have
+other names in the whole cluster (Digest.task_within).
 """
 
 from fnmatch import fnmatchcase
@@ -12,15 +13,18 @@ from dfdaemon.config import OriginConfig
 
 
 class Trust:
-    """Tells which registries share copies."""
+    """Tells with whom registries share copies."""
 
     def __init__(self, config: OriginConfig) -> None:
         self._listed = {entry.name: entry.trusted for entry in config.registries}
         self._patterns = config.trusted_registries
 
-    def shares(self, registry: str) -> bool:
-        """Tell whether what this registry says of digests may be believed. Its own entry goes before patterns."""
-        listed = self._listed.get(registry)
-        if listed is not None:
-            return listed
-        return any(fnmatchcase(registry, pattern) for pattern in self._patterns)
+    def scope(self, registry: str) -> str:
+        """Return the scope of this registry's copies: empty, shared with all that are believed, or its own name.
+
+        Its own entry goes before patterns.
+        """
+        believed = self._listed.get(registry)
+        if believed is None:
+            believed = any(fnmatchcase(registry, pattern) for pattern in self._patterns)
+        return "" if believed else registry

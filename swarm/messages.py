@@ -237,10 +237,11 @@ class Leave:
 @dataclass(frozen=True, slots=True)
 class InlineContent:
     """A tiny blob that the host was leased, whole, for the others. The codec's side checks its digest on
-    arrival."""
+    arrival. `scope`: what Digest.task_within made the task's id with."""
 
     task: TaskId
     content: bytes = field(repr=False)
+    scope: str = ""
 
 
 # --- scheduler -> daemon --------------------------------------------------------------------------

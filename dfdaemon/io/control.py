@@ -104,31 +104,35 @@ class Control:
                 },
                 "active": [
                     {
-                        "digest": task,
+                        "digest": str(blob.digest),
                         "size": blob.pieces.size,
                         "pieces": blob.pieces.count,
                         "pieces_held": blob.released.bit_count(),
                         "readers": len(blob.readers),
                         "ring": blob.ring,
                     }
-                    for task, blob in self._blobs.active.items()
+                    for blob in self._blobs.active.values()
                 ],
             }
         )
 
     async def _explain(self, request: web.Request) -> web.Response:
         try:
-            task = Digest.parse(request.match_info["digest"]).task
+            digest = Digest.parse(request.match_info["digest"]).task
         except BadDigest as error:
             return web.json_response({"error": str(error)}, status=400)
+        copies = self._store.copies(digest)
+        task = self._blobs.ledger.named(digest) or (copies[0] if copies else digest)
         stored = self._store.get(task)
         account = self._blobs.ledger.get(task)
         if stored is None and account is None:
-            text = f"this daemon neither holds {task} nor remembers it; was it pulled through another mirror?"
+            text = (
+                f"this daemon neither holds {digest} nor remembers it; was it pulled through another mirror?"
+            )
             return web.json_response({"error": text}, status=404)
         state = "complete" if stored and stored.complete else "partial" if stored else "not stored"
         return web.json_response(
-            {"digest": task, "state": state, "size": self._size(task), **describe(account)}
+            {**describe(account), "digest": digest, "state": state, "size": self._size(task)}
         )
 
     async def _purge(self, request: web.Request) -> web.Response:
@@ -141,9 +145,9 @@ class Control:
         names = tuple(asked.get(key, "") for key in ("registry", "repository", "tag"))
         if not task and not all(names):
             return web.json_response({"error": "name a digest, or registry, repository and tag"}, status=400)
-        stored = self._store.get(task)
+        freed = [self._store.get(copy) for copy in self._store.copies(task)]
         self._orders.purge(Purge(task, *names))
-        return web.json_response({"bytes": stored.size if stored is not None else 0})
+        return web.json_response({"bytes": sum(stored.size for stored in freed if stored is not None)})
 
     def _size(self, task: TaskId) -> int:
         stored = self._store.get(task)

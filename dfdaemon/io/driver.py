@@ -19,6 +19,7 @@ from dfdaemon.io.blobs import BlobReader
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.machine import DaemonMachine
 from dfdaemon.readers import READERS_MAX
+from swarm.digest import Digest
 from swarm.ids import ReaderId, TaskId
 from swarm.pieces import PieceMap
 from swarm.repositories import Word
@@ -127,8 +128,8 @@ class Driver:
         self, source: OriginSource, size: int, media_type: str, start: int, end: int
     ) -> BlobReader:
         """Start to read bytes [start, end) of a blob; see Blobs.open."""
-        task = source.digest.task
-        blob = self._blob(task, size, media_type)
+        task = source.task
+        blob = self._blob(task, source.digest, size, media_type)
         if blob.pieces.size != size:
             raise DownloadFailed(f"{task} is on its way with {blob.pieces.size} bytes, here it has {size}")
         if len(blob.readers) >= READERS_MAX or not blob.has_place_for(start):
@@ -142,13 +143,14 @@ class Driver:
         self.post(events.ReaderOpened(task, reader.number, start, end))
         return reader
 
-    def _blob(self, task: TaskId, size: int, media_type: str) -> ActiveBlob:
+    def _blob(self, task: TaskId, digest: Digest, size: int, media_type: str) -> ActiveBlob:
         account = self.blobs.ledger.open(task, size)
+        account.digest = str(digest)
         if account.is_refused:
             raise DownloadFailed(f"the download of {task} failed a moment ago: {account.failure}")
         blob = self.blobs.active.get(task)
         if blob is None:
-            blob = ActiveBlob(task, PieceMap.of(size), media_type, account, hold=self._hold)
+            blob = ActiveBlob(task, digest, PieceMap.of(size), media_type, account, hold=self._hold)
             self.blobs.active[task] = blob
         return blob
 

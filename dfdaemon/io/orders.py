@@ -5,6 +5,7 @@ that nobody may have. A purge may also come from this machine.
 from collections.abc import Callable
 
 from dfdaemon import events
+from dfdaemon.io.active_blob import ActiveBlobs
 from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.cluster import ClusterKnowledge
 from dfdaemon.io.denied import DeniedContent
@@ -31,6 +32,7 @@ class Orders:
         knowledge: Knowledge,
         denied: DeniedContent,
         store: BlobStore,
+        blobs: ActiveBlobs,
         jobs: Jobs,
         post: Callable[[events.Event], None],
         note: Callable[[Note], None],
@@ -40,6 +42,7 @@ class Orders:
         self._knowledge = knowledge
         self._denied = denied
         self._store = store
+        self._blobs = blobs
         self._jobs = jobs
         self._post = post
         self._note = note
@@ -72,13 +75,16 @@ class Orders:
         else:
             self._knowledge.tables.drop_tag(Place(purge.registry, purge.repository), purge.tag)
 
-    def _withdraw(self, task: TaskId, reason: str) -> None:
-        self._knowledge.tables.drop_member(Digest.parse(task))
-        self._post(events.BlobWithdrawn(task, reason))
-        self._jobs.start(self._store.remove(task))
+    def _withdraw(self, digest: TaskId, reason: str) -> None:
+        """Remove the copies of some content, under whatever name, and cut what is on its way."""
+        self._knowledge.tables.drop_member(Digest.parse(digest))
+        active = [blob.task for blob in self._blobs.active.values() if str(blob.digest) == digest]
+        for task in dict.fromkeys([digest, *self._store.copies(digest), *active]):
+            self._post(events.BlobWithdrawn(task, reason))
+            self._jobs.start(self._store.remove(task))
 
     def enforce(self) -> None:
         """Remove what is denied and still on disk: it was denied while the daemon could not delete it."""
         for task in self._denied.listed():
-            if self._store.get(task) is not None:
+            if self._store.copies(task):
                 self._withdraw(task, DENIED)

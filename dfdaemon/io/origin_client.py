@@ -35,6 +35,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginUnreachable,
 )
+from swarm.ids import TaskId
 
 REDIRECTS_MAX = 5
 """Registries redirect once, storages seldom again."""
@@ -57,7 +58,10 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 
 @dataclass(frozen=True, slots=True)
 class OriginSource:
-    """Where the origin has some content, and the credential with which this host may fetch it."""
+    """Where the origin has some content, and the credential with which this host may fetch it.
+
+    `scope`: copies are shared with it only, not with all registries (dfdaemon/trust.py).
+    """
 
     registry: str
     repository: str
@@ -65,6 +69,12 @@ class OriginSource:
     kind: Literal["blob", "manifest"]
     accept: tuple[str, ...] = ()
     authorization: str | None = field(default=None, repr=False)
+    scope: str = ""
+
+    @property
+    def task(self) -> TaskId:
+        """The swarm's task on this content."""
+        return self.digest.task_within(self.scope)
 
 
 @dataclass(frozen=True, slots=True)

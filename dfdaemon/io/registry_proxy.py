@@ -56,10 +56,10 @@ class RegistryProxy:
         self._origin = origin
         self._authoriser = authoriser
         self._blobs = ProxyBlobs(origin, authoriser, blobs, note)
-        self.tags = Tags(config, origin, authoriser, cluster, note)
-        self._manifests = ProxyManifests(origin, authoriser, self._blobs, self.tags)
-        self._passthrough = Passthrough(origin)
+        self.tags = Tags(config.mirror, origin, authoriser, cluster, note)
         self._trust = Trust(config.origin)
+        self._manifests = ProxyManifests(origin, authoriser, self._blobs, self.tags, self._trust)
+        self._passthrough = Passthrough(origin)
         self._note = note
         self._answering = 0
         self._idle = asyncio.Event()
@@ -143,13 +143,16 @@ class RegistryProxy:
         self._origin.endpoint(wanted.registry)
         if reads and wanted.digest is not None:
             self._authoriser.check(wanted.digest)
-        if not self._trust.shares(wanted.registry):
-            return await self._passthrough.answer(request, wanted)
         if reads and wanted.kind == "blob":
             assert wanted.digest is not None, "a blob is named by its digest"
             authorization = request.headers.get("Authorization")
             source = OriginSource(
-                wanted.registry, wanted.repository, wanted.digest, "blob", authorization=authorization
+                wanted.registry,
+                wanted.repository,
+                wanted.digest,
+                "blob",
+                authorization=authorization,
+                scope=self._trust.scope(wanted.registry),
             )
             return await self._blobs.answer(request, source)
         if reads and wanted.kind == "manifest":

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dfdaemon.accept import takes
-from dfdaemon.config import DaemonConfig
+from dfdaemon.config import MirrorConfig
 from dfdaemon.io.authorisation import Authoriser, is_outage
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.io.one_at_a_time import OneAtATime
 from dfdaemon.io.origin_client import OriginClient, OriginHead, OriginSource
 from dfdaemon.permissions import KnownTag, Member, Place
-from dfdaemon.trust import Trust
 from swarm.digest import Digest
-from swarm.errors import BadDigest, DamselflyError, NotAllowed
+from swarm.errors import BadDigest, DamselflyError
 from swarm.facts import Note
 from swarm.repositories import (
     RepositoryAnswer,
@@ -40,14 +39,13 @@ class Tags:
 
     def __init__(
         self,
-        config: DaemonConfig,
+        config: MirrorConfig,
         origin: OriginClient,
         authoriser: Authoriser,
         cluster: Cluster,
         note: Callable[[Note], None],
     ) -> None:
-        self._shared = config.mirror.tags == "shared"
-        self._trust = Trust(config.origin)
+        self._shared = config.tags == "shared"
         self._origin = origin
         self._authoriser = authoriser
         self._knowledge = authoriser.knowledge
@@ -117,8 +115,6 @@ class Tags:
         """Find out as a stranger what a tag means, and tell all; on a seed, when the scheduler asks for it."""
         place = Place(wanted.registry, wanted.repository)
         try:
-            if not self._trust.shares(place.registry):
-                raise NotAllowed(place.registry, "it is not trusted")
             head = await self._origin.head_manifest(*place, wanted.tag, (), None)
         except DamselflyError as error:
             self._authoriser.refused(place, None, error)

@@ -153,7 +153,7 @@ class SchedulerLoop:
 
     def _keep_inline(self, host: HostId, message: InlineContent) -> None:
         actual = Digest.of(message.content, Digest.parse(message.task).algorithm)
-        if actual.task != message.task:
+        if actual.task_within(message.scope) != message.task:
             raise WireError(f"the inline blob {message.task} has the digest {actual}")
         self._inline.put(message.task, message.content)
         self.post(InlineArrived(host, message.task))

@@ -163,7 +163,7 @@ def _leave(fact: pb.Leave) -> m.Leave:
 
 
 def _inline_content(fact: pb.InlineContent) -> m.InlineContent:
-    return m.InlineContent(read_task(fact.task), read_content(fact.content))
+    return m.InlineContent(read_task(fact.task), read_content(fact.content), read_text(fact.scope))
 
 
 def _challenge(fact: pb.Challenge) -> Challenge:

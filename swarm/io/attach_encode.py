@@ -137,7 +137,9 @@ def _leave(value: m.Leave) -> pb.DaemonFact:
 
 
 def _inline_content(value: m.InlineContent) -> pb.DaemonFact:
-    return pb.DaemonFact(inline_content=pb.InlineContent(task=value.task, content=value.content))
+    return pb.DaemonFact(
+        inline_content=pb.InlineContent(task=value.task, content=value.content, scope=value.scope)
+    )
 
 
 def _challenge(value: Challenge) -> pb.SchedulerFact:

@@ -137,7 +137,7 @@ DAEMON = {
     m.Load: st.builds(m.Load, rates, rates, st.integers(0, 1 << 31)),
     m.Completed: st.builds(m.Completed, tasks),
     m.Leave: st.builds(m.Leave, tasks_or_none),
-    m.InlineContent: st.builds(m.InlineContent, tasks, contents),
+    m.InlineContent: st.builds(m.InlineContent, tasks, contents, texts),
     r.TagReport: st.builds(r.TagReport, texts, texts, texts, tasks, texts, sizes_or_unknown),
     r.TagUnresolved: st.builds(r.TagUnresolved, texts, texts, texts),
     r.TagPushed: st.builds(r.TagPushed, texts, texts, texts),

@@ -113,7 +113,7 @@ class PlainBlobs:
     ) -> PlainReader:
         """Start to read, and to fetch if nobody did."""
         self.sources.append(source)
-        task = source.digest.task
+        task = source.task
         blob = self.blobs.get(task)
         if blob is None or blob.failure is not None:
             blob = self.blobs[task] = PlainBlob(size, media_type, self._file(source, size))
@@ -139,7 +139,7 @@ class PlainBlobs:
         """Hold a blob that nobody asked for yet."""
         blob = PlainBlob(len(content), "", self._file(source, len(content)))
         os.pwrite(blob.file.fd, content, 0)
-        self.blobs[source.digest.task] = blob
+        self.blobs[source.task] = blob
         await blob.advance(len(content))
         return blob
 
@@ -147,7 +147,7 @@ class PlainBlobs:
         pieces = PieceMap.of(size)
         if self._ring:
             return PieceFile.ring(size, pieces.count)
-        path = self._directory / source.digest.hex
+        path = self._directory / source.task
         with path.open("wb") as file:
             file.truncate(size)
         return PieceFile.on_disk(path, pieces)

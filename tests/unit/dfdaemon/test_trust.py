@@ -19,7 +19,7 @@ from dfdaemon.trust import Trust
 )
 def test_listed_and_known_registries_share(registry: str, shares: bool) -> None:
     listed = (RegistryConfig("registry.example.com"), RegistryConfig("tenants.example.com", trusted=False))
-    assert Trust(OriginConfig(registries=listed)).shares(registry) is shares
+    assert Trust(OriginConfig(registries=listed)).scope(registry) == ("" if shares else registry)
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,9 @@ def test_listed_and_known_registries_share(registry: str, shares: bool) -> None:
 def test_patterns_take_the_place_of_the_known_ones(
     patterns: tuple[str, ...], registry: str, shares: bool
 ) -> None:
-    assert Trust(OriginConfig(trusted_registries=patterns)).shares(registry) is shares
+    assert Trust(OriginConfig(trusted_registries=patterns)).scope(registry) == ("" if shares else registry)
 
 
 def test_a_registrys_own_entry_goes_before_the_patterns() -> None:
     config = OriginConfig(registries=(RegistryConfig("quay.io", trusted=False),), trusted_registries=("*",))
-    assert not Trust(config).shares("quay.io")
+    assert Trust(config).scope("quay.io") == "quay.io"

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.io.image import Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
+from dfdaemon.config import OriginConfig, RegistryConfig
 from scheduler.events import DigestAllowed, DigestDenied, PurgeWanted
 from swarm.ids import TaskId
 from swarm.repositories import Purge
@@ -56,26 +57,32 @@ async def assert_denied(running: RunningDaemon, image: Image) -> None:
             if method == "GET":
                 assert answer.error["code"] == "DENIED"
                 assert "denied by an administrator" in answer.error["message"]
-    assert running.daemon.store.get(layer(image)) is None
+    assert not running.daemon.store.copies(layer(image))
 
 
+@pytest.mark.parametrize("trusted", [True, False])
 async def test_a_denied_layer_is_served_by_nobody_until_it_is_allowed(
-    cluster: Herd, origin: OriginRegistry, image: Image
+    cluster: Herd, origin: OriginRegistry, image: Image, trusted: bool
 ) -> None:
+    """Also where its copies have another name, because their registry is not trusted."""
+    listed = OriginConfig((RegistryConfig(REGISTRY, origin.url, trusted=trusted),))
     async with AsyncExitStack() as stack:
         first, second, late = [
-            await stack.enter_async_context(cluster.daemon(name)) for name in ("first", "second", "late")
+            await stack.enter_async_context(cluster.daemon(name, origin=listed))
+            for name in ("first", "second", "late")
         ]
         await pull(first, NAME)
         await pull(second, NAME)
+        names = first.daemon.store.copies(layer(image))
+        assert (names == [layer(image)]) is trusted
         deny(cluster, layer(image))
         for running in first, second:
-            await until(lambda running=running: running.daemon.store.get(layer(image)) is None)
+            await until(lambda running=running: not running.daemon.store.copies(layer(image)))
         origin.counters.clear()
         for running in first, second, late:
             await assert_denied(running, image)
-            assert layer(image) not in running.daemon.driver.machine.held
-            assert layer(image) not in running.daemon.driver.machine.sharing.holdings
+            assert names[0] not in running.daemon.driver.machine.held
+            assert names[0] not in running.daemon.driver.machine.sharing.holdings
         assert origin.counters.blob_bytes[layer(image)] == 0, "not from the origin either"
         cluster.scheduler.loop.post(DigestAllowed(layer(image)))
         await until(lambda: "blob_allowed" in late.log.getvalue())
@@ -86,7 +93,7 @@ async def test_a_denial_outlives_daemons_and_schedulers(cluster: Herd, image: Im
     async with cluster.daemon("one") as running:
         await pull(running, NAME)
         deny(cluster, layer(image))
-        await until(lambda: running.daemon.store.get(layer(image)) is None)
+        await until(lambda: not running.daemon.store.copies(layer(image)))
     async with cluster.daemon("one", alone=True) as running:
         await assert_denied(running, image)
     cluster.machine.denials.restore({}, ())  # a scheduler that forgot everything
@@ -99,7 +106,7 @@ async def test_a_host_that_was_away_hears_of_it_when_it_comes_back(cluster: Herd
         await pull(running, NAME)
     deny(cluster, layer(image))
     async with cluster.daemon("one") as running:
-        await until(lambda: running.daemon.store.get(layer(image)) is None)
+        await until(lambda: not running.daemon.store.copies(layer(image)))
         await assert_denied(running, image)
 
 
@@ -107,7 +114,7 @@ async def test_a_manifest_is_denied_by_tag_and_by_digest(cluster: Herd, image: I
     async with cluster.daemon("one") as running:
         await pull(running, NAME)
         deny(cluster, TaskId(image.root_digest))
-        await until(lambda: running.daemon.store.get(TaskId(image.root_digest)) is None)
+        await until(lambda: not running.daemon.store.copies(TaskId(image.root_digest)))
         for reference in "v1", image.root_digest:
             for method in "GET", "HEAD":
                 answer = await get(running, f"/v2/{NAME}/manifests/{reference}", TYPES, method=method)
@@ -123,7 +130,7 @@ async def test_a_download_on_its_way_is_cut(cluster: Herd, origin: OriginRegistr
         answer = await asking
         assert answer.status in (403, 503) or not answer.whole
         await until(lambda: not running.daemon.driver.machine.downloads)
-        await until(lambda: running.daemon.store.get(layer(image)) is None)
+        await until(lambda: not running.daemon.store.copies(layer(image)))
         await assert_denied(running, image)
 
 
@@ -135,7 +142,7 @@ async def test_a_purge_removes_all_copies_and_forbids_nothing(
             await pull(running, NAME)
         cluster.scheduler.loop.post(PurgeWanted(Purge(layer(image))))
         for running in first, second:
-            await until(lambda running=running: running.daemon.store.get(layer(image)) is None)
+            await until(lambda running=running: not running.daemon.store.copies(layer(image)))
         origin.counters.clear()
         await pull(second, NAME)
         assert origin.counters.blob_bytes[layer(image)] == image.layers[0].size, "fetched anew"

@@ -144,10 +144,10 @@ async def test_a_seed_says_when_it_cannot(own: Mirror, repository: str, tag: str
     assert not own.cluster.tags
 
 
-async def test_a_seed_does_not_ask_registries_without_trust(origin: OriginRegistry, tmp_path: Path) -> None:
-    async with running_mirror(origin, tmp_path, strangers={"evil.example": origin.url}) as mirror:
-        await mirror.proxy.tags.resolve_for_cluster(ResolveTag("evil.example", PUBLIC, "v1"))
-        assert mirror.cluster.moved == [TagUnresolved("evil.example", PUBLIC, "v1")]
+async def test_a_seed_asks_only_registries_that_it_may_reach(origin: OriginRegistry, tmp_path: Path) -> None:
+    async with running_mirror(origin, tmp_path, any_registry=False) as mirror:
+        await mirror.proxy.tags.resolve_for_cluster(ResolveTag("other.example", PUBLIC, "v1"))
+        assert mirror.cluster.moved == [TagUnresolved("other.example", PUBLIC, "v1")]
         assert not origin.counters.requests
 
 
