@@ -7,6 +7,18 @@ from ipaddress import ip_network
 from swarm.settings import require, setting
 
 MIB = 1 << 20
+TRUSTED_REGISTRIES = (
+    "docker.io",
+    "ghcr.io",
+    "quay.io",
+    "registry.k8s.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "nvcr.io",
+    "registry.access.redhat.com",
+    "registry.redhat.io",
+)
+"""Public registries whose operators run them for everybody: no customer decides what they answer about a digest."""
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
@@ -51,12 +63,18 @@ class MirrorConfig:
         "allow-known",
         'If the origin cannot be asked: "allow-known" serves what was allowed before, "deny" nothing.',
     )
+    tags: str = setting(
+        "own",
+        'Who asks the registry what a tag means: "own" this daemon, for each client; "shared" a seed, once per '
+        "cluster and some seconds, where anybody may read the repository.",
+    )
     connections_max: int = setting(1024, "Client connections at once; more are answered 503.")
 
     def __post_init__(self) -> None:
         require(
             self.stream in ("eager", "after-digest"), "mirror.stream", self.stream, "eager or after-digest"
         )
+        require(self.tags in ("own", "shared"), "mirror.tags", self.tags, "own or shared")
         require(self.outage in ("allow-known", "deny"), "mirror.outage", self.outage, "allow-known or deny")
         require(
             1 <= self.connections_max <= 16384, "mirror.connections_max", self.connections_max, "1 to 16384"
@@ -104,6 +122,10 @@ class SchedulerLinkConfig:
     addresses: tuple[str, ...] = setting(
         (), "Schedulers, host:port, tried in order; empty: work without one."
     )
+    seed_token_file: str = setting(
+        "",
+        "File with the token that a seed shows instead of the cluster's, where the scheduler asks for one.",
+    )
     connect_timeout_s: float = setting(3.0, "Seconds to wait for a scheduler to take the stream.")
     retry_max_s: float = setting(5.0, "Longest pause between attempts to attach again.")
 
@@ -141,6 +163,11 @@ class RegistryConfig:
     )
     requests_per_s_max: float = setting(0.0, "Requests a second to it; 0: no limit.")
     connections_max: int = setting(0, "Connections to it at once; 0: no limit.")
+    trusted: bool = setting(
+        True,
+        "Believe it that a digest is in a repository, and share copies with the others that are believed. Set false "
+        "where strangers decide what it answers, as with pull-through projects of their own.",
+    )
 
     def __post_init__(self) -> None:
         require(bool(self.name), "registries.name", self.name, "a registry needs a name")
@@ -194,6 +221,11 @@ class OriginConfig:
         "", "A CredentialProviderConfig of kubelet (YAML): plugins that give this host's accounts."
     )
     credential_provider_directory: str = setting("", "Folder of those plugins.")
+    trusted_registries: tuple[str, ...] = setting(
+        TRUSTED_REGISTRIES,
+        "Registries beyond those listed, * for any characters, that share copies like listed ones. Each other one has "
+        "copies of its own in the cluster.",
+    )
     connect_timeout_s: float = setting(5.0, "Seconds for a connection to an origin.")
     read_timeout_s: float = setting(20.0, "Seconds of silence after which an origin's answer is given up.")
     retries: int = setting(3, "Attempts at one request before the origin counts as failed.")

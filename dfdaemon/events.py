@@ -307,6 +307,14 @@ class UploadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobWithdrawn:
+    """An administrator denied or purged a blob: its copy goes, and nobody gets what is on its way."""
+
+    task: TaskId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """The time that the machine asked to be woken at (DaemonMachine.wakeup_at) has come."""
 
@@ -347,6 +355,7 @@ Event = (
     | ChildLost
     | PieceRequested
     | UploadEnded
+    | BlobWithdrawn
     | TimeReached
     | Stopping
 )

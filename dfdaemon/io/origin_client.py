@@ -27,6 +27,7 @@ from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.errors import NotAllowed, OriginCut, OriginError, OriginTimeout, OriginUnreachable
 from swarm.facts import Note
+from swarm.ids import TaskId
 
 AWAY_S = 30.0
 """A mirror that could not be asked is passed over for this long: each attempt may cost a time-out."""
@@ -47,6 +48,7 @@ class OriginSource:
     """Where the origin has some content, and the credential with which this host may fetch it.
 
     `authorization`: a client's header as it came, None for nobody's, or THIS_HOST.
+    `scope`: copies are shared with it only, not with all registries (dfdaemon/trust.py).
     """
 
     registry: str
@@ -55,6 +57,12 @@ class OriginSource:
     kind: Literal["blob", "manifest"]
     accept: tuple[str, ...] = ()
     authorization: str | None = field(default=None, repr=False)
+    scope: str = ""
+
+    @property
+    def task(self) -> TaskId:
+        """The swarm's task on this content."""
+        return self.digest.task_within(self.scope)
 
 
 @dataclass(frozen=True, slots=True)

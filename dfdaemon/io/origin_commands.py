@@ -10,10 +10,8 @@ from dfdaemon.io.driver import CommandTable
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_fetch import OriginFetch
-from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.scheduler_client import SchedulerClient
 from swarm.digest import Digest
-from swarm.ids import TaskId
 from swarm.messages import InlineContent, OriginFault
 
 Post = Callable[[events.Event], None]
@@ -72,7 +70,7 @@ class OriginCommands:
                     self._fetch(command)
                     return
             if isinstance(event, events.OriginPieceArrived) and command.inline:
-                self._share(command.task, blob.file)
+                self._share(blob)
             self._post(event)
 
         return post
@@ -86,14 +84,14 @@ class OriginCommands:
             return own is not None
         return True
 
-    def _share(self, task: TaskId, file: PieceFile | None) -> None:
+    def _share(self, blob: ActiveBlob) -> None:
         """Give a tiny blob to everybody, if it is what its digest says."""
+        file, digest = blob.file, blob.digest
         if file is None:
             return
         content = os.pread(file.fd, file.pieces.size, file.place(0))
-        digest = Digest.parse(task)
         if Digest.of(content, digest.algorithm) == digest:
-            self._scheduler.tell(InlineContent(task, content))
+            self._scheduler.tell(InlineContent(blob.task, content, blob.scope))
 
     def _raise_limit(self, command: commands.RaiseLimit) -> None:
         for (epoch, _), (fetch, _job) in self._blobs.active[command.task].fetches.items():

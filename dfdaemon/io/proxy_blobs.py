@@ -52,7 +52,7 @@ class ProxyBlobs:
         """Authorise, and find out what the headers need; the size is -1 where nobody says it."""
         allowed = await self._authoriser.authorise(source)
         content = Content(source.registry, source.digest, allowed.size, allowed.media_type)
-        stored = self._blobs.stored(source.digest.task)
+        stored = self._blobs.stored(source.task)
         # Of a part, the size is only what a client said.
         if stored is not None and (stored.complete or content.size < 0):
             content = replace(content, size=stored.size, media_type=content.media_type or stored.media_type)
@@ -155,7 +155,7 @@ class ProxyBlobs:
         response.force_close()
         self._tell("body_ended_early", source, sent, began, str(failure))
         if isinstance(failure, StoreBroken):
-            self._blobs.broken(source.digest.task, str(failure))
+            self._blobs.broken(source.task, str(failure))
 
     async def pass_body(
         self, request: web.BaseRequest, source: OriginSource, content: Content

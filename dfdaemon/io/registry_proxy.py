@@ -25,6 +25,8 @@ from dfdaemon.io.proxy_blobs import ProxyBlobs
 from dfdaemon.io.proxy_manifests import ProxyManifests
 from dfdaemon.io.tags import Tags
 from dfdaemon.names import URL_CHARS_MAX, Wanted, resolve
+from dfdaemon.permissions import Place
+from dfdaemon.trust import Trust
 from swarm.errors import ConfigError, DamselflyError
 from swarm.facts import Note
 from swarm.io.addresses import parse_listen
@@ -64,8 +66,9 @@ class RegistryProxy:
         self._origin = origin
         self._authoriser = authoriser
         self._blobs = ProxyBlobs(origin, authoriser, blobs, note)
-        tags = Tags(origin, authoriser, cluster, note)
-        self._manifests = ProxyManifests(origin, authoriser, self._blobs, tags)
+        self.tags = Tags(config.mirror, origin, authoriser, cluster, note)
+        self._trust = Trust(config.origin)
+        self._manifests = ProxyManifests(origin, authoriser, self._blobs, self.tags, self._trust)
         self._passthrough = Passthrough(origin)
         self._note = note
         self._answering = 0
@@ -112,6 +115,7 @@ class RegistryProxy:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         await runner.cleanup()
+        self.tags.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -152,18 +156,28 @@ class RegistryProxy:
         if wanted.kind == "ping" and reads and not self._config.ping_registry:
             return web.json_response({}, headers=dict([API_VERSION]))
         self._origin.endpoint(wanted.registry)
+        if reads and wanted.digest is not None:
+            self._authoriser.check(wanted.digest)
         if reads and wanted.kind == "blob":
             assert wanted.digest is not None, "a blob is named by its digest"
             authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
             source = OriginSource(
-                wanted.registry, wanted.repository, wanted.digest, "blob", authorization=authorization
+                wanted.registry,
+                wanted.repository,
+                wanted.digest,
+                "blob",
+                authorization=authorization,
+                scope=self._trust.scope(wanted.registry),
             )
             return await self._blobs.answer(request, source)
         if reads and wanted.kind == "manifest":
             answer = await self._manifests.answer(request, wanted)
             if answer is not None:
                 return answer
-        return await self._passthrough.answer(request, wanted)
+        passed = await self._passthrough.answer(request, wanted)
+        if not reads and wanted.kind == "manifest" and passed.status < 300:
+            self.tags.pushed(Place(wanted.registry, wanted.repository), wanted.reference)
+        return passed
 
     def _check_limits(self, request: web.BaseRequest) -> None:
         if request.method not in METHODS:

@@ -1,0 +1,68 @@
+"""A cluster that pulls one public tag at the same moment: what it costs the registry."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.io.image import Image, generate_image
+from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
+from tests.support.daemon import RunningDaemon
+from tests.support.herd import Herd, herd, pull
+from tests.support.processes import short_directory
+
+NODES = 100
+NAME = "library/app"
+STARTS_AT_ONCE = 16
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
+    return generate_image(tmp_path_factory.mktemp("image"), NAME, "v1", [200_000, 1000], with_index=True)
+
+
+@asynccontextmanager
+async def nodes(origin: OriginRegistry, *, seed: bool) -> AsyncIterator[list[RunningDaemon]]:
+    """NODES daemons of one scheduler; with `seed` the first one is a seed."""
+    with short_directory() as folder:
+        async with herd(Path(folder), origin.url) as cluster, AsyncExitStack() as stack:
+            slots = asyncio.Semaphore(STARTS_AT_ONCE)
+            yield await asyncio.gather(
+                *(_start(cluster, number, stack, slots, seed and number == 0) for number in range(NODES))
+            )
+
+
+async def _start(
+    cluster: Herd, number: int, stack: AsyncExitStack, slots: asyncio.Semaphore, seed: bool
+) -> RunningDaemon:
+    async with slots:
+        mirror = {"tags": "shared"}
+        return await stack.enter_async_context(cluster.daemon(f"n{number}", mirror=mirror, seed=seed))
+
+
+async def pull_all(daemons: Sequence[RunningDaemon]) -> None:
+    await asyncio.gather(*(pull(running, NAME) for running in daemons))
+
+
+async def test_with_a_seed_the_registry_is_asked_as_if_one_node_pulled(image: Image) -> None:
+    """It allows ten requests a minute, and no client sees it refuse one."""
+    settings = OriginSettings(requests_per_minute=10)
+    async with OriginRegistry([image], settings) as origin, nodes(origin, seed=True) as daemons:
+        await pull_all(daemons)
+        counters = origin.counters
+    assert counters.statuses[429] == 0
+    assert counters.manifest_gets == {image.root_digest: 1, image.manifest_digest: 1}
+    assert sum(count for kind, count in counters.requests.items() if kind.startswith("HEAD")) <= 2
+    assert counters.blob_bytes == {blob.digest: blob.size for blob in image.blobs}
+
+
+async def test_without_a_seed_each_node_asks_once_what_the_tag_means(image: Image) -> None:
+    async with OriginRegistry([image]) as origin, nodes(origin, seed=False) as daemons:
+        await pull_all(daemons)
+        counters = origin.counters
+    assert counters.requests["HEAD manifest by tag"] == NODES
+    assert counters.requests["HEAD manifest by digest"] <= 1
+    assert counters.manifest_gets == {image.root_digest: 1, image.manifest_digest: 1}
+    assert counters.blob_bytes == {blob.digest: blob.size for blob in image.blobs}
