@@ -138,3 +138,16 @@ async def test_an_origin_that_is_away(tmp_path: Path) -> None:
         answer = await mirror.get("/v2/a/tags/list")
         assert answer.status == 502
         assert answer.error["code"] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(("path", "expected"), [("manifests/v1", 503), ("tags/list", 429)])
+async def test_no_pull_is_told_to_hammer(tmp_path: Path, path: str, expected: int) -> None:
+    """A tag whose digest the registry does not say is passed on; containerd repeats it at once on 429."""
+    async with mirror_of(tmp_path, says(200, b"{}"), says(429, b"", ("Retry-After", "7"))) as (
+        mirror,
+        origin,
+    ):
+        if path == "tags/list":
+            origin.answers.pop(0)
+        answer = await mirror.get(f"/v2/a/{path}")
+        assert (answer.status, answer.header("Retry-After")) == (expected, "7")
