@@ -96,7 +96,11 @@ class RawOrigin:
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        method = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[0]
+        try:
+            method = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[0]
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+            return  # a connection that was not needed after all
         status, body, headers = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         lines = [f"HTTP/1.1 {status} Whatever", *(f"{key}: {value}" for key, value in headers)]
         if not any(key == "Content-Length" for key, _ in headers):
