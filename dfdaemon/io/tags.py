@@ -13,7 +13,7 @@ from dfdaemon.io.one_at_a_time import OneAtATime
 from dfdaemon.io.origin_client import OriginClient, OriginHead, OriginSource
 from dfdaemon.permissions import KnownTag, Member, Place
 from swarm.digest import Digest
-from swarm.errors import BadDigest, DamselflyError
+from swarm.errors import BadDigest, DamselflyError, OriginStatus
 from swarm.facts import Note
 from swarm.repositories import (
     RepositoryAnswer,
@@ -22,6 +22,8 @@ from swarm.repositories import (
     TagPushed,
     TagUnresolved,
 )
+
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Tags:
             )
         except DamselflyError as error:
             self._authoriser.refused(place, authorization, error)
+            if isinstance(error, OriginStatus) and error.status == NOT_FOUND:
+                self.pushed(place, tag)  # it was deleted, if it ever was
             stale = await self._last_known(place, tag, authorization, error)
             if stale is None:
                 raise

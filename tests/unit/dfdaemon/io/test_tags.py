@@ -126,6 +126,19 @@ async def test_a_tag_that_is_not_there_is_asked_for_each_time(own: Mirror, origi
     assert origin.counters.requests[BY_TAG] == 2, "it may be pushed at any moment"
 
 
+async def test_a_tag_that_was_deleted_is_not_served_in_an_outage(
+    own: Mirror, origin: OriginRegistry, images: list[Image]
+) -> None:
+    path = f"/v2/{PUBLIC}/manifests/v1"
+    assert (await own.head(path, ACCEPT)).status == 200
+    gone = Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=404)
+    origin.faults.append(gone)
+    assert (await own.head(path, ACCEPT)).status == 404
+    assert own.cluster.moved == [TagPushed(REGISTRY, PUBLIC, "v1")], "seeds shall ask again"
+    await origin.stop()
+    assert (await own.head(path, ACCEPT)).status == 502
+
+
 async def test_a_seed_asks_as_a_stranger_and_tells_all(
     own: Mirror, origin: OriginRegistry, images: list[Image]
 ) -> None:
