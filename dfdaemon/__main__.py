@@ -139,7 +139,7 @@ async def build(
     closing.callback(blobs.close)
     driver = Driver(machine, blobs, store, hold_until_whole=config.mirror.stream == "after-digest")
     jobs = Jobs()
-    origin = OriginClient(config.origin, dice)
+    origin = OriginClient(config.origin, dice, note=telemetry.note)
     closing.push_async_callback(origin.close)
     scheduler = attachment(config, info, token, driver, telemetry)
     closing.push_async_callback(scheduler.close)

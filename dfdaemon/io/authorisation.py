@@ -13,7 +13,8 @@ from dfdaemon.io.denied import DeniedContent
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.knowledge import Knowledge
 from dfdaemon.io.one_at_a_time import OneAtATime
-from dfdaemon.io.origin_client import OriginClient, OriginHead, OriginSource
+from dfdaemon.io.origin_answers import OriginHead
+from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.permissions import Member, Place
 from swarm.digest import Digest
 from swarm.errors import (

@@ -72,6 +72,10 @@ class BodySender:
             transport.set_write_buffer_limits()
         return None
 
+    async def copy(self, writer: AbstractStreamWriter, first: Span | None) -> None:
+        """Write the bytes to a response that has begun; raises what send() returns, and TimeoutError."""
+        await self._send_spans(None, writer, first)
+
     async def _send_spans(self, fd: int | None, writer: AbstractStreamWriter, first: Span | None) -> None:
         turn = self.at
         while self.at < self._end:

@@ -18,7 +18,7 @@ from dfdaemon.io.blob_store import BlobStore, StoredBlob
 from dfdaemon.io.blobs import BlobReader
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.machine import DaemonMachine
-from dfdaemon.readers import READERS_MAX
+from dfdaemon.readers import READERS_MAX, is_part
 from swarm.digest import Digest
 from swarm.ids import ReaderId, TaskId
 from swarm.pieces import PieceMap
@@ -139,7 +139,8 @@ class Driver:
         self._last_reader += 1
         reader = Reader(blob, ReaderId(self._last_reader), start, end, self)
         blob.readers[reader.number] = reader
-        self.post(events.BlobWanted(task, size, source.registry, True))
+        part = not self._hold and is_part(size, start, end)
+        self.post(events.BlobWanted(task, size, source.registry, True, part=part))
         self.post(events.ReaderOpened(task, reader.number, start, end))
         return reader
 

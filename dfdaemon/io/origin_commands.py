@@ -66,8 +66,7 @@ class OriginCommands:
         def post(event: events.Event) -> None:
             if isinstance(event, events.OriginEnded):
                 blob.fetches.pop((command.epoch, command.start), None)
-                if event.fault is OriginFault.DENIED and len(blob.sources) > 1:
-                    blob.sources.pop(0)
+                if event.fault is OriginFault.DENIED and self._next_source(blob):
                     self._fetch(command)
                     return
             if isinstance(event, events.OriginPieceArrived) and command.inline:
@@ -75,6 +74,15 @@ class OriginCommands:
             self._post(event)
 
         return post
+
+    def _next_source(self, blob: ActiveBlob) -> bool:
+        """Forget a source whose credential is refused; at the end this host's own account may do."""
+        last = blob.sources.pop(0)
+        if not blob.sources:
+            own = self._origin.as_this_host(last)
+            blob.sources.append(last if own is None else own)
+            return own is not None
+        return True
 
     def _share(self, blob: ActiveBlob) -> None:
         """Give a tiny blob to everybody, if it is what its digest says."""

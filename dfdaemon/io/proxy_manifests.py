@@ -32,7 +32,7 @@ class ProxyManifests:
     async def answer(self, request: web.BaseRequest, wanted: Wanted) -> web.StreamResponse | None:
         """Answer a request for a manifest; None: the origin does not say the tag's digest, pass the request on."""
         accept = tuple(request.headers.getall("Accept", ()))
-        authorization = request.headers.get("Authorization")
+        authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
         if wanted.digest is not None:
             source = self._source(wanted, wanted.digest, accept, authorization)
             return await self._by_digest(request, source, None)
@@ -61,11 +61,15 @@ class ProxyManifests:
         if resolved is not None:
             media_type = resolved.media_type or content.media_type
             content = replace(content, media_type=media_type, stale=resolved.stale)
-        if not 0 <= content.size <= MANIFEST_BYTES_MAX:
+        if content.size > MANIFEST_BYTES_MAX:
             return await self._blobs.pass_body(request, source, content)
-        if request.method == "HEAD" and content.media_type:
+        if request.method == "HEAD" and content.media_type and content.size >= 0:
             return content.head()
-        body = await self._blobs.read(source, content)
+        if content.size < 0:
+            body = await self._blobs.read_unsized(source)
+            content = replace(content, size=len(body))
+        else:
+            body = await self._blobs.read(source, content)
         content = self._learn(source, content, body)
         if request.method == "HEAD":
             return content.head()

@@ -10,7 +10,8 @@ from dfdaemon.config import MirrorConfig
 from dfdaemon.io.authorisation import Authoriser, is_outage
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.io.one_at_a_time import OneAtATime
-from dfdaemon.io.origin_client import OriginClient, OriginHead, OriginSource
+from dfdaemon.io.origin_answers import OriginHead
+from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.permissions import KnownTag, Member, Place
 from swarm.digest import Digest
 from swarm.errors import BadDigest, DamselflyError, OriginStatus

@@ -75,6 +75,13 @@ DAEMON: dict[str, NoteKind] = {
         "warning", "An answer had to be cut; the client asks again or goes to the origin."
     ),
     "request_refused": NoteKind("info", "A client asked for something that cannot be."),
+    "mirror_passed_over": NoteKind(
+        "info",
+        "A mirror of a registry did not give what was asked for; the next one, or the registry, was asked.",
+    ),
+    "credentials_failed": NoteKind(
+        "warning", "A source of this host's accounts cannot be used; `reason` says which, and why."
+    ),
     "outage_allowed": NoteKind(
         "warning", "The origin cannot be asked; a client got what it was allowed before."
     ),

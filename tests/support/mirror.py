@@ -126,10 +126,18 @@ def _unchunk(raw: bytes) -> tuple[bytes, bool]:
     return body, False
 
 
-def origin_config(origin: Registry, strangers: Mapping[str, str] = {}, **settings: Any) -> OriginConfig:
-    """A configuration in which REGISTRY is this origin; `strangers` are registries without trust, by name."""
+def origin_config(
+    origin: Registry,
+    listing: Mapping[str, Any] = {},
+    strangers: Mapping[str, str] = {},
+    **settings: Any,
+) -> OriginConfig:
+    """A configuration in which REGISTRY is this origin; `listing`: more of its RegistryConfig.
+
+    `strangers` are registries without trust, by name.
+    """
     others = (RegistryConfig(name=name, url=url, trusted=False) for name, url in strangers.items())
-    listed = (RegistryConfig(name=REGISTRY, url=origin.url), *others)
+    listed = (RegistryConfig(name=REGISTRY, url=origin.url, **listing), *others)
     defaults: dict[str, Any] = {"retries": 2, "connect_timeout_s": 2.0, "read_timeout_s": 2.0}
     return OriginConfig(registries=listed, **(defaults | settings))
 
@@ -141,17 +149,18 @@ async def running_mirror(
     *,
     ring: bool = False,
     any_registry: bool = True,
+    read_timeout_s: float = 2.0,
+    listing: Mapping[str, Any] = {},
     strangers: Mapping[str, str] = {},
     **settings: Any,
 ) -> AsyncIterator[Mirror]:
-    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig.
+    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig, `listing` of RegistryConfig.
 
     Without `any_registry` it looks no other names up; `strangers` are registries without trust, by name.
     """
+    asking = {"allow_any_registry": any_registry, "read_timeout_s": read_timeout_s}
     mirror = MirrorConfig(**({"listen": "127.0.0.1:0", "default_registry": REGISTRY} | settings))
-    config = DaemonConfig(
-        mirror=mirror, origin=origin_config(origin, strangers, allow_any_registry=any_registry)
-    )
+    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, listing, strangers, **asking))
     client = OriginClient(config.origin, Dice(1))
     cluster, blobs = PlainCluster(), PlainBlobs(client, directory, ring=ring)
     notes: list[Note] = []
