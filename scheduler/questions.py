@@ -6,7 +6,7 @@ question is not answered in time asks the origin itself.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from scheduler.cluster import Cluster
@@ -56,7 +56,8 @@ class Questions:
         self._cluster = cluster
         self._repositories = repositories
         self._open: dict[Key, _Question] = {}
-        self._unresolved: dict[Key, float] = {}
+        self._unresolved: dict[Key, tuple[float, bool]] = {}
+        """Until when nobody asks a seed again, and whether the origin was down."""
 
     # --- asking --------------------------------------------------------------------------------------------
 
@@ -74,9 +75,9 @@ class Questions:
     def _ask_fresh(self, host: Host, ask: AskRepository) -> None:
         key = _key(ask)
         told = self._fresh(ask.registry, ask.repository, ask.tag)
-        failed_until = self._unresolved.get(key, 0.0)
+        failed_until, down = self._unresolved.get(key, (0.0, False))
         if told is not None or failed_until > self._cluster.now:
-            self._answer(host.id, ask, told)
+            self._answer(host.id, ask, told, down)
         else:
             self._wait(host, ask, lambda: self._seed(ask), SEED_S)
 
@@ -131,10 +132,10 @@ class Questions:
         question = self._open.get(key)
         if question is None or question.finder != host.id:
             return
-        self._unresolved[key] = self._cluster.now + self._cluster.config.tag_ttl_s
+        self._unresolved[key] = self._cluster.now + self._cluster.config.tag_ttl_s, message.down
         if len(self._unresolved) > UNRESOLVED_MAX:
             del self._unresolved[next(iter(self._unresolved))]
-        self._close(key)
+        self._close(key, down=message.down)
 
     def tag_pushed(self, host: Host, message: TagPushed) -> None:
         """A tag may mean something else now; an answer that is on its way may be older than that."""
@@ -165,15 +166,18 @@ class Questions:
         if self._open:
             self._cluster.agenda.wake(AGENDA, min(question.until for question in self._open.values()))
 
-    def _close(self, key: Key, told: TagReport | None = None) -> None:
+    def _close(self, key: Key, told: TagReport | None = None, down: bool = False) -> None:
         question = self._open.pop(key, None)
         for name, ask in question.waiting if question is not None else ():
-            self._answer(name, ask, told)
+            self._answer(name, ask, told, down)
 
-    def _answer(self, name: HostId, ask: AskRepository, told: TagReport | None = None) -> None:
+    def _answer(
+        self, name: HostId, ask: AskRepository, told: TagReport | None = None, down: bool = False
+    ) -> None:
         host = self._cluster.hosts.get(name)
         if host is not None:
-            self._cluster.send(host, self._repositories.answer(ask, self._cluster.now, told))
+            answer = self._repositories.answer(ask, self._cluster.now, told)
+            self._cluster.send(host, replace(answer, down=down and told is None))
 
     def _fresh(self, registry: str, repository: str, tag: str) -> TagReport | None:
         since = self._cluster.now - self._cluster.config.tag_ttl_s

@@ -26,11 +26,12 @@ class TagReport:
 
 @dataclass(frozen=True, slots=True)
 class TagUnresolved:
-    """A seed that was asked to resolve a tag could not: the origin refused a stranger, or did not answer."""
+    """A seed that was asked to resolve a tag could not: the origin refused a stranger, or did not answer (`down`)."""
 
     registry: str
     repository: str
     tag: str
+    down: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,8 @@ class RepositoryAnswer:
     """The answer to AskRepository. `digest` is empty when the tag is not known well enough: it needs a seed's
     report or two hosts that agree. `member`: the digest asked for belongs to the repository, with `size` bytes.
 
-    `public_age_s`: how long ago a stranger was let in.
+    `public_age_s`: how long ago a stranger was let in. `down`: a seed could not ask the origin just now, so that others
+    need not try for what they know already.
     """
 
     request: int
@@ -91,6 +93,7 @@ class RepositoryAnswer:
     size: int = 0
     member: bool = False
     public_age_s: float = 0.0
+    down: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def _print_done(arguments: argparse.Namespace, found: dict[str, Any], console: C
         freed = f", {human_bytes(found['bytes'])} freed" if found["bytes"] else ""
         lines = [f"{arguments.what} is forgotten here{freed}"]
     else:
-        lines = [f"{found['hosts']} hosts were told"]
+        lines = ["1 host was told" if found["hosts"] == 1 else f"{found['hosts']} hosts were told"]
     if found.get("kept") is False:
         lines.append(found.get("warning") or "the scheduler keeps it until it ends: set denials_file there")
     console.print(*lines, sep="\n", highlight=False, markup=False)

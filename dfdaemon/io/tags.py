@@ -14,7 +14,7 @@ from dfdaemon.io.origin_answers import OriginHead
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.permissions import KnownTag, Member, Place
 from swarm.digest import Digest
-from swarm.errors import BadDigest, DamselflyError
+from swarm.errors import BadDigest, DamselflyError, OriginStatus, OriginUnreachable
 from swarm.facts import Note
 from swarm.repositories import (
     RepositoryAnswer,
@@ -23,6 +23,8 @@ from swarm.repositories import (
     TagPushed,
     TagUnresolved,
 )
+
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,11 @@ class Tags:
             )
         except DamselflyError as error:
             self._authoriser.refused(place, authorization, error)
+            gone = isinstance(error, OriginStatus) and error.status == NOT_FOUND
+            if gone and self._knowledge.is_permitted(place, authorization):
+                self.pushed(
+                    place, tag
+                )  # it was deleted, if it ever was; to who may not read nothing is there
             stale = await self._last_known(place, tag, authorization, error)
             if stale is None:
                 raise
@@ -104,6 +111,9 @@ class Tags:
         if self._knowledge.refusal(place, None) is not None:
             return None  # no seed is let in either
         answer = await self._cluster.ask(*place, tag=tag, fresh=True)
+        if answer is not None and answer.down:
+            error = OriginUnreachable(f"a seed could not ask {place.registry} what {tag} means")
+            self._knowledge.tables.fail(place.registry, error, self._knowledge.now())
         if answer is None or not answer.public or not takes(accept, answer.media_type):
             return None
         known = self._adopt(place, answer)
@@ -119,7 +129,7 @@ class Tags:
             head = await self._origin.head_manifest(*place, wanted.tag, (), None)
         except DamselflyError as error:
             self._authoriser.refused(place, None, error)
-            self._cluster.report_tag(TagUnresolved(*place, wanted.tag))
+            self._cluster.report_tag(TagUnresolved(*place, wanted.tag, is_outage(error)))
             return
         self._knowledge.published(place)
         if head.digest is None:

@@ -34,7 +34,9 @@ def _tag_report(value: r.TagReport) -> pb.DaemonFact:
 
 
 def _tag_unresolved(value: r.TagUnresolved) -> pb.DaemonFact:
-    fact = pb.TagUnresolved(registry=value.registry, repository=value.repository, tag=value.tag)
+    fact = pb.TagUnresolved(
+        registry=value.registry, repository=value.repository, tag=value.tag, down=value.down
+    )
     return pb.DaemonFact(tag_unresolved=fact)
 
 
@@ -79,6 +81,7 @@ def _repository_answer(value: r.RepositoryAnswer) -> pb.SchedulerFact:
             size=value.size,
             member=value.member,
             public_age_s=value.public_age_s,
+            down=value.down,
         )
     )
 
@@ -148,6 +151,7 @@ def _read_answer(fact: pb.RepositoryAnswer) -> r.RepositoryAnswer:
         read_size_or_unknown(fact.size),
         fact.member,
         read_seconds(fact.public_age_s),
+        fact.down,
     )
 
 
@@ -159,7 +163,7 @@ def _read_denials(fact: pb.Denials) -> r.Denials:
 
 FROM_DAEMON: dict[str, Callable[[Any], Any]] = {
     "tag_report": _read_tag_report,
-    "tag_unresolved": lambda fact: r.TagUnresolved(*_read_tag(fact)),
+    "tag_unresolved": lambda fact: r.TagUnresolved(*_read_tag(fact), fact.down),
     "tag_pushed": lambda fact: r.TagPushed(*_read_tag(fact)),
     "repository_report": _read_repository_report,
     "ask_repository": _read_ask,

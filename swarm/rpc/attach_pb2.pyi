@@ -951,19 +951,22 @@ class TagUnresolved(_message.Message):
     REGISTRY_FIELD_NUMBER: _builtins.int
     REPOSITORY_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
     registry: _builtins.str
     repository: _builtins.str
     tag: _builtins.str
+    down: _builtins.bool
     def __init__(
         self,
         *,
         registry: _builtins.str = ...,
         repository: _builtins.str = ...,
         tag: _builtins.str = ...,
+        down: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["registry", b"registry", "repository", b"repository", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["down", b"down", "registry", b"registry", "repository", b"repository", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1269,6 +1272,7 @@ class RepositoryAnswer(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
     PUBLIC_AGE_S_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
     request: _builtins.int
     public: _builtins.bool
     digest: _builtins.str
@@ -1277,6 +1281,7 @@ class RepositoryAnswer(_message.Message):
     """-1: unknown"""
     member: _builtins.bool
     public_age_s: _builtins.float
+    down: _builtins.bool
     def __init__(
         self,
         *,
@@ -1287,10 +1292,11 @@ class RepositoryAnswer(_message.Message):
         size: _builtins.int = ...,
         member: _builtins.bool = ...,
         public_age_s: _builtins.float = ...,
+        down: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media_type", b"media_type", "member", b"member", "public", b"public", "public_age_s", b"public_age_s", "request", b"request", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "down", b"down", "media_type", b"media_type", "member", b"member", "public", b"public", "public_age_s", b"public_age_s", "request", b"request", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.io.image import Image, generate_image
+from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from tests.support.daemon import RunningDaemon
-from tests.support.herd import Herd, herd, pull
+from tests.support.herd import Herd, get, herd, pull
 from tests.support.processes import short_directory
 
 NODES = 100
@@ -62,6 +62,10 @@ async def test_without_a_seed_each_node_asks_once_what_the_tag_means(image: Imag
     async with OriginRegistry([image]) as origin, nodes(origin, seed=False) as daemons:
         await pull_all(daemons)
         counters = origin.counters
+        for digest, media_type in (image.root_digest, MEDIA_INDEX), (image.manifest_digest, MEDIA_MANIFEST):
+            path = f"/v2/{NAME}/manifests/{digest}"
+            answers = [await get(running, path, method="HEAD") for running in daemons]
+            assert {answer.header("Content-Type") for answer in answers} == {media_type}
     assert counters.requests["HEAD manifest by tag"] == NODES
     assert counters.requests["HEAD manifest by digest"] <= 1
     assert counters.manifest_gets == {image.root_digest: 1, image.manifest_digest: 1}

@@ -139,7 +139,7 @@ DAEMON = {
     m.Leave: st.builds(m.Leave, tasks_or_none),
     m.InlineContent: st.builds(m.InlineContent, tasks, contents, texts),
     r.TagReport: st.builds(r.TagReport, texts, texts, texts, tasks, texts, sizes_or_unknown),
-    r.TagUnresolved: st.builds(r.TagUnresolved, texts, texts, texts),
+    r.TagUnresolved: st.builds(r.TagUnresolved, texts, texts, texts, st.booleans()),
     r.TagPushed: st.builds(r.TagPushed, texts, texts, texts),
     r.RepositoryReport: repository_reports(),
     r.AskRepository: st.builds(
@@ -166,6 +166,7 @@ SCHEDULER = {
         sizes_or_unknown,
         st.booleans(),
         seconds,
+        st.booleans(),
     ),
     r.ResolveTag: st.builds(r.ResolveTag, texts, texts, texts),
     r.Denials: st.builds(r.Denials, few(tasks), few(tasks)),

@@ -108,6 +108,17 @@ def test_a_tag_that_strangers_cannot_read_is_not_asked_for_again_at_once(play: P
     assert play.told("s", ResolveTag) == [RESOLVE]
 
 
+def test_hosts_are_told_when_the_seed_found_the_registry_down(play: Playbook) -> None:
+    play.says("a", tag())
+    play.says("s", TagUnresolved(R, N, "v1", down=True))
+    assert answers(play, "a") == [[RepositoryAnswer(1, public=False, down=True)]]
+    play.says("b", tag())
+    assert answers(play, "b")[0][0].down
+    resolve(play)
+    play.says("c", tag())
+    assert not answers(play, "c")[0][0].down
+
+
 def test_without_a_seed_hosts_ask_by_themselves(play: Playbook) -> None:
     play.lose("s")
     play.says("a", tag())

@@ -126,6 +126,19 @@ async def test_a_tag_that_is_not_there_is_asked_for_each_time(own: Mirror, origi
     assert origin.counters.requests[BY_TAG] == 2, "it may be pushed at any moment"
 
 
+async def test_a_tag_that_was_deleted_is_not_served_in_an_outage(
+    own: Mirror, origin: OriginRegistry, images: list[Image]
+) -> None:
+    path = f"/v2/{PUBLIC}/manifests/v1"
+    assert (await own.head(path, ACCEPT)).status == 200
+    gone = Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=404)
+    origin.faults.append(gone)
+    assert (await own.head(path, ACCEPT)).status == 404
+    assert own.cluster.moved == [TagPushed(REGISTRY, PUBLIC, "v1")], "seeds shall ask again"
+    await origin.stop()
+    assert (await own.head(path, ACCEPT)).status == 502
+
+
 async def test_a_seed_asks_as_a_stranger_and_tells_all(
     own: Mirror, origin: OriginRegistry, images: list[Image]
 ) -> None:
@@ -134,6 +147,34 @@ async def test_a_seed_asks_as_a_stranger_and_tells_all(
     assert (report.tag, report.digest) == ("v1", images[0].root_digest)
     assert public.public
     assert public.members == (images[0].root_digest,)
+    assert not own.cluster.moved
+
+
+async def test_a_seed_that_is_told_to_wait_keeps_the_others_from_asking(
+    shared: Mirror, origin: OriginRegistry, images: list[Image]
+) -> None:
+    origin.faults.append(
+        Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=429, times=None, retry_after_s=60)
+    )
+    await shared.proxy.tags.resolve_for_cluster(ResolveTag(REGISTRY, PUBLIC, "v1"))
+    assert shared.cluster.moved == [TagUnresolved(REGISTRY, PUBLIC, "v1", down=True)]
+    asked = origin.counters.requests.total()
+    last = RepositoryAnswer(1, True, images[0].root_digest, MEDIA_MANIFEST, 300)
+    shared.cluster.answers[REGISTRY, PUBLIC, "v1", ""] = last
+    shared.cluster.fresh_answers[REGISTRY, PUBLIC, "v1"] = RepositoryAnswer(1, public=True, down=True)
+    answer = await shared.head(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)
+    assert answer.header("Docker-Content-Digest") == images[0].root_digest
+    assert answer.header("Warning")
+    assert origin.counters.requests.total() == asked
+
+
+async def test_who_may_not_read_makes_nobody_forget(
+    own: Mirror, origin: OriginRegistry, images: list[Image]
+) -> None:
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    assert (await own.head(path, ACCEPT, ANN)).status == 200
+    origin.faults.append(Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=404))
+    assert (await own.head(path, ACCEPT)).status in (401, 404)
     assert not own.cluster.moved
 
 
