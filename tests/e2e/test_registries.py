@@ -237,17 +237,36 @@ def test_skopeo_pulls(scenes: dict[str, Scene], tmp_path: Path, image: Image, ki
         assert blob.stat().st_size == size
 
 
+def registries_conf(daemon: Daemon, directory: Path) -> Path:
+    """Of CRI-O, podman and buildah: the mirror's location has the registry in its path, the registry is away."""
+    conf = directory / "registries.conf"
+    conf.write_text(
+        f'[[registry]]\nprefix = "{REGISTRY}"\nlocation = "127.0.0.1:1"\n'
+        f'[[registry.mirror]]\nlocation = "{daemon.mirror}/{REGISTRY}"\ninsecure = true\n'
+    )
+    return conf
+
+
+@pytest.mark.needs("buildah")
+def test_buildah_pulls_by_its_mirror_and_pushes(
+    scenes: dict[str, Scene], tmp_path: Path, image: Image
+) -> None:
+    scene = scenes["plain"]
+    conf = registries_conf(scene.daemon, tmp_path)
+    places = [f"--root={tmp_path / 'root'}", f"--runroot={tmp_path / 'run'}", "--storage-driver=vfs"]
+    buildah = ["buildah", *places, f"--registries-conf={conf}"]
+    run([*buildah, "pull", "--quiet", reference(image)], SKOPEO_S)
+    target = f"docker://{scene.daemon.mirror}/test/by-buildah:v1"
+    run([*buildah, "push", "--quiet", "--tls-verify=false", reference(image), target], SKOPEO_S)
+    described = json.loads(scene.skopeo("inspect", "--raw", target))
+    assert len(described["layers"]) == len(image.layers)
+
+
 @pytest.mark.parametrize("kind", ["plain", "tls", "redirect"])
 def test_the_library_of_podman_and_crio_pulls_by_a_mirror_of_its_own_configuration(
     scenes: dict[str, Scene], tmp_path: Path, image: Image, kind: str
 ) -> None:
-    """registries.conf as containers/image reads it: the mirror's location has the registry in its path."""
-    conf = tmp_path / "registries.conf"
-    mirror = f"{scenes[kind].daemon.mirror}/{REGISTRY}"
-    conf.write_text(
-        f'[[registry]]\nprefix = "{REGISTRY}"\nlocation = "127.0.0.1:1"\n'
-        f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'
-    )
+    conf = registries_conf(scenes[kind].daemon, tmp_path)
     source, target = f"docker://{reference(image)}", f"oci:{tmp_path / 'copy'}:v1"
     run(["skopeo", f"--registries-conf={conf}", "copy", "--all", source, target], SKOPEO_S)
     for digest, size in image.blobs:
