@@ -10,7 +10,7 @@ import pytest
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from tests.support.daemon import RunningDaemon
-from tests.support.herd import Herd, get, herd, pull
+from tests.support.herd import get, herd, pull
 from tests.support.processes import short_directory
 
 NODES = 100
@@ -25,21 +25,21 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
 
 @asynccontextmanager
 async def nodes(origin: OriginRegistry, *, seed: bool) -> AsyncIterator[list[RunningDaemon]]:
-    """NODES daemons of one scheduler; with `seed` the first one is a seed."""
+    """NODES daemons of one scheduler; with `seed` the first one is a seed. They start and stop together."""
     with short_directory() as folder:
-        async with herd(Path(folder), origin.url) as cluster, AsyncExitStack() as stack:
+        async with herd(Path(folder), origin.url) as cluster:
+            stacks = [AsyncExitStack() for _ in range(NODES)]
             slots = asyncio.Semaphore(STARTS_AT_ONCE)
-            yield await asyncio.gather(
-                *(_start(cluster, number, stack, slots, seed and number == 0) for number in range(NODES))
-            )
 
+            async def start(number: int, stack: AsyncExitStack) -> RunningDaemon:
+                settings = {"mirror": {"tags": "shared"}, "seed": seed and number == 0}
+                async with slots:
+                    return await stack.enter_async_context(cluster.daemon(f"n{number}", **settings))
 
-async def _start(
-    cluster: Herd, number: int, stack: AsyncExitStack, slots: asyncio.Semaphore, seed: bool
-) -> RunningDaemon:
-    async with slots:
-        mirror = {"tags": "shared"}
-        return await stack.enter_async_context(cluster.daemon(f"n{number}", mirror=mirror, seed=seed))
+            try:
+                yield await asyncio.gather(*(start(number, stack) for number, stack in enumerate(stacks)))
+            finally:
+                await asyncio.gather(*(stack.aclose() for stack in stacks))
 
 
 async def pull_all(daemons: Sequence[RunningDaemon]) -> None:
