@@ -87,10 +87,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Image]:
     ]
 
 
-@pytest.fixture
-def scene(tmp_path: Path, images: list[Image]) -> Iterator[Scene]:
-    with short_directory() as folder, TokenServer(tmp_path, POLICY) as tokens:
-        registry = DockerRegistry(tmp_path, tokens=tokens)
+@pytest.fixture(scope="module")
+def whole_scene(tmp_path_factory: pytest.TempPathFactory, images: list[Image]) -> Iterator[Scene]:
+    directory = tmp_path_factory.mktemp("registry")
+    with short_directory() as folder, TokenServer(directory, POLICY) as tokens:
+        registry = DockerRegistry(directory, tokens=tokens)
         for image in images:
             registry.place(image)
         with registry, Cluster(Path(folder), registry.url) as cluster:
@@ -101,6 +102,14 @@ def scene(tmp_path: Path, images: list[Image]) -> Iterator[Scene]:
             for daemon in allowing, denying:
                 assert all(got.status in (200, 206) for got in ask_all(found, daemon, found.token("ann")))
             yield found
+
+
+@pytest.fixture
+def scene(whole_scene: Scene) -> Scene:
+    """The scene, with a registry that runs: a test may have stopped it."""
+    if not whole_scene.registry.process.running:
+        whole_scene.registry.start()
+    return whole_scene
 
 
 def ask_all(scene: Scene, daemon: Daemon, who: list[Header]) -> list[Reply]:
