@@ -150,6 +150,8 @@ def test_who_may_not_gets_the_registrys_no_in_every_form(scene: Scene) -> None:
 
 
 def test_a_digest_opens_nothing_through_a_public_repository(scene: Scene) -> None:
+    public = f"{scene.allowing.url}/v2/{PUBLIC}/manifests/v1?ns={REGISTRY}"
+    assert fetch("GET", public, [ACCEPT]).status == 200, "now it is known to be public"
     for who in [], scene.token("bob", PUBLIC), scene.token("ann", PUBLIC):
         replies = [
             fetch("GET", f"{scene.allowing.url}{path}?ns={REGISTRY}", [ACCEPT, *who])

@@ -80,7 +80,7 @@ def test_what_ordinary_hosts_resolve_is_refused(play: Playbook) -> None:
     for name in "bc":
         play.says(name, PUBLIC)
         play.says(name, REPORT)
-    assert answers(play, "a") == [[]], "it waits for the seed"
+    assert play.told("a", RepositoryAnswer, play.said) == [], "it waits for the seed"
     play.says("b", tag())
     assert answers(play, "b") == [[]]
     play.says("b", tag(fresh=False))
