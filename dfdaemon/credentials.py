@@ -25,6 +25,7 @@ CACHE_S_MAX = 24 * 3600.0
 """Longest time for which a plugin's answer counts: cloud accounts rotate within the day."""
 
 _HUB_NAMES = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", DOCKER_HUB})
+_HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*|")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -138,8 +139,15 @@ def read_docker_config(text: str) -> DockerConfig:
         account = _account(entry)
         if account is not None:
             accounts[name] = account
-    helpers = {name: str(helper) for name, helper in _mapping(document, "credHelpers").items()}
-    return DockerConfig(accounts, helpers, str(document.get("credsStore") or ""))
+    helpers = {name: _helper(helper) for name, helper in _mapping(document, "credHelpers").items()}
+    return DockerConfig(accounts, helpers, _helper(document.get("credsStore") or ""))
+
+
+def _helper(name: Any) -> str:
+    """Return what follows `docker-credential-` in the name of a program; it is no path to somewhere else."""
+    if not _HELPER.fullmatch(str(name)):
+        raise BadCredentials("a helper's name has letters, digits, dots, dashes and underscores")
+    return str(name)
 
 
 def _account(entry: Any) -> Credential | None:

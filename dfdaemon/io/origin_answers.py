@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from aiohttp import ClientResponse
 
 from dfdaemon.descriptors import MANIFEST_BYTES_MAX
+from dfdaemon.hop_headers import is_sendable
 from dfdaemon.io.origin_transport import body_chunks
 from dfdaemon.retry_after import retry_after_s
 from swarm.digest import Digest
 from swarm.errors import BadDigest, OriginContent, OriginCut, OriginStatus, OriginThrottled
 
+MEDIA_TYPE_CHARS_MAX = 255
+"""Longer ones than RFC 6838 allows (127 for each half), with room for parameters."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,15})")
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -74,7 +77,8 @@ def require(response: ClientResponse, target: str, wanted: tuple[int, ...], wall
     wait = response.headers.get("Retry-After")
     if response.status == 429 or (response.status == 503 and wait is not None):
         raise OriginThrottled(response.status, target, retry_after_s(wait, wall_s))
-    raise OriginStatus(response.status, target, tuple(response.headers.getall("WWW-Authenticate", ())))
+    challenges = tuple(filter(is_sendable, response.headers.getall("WWW-Authenticate", ())))
+    raise OriginStatus(response.status, target, challenges)
 
 
 def head_of(response: ClientResponse) -> OriginHead:
@@ -84,7 +88,7 @@ def head_of(response: ClientResponse) -> OriginHead:
     except BadDigest:
         digest = None
     size = _length(response) if _encoding(response) == "identity" else -1
-    return OriginHead(size, response.headers.get("Content-Type", ""), digest)
+    return OriginHead(size, _media_type(response), digest)
 
 
 def body_of(response: ClientResponse, target: str, start: int, end: int | None, manifest: bool) -> OriginBody:
@@ -93,7 +97,7 @@ def body_of(response: ClientResponse, target: str, start: int, end: int | None, 
     A registry behind a proxy that compresses texts sends manifests with gzip, whatever it was asked: that is undone.
     A range that lies beyond the blob gives an empty body, and what its size is.
     """
-    encoding, media_type = _encoding(response), response.headers.get("Content-Type", "")
+    encoding, media_type = _encoding(response), _media_type(response)
     coded = manifest and encoding in ("gzip", "x-gzip", "deflate") and response.status == 200
     if encoding != "identity" and not coded:
         raise OriginContent(
@@ -116,6 +120,12 @@ def body_of(response: ClientResponse, target: str, start: int, end: int | None, 
     if first != start or last + 1 != (wanted if total < 0 else min(wanted, total)):
         raise OriginContent(f"the origin answered {text[:80]!r} to {target} for bytes {start} to {end}")
     return OriginBody(total, True, media_type, response, target)
+
+
+def _media_type(response: ClientResponse) -> str:
+    """Return the media type, empty for what is none: clients would be sent it as it came."""
+    text = response.headers.get("Content-Type", "")
+    return text if len(text) <= MEDIA_TYPE_CHARS_MAX and text.isascii() and text.isprintable() else ""
 
 
 def _encoding(response: ClientResponse) -> str:

@@ -1,6 +1,7 @@
 """Everything that is not a pull of content by name: streamed to the origin and back, as it is."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 from aiohttp import ClientResponse, web
@@ -13,10 +14,14 @@ from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_transport import body_chunks
 from dfdaemon.mirrored import mirrored, mirrored_links
 from dfdaemon.names import Wanted
-from swarm.errors import DamselflyError
+from dfdaemon.retry_after import retry_after_s
+from swarm.errors import DamselflyError, OriginThrottled
 
 OURS = frozenset({"host", "oci-namespace", "expect"})
 """Headers of a request that are meant for the mirror."""
+READS = frozenset({"GET", "HEAD"})
+HAMMERED = frozenset({408, 429})
+"""containerd repeats a pull at once on these, five times; other clients know how to wait."""
 BODILESS = frozenset({204, 304})
 REWRITTEN = {"location": mirrored, "link": mirrored_links}
 """Headers of an answer that lead clients on."""
@@ -48,6 +53,9 @@ class Passthrough:
             ORIGIN_TIMEOUT_S,
             self._lent(request, wanted),
         ) as answer:
+            if answer.status in HAMMERED and wanted.kind == "manifest" and request.method in READS:
+                wait = retry_after_s(answer.headers.get("Retry-After"), time.time())
+                raise OriginThrottled(answer.status, wanted.path.partition("?")[0], wait)
             named = f"/v2/{there}", f"/v2/{wanted.repository}"
             response = web.StreamResponse(
                 status=answer.status, reason=answer.reason, headers=_answer_headers(answer, endpoint, named)
@@ -59,7 +67,7 @@ class Passthrough:
 
     def _lent(self, request: web.BaseRequest, wanted: Wanted) -> str:
         """Return the repository that a client without a credential may look at with this host's account, if any."""
-        reads = request.method in ("GET", "HEAD")
+        reads = request.method in READS
         authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
         return wanted.repository if reads and authorization == THIS_HOST else ""
 

@@ -78,6 +78,7 @@ class Builder:
     directory: Path
     image: Image
     listing: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def registry(self, **settings: Any) -> DockerRegistry:
         """A docker-registry with the image in it."""
@@ -89,7 +90,7 @@ class Builder:
         """A daemon without a scheduler before the registry at `url`."""
         settings = {
             "mirror": {"default_registry": REGISTRY, **mirror},
-            "origin": {"registries": [{"name": REGISTRY, "url": url, **self.listing}]},
+            "origin": {"registries": [{"name": REGISTRY, "url": url, **self.listing}], **self.origin},
         }
         folder = self.stack.enter_context(short_directory())
         return self.stack.enter_context(Daemon(folder, "node", url, settings=settings))
@@ -108,6 +109,30 @@ class Builder:
         policy = AccessPolicy(AuthMode.BEARER, {USER: Account(PASSWORD)})
         tokens = self.stack.enter_context(TokenServer(self.directory, policy))
         return Scene("token", self.daemon(self.registry(tokens=tokens).url, ping_registry=True), private=True)
+
+    def lent(self) -> Scene:
+        """A password, which kubelet's way of plugins gives to the host, and the host lends to its clients."""
+        plugins = self.directory / "plugins"
+        plugins.mkdir()
+        answer = {
+            "kind": "CredentialProviderResponse",
+            "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+            "cacheKeyType": "Registry",
+            "cacheDuration": "1h",
+            "auth": {REGISTRY: {"username": USER, "password": PASSWORD}},
+        }
+        program = plugins / "test-provider"
+        program.write_text(f"#!/bin/sh\ncat > /dev/null\ncat <<'END'\n{json.dumps(answer)}\nEND\n")
+        program.chmod(0o700)
+        provider = {"name": program.name, "matchImages": [REGISTRY], "apiVersion": answer["apiVersion"]}
+        config = self.directory / "providers.yaml"
+        config.write_text(json.dumps({"kind": "CredentialProviderConfig", "providers": [provider]}))
+        self.listing = {"credentials_for_clients": True}
+        self.origin = {
+            "credential_provider_config": str(config),
+            "credential_provider_directory": str(plugins),
+        }
+        return Scene("lent", self.daemon(self.registry(accounts={USER: PASSWORD}).url), writable=False)
 
     def cache(self) -> Scene:
         """A pull-through cache, which takes no pushes."""
@@ -138,9 +163,8 @@ class Builder:
         return Scene("redirect", self.daemon(origin.url), writable=False)
 
 
-KINDS = ["plain", "basic", "token", "cache", "tls", "mtls", "redirect"]
-DOCKER = [kind for kind in KINDS if kind != "redirect"]
-WRITABLE = [kind for kind in DOCKER if kind != "cache"]
+KINDS = ["plain", "basic", "token", "lent", "cache", "tls", "mtls", "redirect"]
+WRITABLE = ["plain", "basic", "token", "tls", "mtls"]
 
 
 @pytest.fixture(scope="module")
@@ -213,17 +237,36 @@ def test_skopeo_pulls(scenes: dict[str, Scene], tmp_path: Path, image: Image, ki
         assert blob.stat().st_size == size
 
 
+def registries_conf(daemon: Daemon, directory: Path) -> Path:
+    """Of CRI-O, podman and buildah: the mirror's location has the registry in its path, the registry is away."""
+    conf = directory / "registries.conf"
+    conf.write_text(
+        f'[[registry]]\nprefix = "{REGISTRY}"\nlocation = "127.0.0.1:1"\n'
+        f'[[registry.mirror]]\nlocation = "{daemon.mirror}/{REGISTRY}"\ninsecure = true\n'
+    )
+    return conf
+
+
+@pytest.mark.needs("buildah")
+def test_buildah_pulls_by_its_mirror_and_pushes(
+    scenes: dict[str, Scene], tmp_path: Path, image: Image
+) -> None:
+    scene = scenes["plain"]
+    conf = registries_conf(scene.daemon, tmp_path)
+    places = [f"--root={tmp_path / 'root'}", f"--runroot={tmp_path / 'run'}", "--storage-driver=vfs"]
+    buildah = ["buildah", *places, f"--registries-conf={conf}"]
+    run([*buildah, "pull", "--quiet", reference(image)], SKOPEO_S)
+    target = f"docker://{scene.daemon.mirror}/test/by-buildah:v1"
+    run([*buildah, "push", "--quiet", "--tls-verify=false", reference(image), target], SKOPEO_S)
+    described = json.loads(scene.skopeo("inspect", "--raw", target))
+    assert len(described["layers"]) == len(image.layers)
+
+
 @pytest.mark.parametrize("kind", ["plain", "tls", "redirect"])
 def test_the_library_of_podman_and_crio_pulls_by_a_mirror_of_its_own_configuration(
     scenes: dict[str, Scene], tmp_path: Path, image: Image, kind: str
 ) -> None:
-    """registries.conf as containers/image reads it: the mirror's location has the registry in its path."""
-    conf = tmp_path / "registries.conf"
-    mirror = f"{scenes[kind].daemon.mirror}/{REGISTRY}"
-    conf.write_text(
-        f'[[registry]]\nprefix = "{REGISTRY}"\nlocation = "127.0.0.1:1"\n'
-        f'[[registry.mirror]]\nlocation = "{mirror}"\ninsecure = true\n'
-    )
+    conf = registries_conf(scenes[kind].daemon, tmp_path)
     source, target = f"docker://{reference(image)}", f"oci:{tmp_path / 'copy'}:v1"
     run(["skopeo", f"--registries-conf={conf}", "copy", "--all", source, target], SKOPEO_S)
     for digest, size in image.blobs:
@@ -257,6 +300,14 @@ def test_an_image_in_the_format_of_docker(
     assert described["mediaType"] == "application/vnd.docker.distribution.manifest.list.v2+json"
     node.use_mirror(scene.daemon.url, NOWHERE)
     node.pull(f"{REGISTRY}/test/docker:v1")
+
+
+def test_an_account_that_is_lent_does_not_push(scenes: dict[str, Scene]) -> None:
+    scene = scenes["lent"]
+    assert scene.get("/v2/test/img/tags/list").status == 200
+    assert (
+        fetch("POST", f"{scene.daemon.url}/v2/test/new/blobs/uploads/?ns={REGISTRY}", body=b"").status == 401
+    )
 
 
 @pytest.mark.parametrize("kind", ["cache", "redirect"])

@@ -8,7 +8,7 @@ from dfdaemon.io.blob_store import StoredBlob
 from dfdaemon.io.blobs import Span
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.piece_file import PieceFile
-from swarm.errors import DamselflyError
+from swarm.errors import DamselflyError, OriginCut
 from swarm.ids import TaskId
 from swarm.pieces import PieceMap
 from swarm.repositories import RepositoryAnswer, RepositoryReport, TagPushed, TagReport, TagUnresolved
@@ -35,6 +35,8 @@ class PlainBlob:
                     os.pwrite(self.file.fd, chunk, at)
                     at += len(chunk)
                     await self.advance(at)
+            if at < self.size:
+                raise OriginCut("the origin's body ended early")
         except DamselflyError as error:
             await self.fail(error)
 

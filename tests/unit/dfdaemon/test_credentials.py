@@ -97,6 +97,8 @@ def test_a_config_of_docker() -> None:
         '{"auths": ["x"]}',
         '{"auths": {"r": "x"}}',
         '{"auths": {"r": {"auth": "%"}}}',
+        '{"credsStore": "../../bin/x"}',
+        '{"credHelpers": {"r": "a b"}}',
         json.dumps({"auths": {"r": {"auth": coded("no colon")}}}),
     ],
 )

@@ -138,3 +138,47 @@ async def test_an_origin_that_is_away(tmp_path: Path) -> None:
         answer = await mirror.get("/v2/a/tags/list")
         assert answer.status == 502
         assert answer.error["code"] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(("path", "expected"), [("manifests/v1", 503), ("tags/list", 429)])
+async def test_no_pull_is_told_to_hammer(tmp_path: Path, path: str, expected: int) -> None:
+    """A tag whose digest the registry does not say is passed on; containerd repeats it at once on 429."""
+    async with mirror_of(tmp_path, says(200, b"{}"), says(429, b"", ("Retry-After", "7"))) as (
+        mirror,
+        origin,
+    ):
+        if path == "tags/list":
+            origin.answers.pop(0)
+        answer = await mirror.get(f"/v2/a/{path}")
+        assert (answer.status, answer.header("Retry-After")) == (expected, "7")
+
+
+async def test_bodies_stream_both_ways(tmp_path: Path) -> None:
+    """Neither side waits for the end of what the other sends."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b"first")
+        arrived.set()
+        await reader.readuntil(b"last")
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 8\r\n\r\nhead")
+        await go_on.wait()
+        writer.write(b"tail")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    origin = FakeOrigin([], port=server.sockets[0].getsockname()[1])
+    async with running_mirror(origin, tmp_path) as mirror:
+        reader, writer = await asyncio.open_connection("127.0.0.1", mirror.port)
+        head = f"PATCH /v2/a/blobs/uploads/7?ns={REGISTRY} HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"5\r\nfirst\r\n")
+        await arrived.wait()
+        writer.write(b"4\r\nlast\r\n0\r\n\r\n")
+        assert (await reader.readuntil(b"head")).startswith(b"HTTP/1.1 201 ")
+        go_on.set()
+        assert await reader.readexactly(4) == b"tail"
+        writer.close()
+        await writer.wait_closed()
+    server.close()
+    await server.wait_closed()
