@@ -125,13 +125,20 @@ class Authoriser:
         return self.knowledge.was_permitted(place, authorization)
 
     def probe(self, source: OriginSource) -> None:
-        """Find out in the background whether a stranger may read what this credential may."""
+        """Find out in the background whether a stranger may read what this credential may; not if one just could not."""
         place = Place(source.registry, source.repository)
-        if source.authorization is not None and self.knowledge.tables.may_probe(place, self.knowledge.now()):
+        if source.authorization is None or self.knowledge.refusal(place, None) is not None:
+            return
+        if self.knowledge.tables.may_probe(place, self.knowledge.now()):
             self._jobs.start(self._probe(replace(source, authorization=None)))
 
     async def _probe(self, source: OriginSource) -> None:
         place = Place(source.registry, source.repository)
+        answer = await self._cluster.ask(*place, fresh=True)
+        if answer is not None and answer.public:
+            self.knowledge.learn(place, source.digest, answer)
+        if answer is not None and (answer.closed or self.knowledge.is_permitted(place, None)):
+            return  # another host asked for all
         try:
             await self._origin.head_blob(source)
         except DamselflyError as error:
