@@ -125,7 +125,7 @@ class Authoriser:
         return self.knowledge.was_permitted(place, authorization)
 
     def probe(self, source: OriginSource) -> None:
-        """Find out in the background whether a stranger may read what this credential may; not if one just could not."""
+        """Find out in the background whether a stranger may read it too, unless one was refused just now."""
         place = Place(source.registry, source.repository)
         if source.authorization is None or self.knowledge.refusal(place, None) is not None:
             return
