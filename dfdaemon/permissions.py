@@ -105,6 +105,12 @@ class Permissions:
         at = self._accepted.get((place, credential))
         return at is not None and now - at < OUTAGE_S
 
+    def challenge(self, place: Place, now: float) -> OriginStatus | None:
+        """Return how the origin asked a stranger who he is, within OUTAGE_S."""
+        found = self._refused.get((place, ANONYMOUS))
+        recent = found is not None and now - found[0] < OUTAGE_S and bool(found[1].challenges)
+        return found[1] if found is not None and recent else None
+
     def fail(self, registry: str, error: DamselflyError, now: float) -> None:
         """A registry could not say yes or no just now."""
         self._failed.put(registry, (now, error))

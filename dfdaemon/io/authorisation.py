@@ -97,7 +97,7 @@ class Authoriser:
             self.refused(place, source.authorization, error)
             allowed = self._in_outage(source, error)
             if allowed is None:
-                raise
+                raise self.unanswered(place, source.authorization, error) from error
             return allowed
         return self._granted(source, head)
 
@@ -117,6 +117,15 @@ class Authoriser:
     def failure(self, place: Place) -> DamselflyError | None:
         """Return why the origin could not be asked a moment ago."""
         return self.knowledge.tables.failure(place.registry, self.knowledge.now())
+
+    def unanswered(self, place: Place, authorization: str | None, error: DamselflyError) -> DamselflyError:
+        """Return what to tell a client whom nothing opens this while asking failed with `error`.
+
+        In an outage clients that say nobody are asked who they are, as the origin did: many say it only then.
+        """
+        if authorization is not None or not is_outage(error) or self._config.outage == "deny":
+            return error
+        return self.knowledge.tables.challenge(place, self.knowledge.now()) or error
 
     def in_outage(self, place: Place, authorization: str | None, error: DamselflyError) -> bool:
         """Tell whether what was allowed before is allowed still, now that the origin failed with `error`."""

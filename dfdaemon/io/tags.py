@@ -97,7 +97,7 @@ class Tags:
                 )  # it was deleted, if it ever was; to who may not read nothing is there
             stale = await self._last_known(place, tag, authorization, error)
             if stale is None:
-                raise
+                raise self._authoriser.unanswered(place, authorization, error) from error
             return stale
         self._knowledge.accepted(place, authorization)
         if head.digest is None:

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, blob_path, generate_image
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from tests.support.cluster import Cluster, Daemon
-from tests.support.containerd import REGISTRY
+from tests.support.containerd import REGISTRY, reference
 from tests.support.docker_registry import DockerRegistry
 from tests.support.http_client import Reply, fetch
 from tests.support.processes import ProcessFailed, short_directory
@@ -228,3 +228,25 @@ def test_no_secret_is_in_logs_metrics_answers_or_on_disk(scene: Scene) -> None:
     shown += [path.read_bytes().decode("latin-1") for path in small]
     for secret in secrets_of(*tokens):
         assert not [text for text in shown if secret in text]
+
+
+@pytest.mark.needs("containerd", "apache2-utils", root=True)
+def test_containerd_pulls_in_an_outage_what_its_user_could_pull_before(
+    tmp_path: Path, images: list[Image]
+) -> None:
+    """It says who it is only when it is asked, and nobody else can ask it now."""
+    private = images[0]
+    registry = DockerRegistry(tmp_path, accounts=PASSWORDS)
+    registry.place(private)
+    with registry, short_directory() as folder, Cluster(Path(folder), registry.url) as cluster:
+        (one,) = cluster.nodes("one")
+        one.containerd.pull(reference(private), credentials=f"ann:{PASSWORDS['ann']}")
+        one.containerd.images_rm(reference(private))
+        registry.stop()
+        with pytest.raises(ProcessFailed):
+            one.containerd.pull(reference(private), credentials="ann:wrong")
+        with pytest.raises(ProcessFailed):
+            one.containerd.pull(reference(private))
+        one.containerd.pull(reference(private), credentials=f"ann:{PASSWORDS['ann']}")
+        assert one.containerd.wrong_blobs(private) == []
+        assert one.daemon.metric("events_total", event="tag_stale") > 0

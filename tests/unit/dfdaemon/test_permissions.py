@@ -118,6 +118,17 @@ def test_a_refusal_is_repeated_for_a_moment_and_takes_the_permission() -> None:
     assert tables.refusal(HERE, ANONYMOUS, 103.0) is None
 
 
+def test_how_strangers_were_asked_is_remembered_for_an_outage() -> None:
+    tables = Permissions()
+    asked = OriginStatus(401, "a.io/one", ('Basic realm="a"',))
+    tables.refuse(HERE, ANONYMOUS, asked, 100.0)
+    assert tables.challenge(HERE, 100.0 + OUTAGE_S - 1) is asked
+    assert tables.challenge(HERE, 100.0 + OUTAGE_S) is None
+    assert tables.challenge(THERE, 100.0) is None
+    tables.refuse(THERE, ANONYMOUS, OriginStatus(403, "a.io/two"), 100.0)
+    assert tables.challenge(THERE, 100.0) is None
+
+
 def test_a_credential_counts_for_longer_in_an_outage() -> None:
     tables = Permissions()
     tables.accept(HERE, ANN, 100.0)

@@ -401,3 +401,22 @@ async def test_where_a_stranger_was_refused_just_now_no_probe_is_sent(
     assert (await mirror.head(path, ACCEPT, bearer(origin, PRIVATE))).status == 200
     await settled(mirror)
     assert origin.counters.requests.total() == asked + 1
+
+
+@pytest.mark.parametrize("mode", [AuthMode.BASIC])
+async def test_in_an_outage_strangers_are_asked_who_they_are_as_the_registry_did(
+    mirror: Mirror, origin: OriginRegistry, private: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    asked = await mirror.get(path, ACCEPT)
+    assert (await mirror.get(path, ACCEPT, BASIC)).status == 200
+    await settled(mirror)
+    await origin.stop()
+    now = mirror.authoriser.knowledge.now
+    monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + OUTAGE_S / 2)
+    for reference in "manifests/v1", f"manifests/{private.root_digest}", f"blobs/{private.config.digest}":
+        again = await mirror.get(f"/v2/{PRIVATE}/{reference}", ACCEPT)
+        assert (again.status, again.all("WWW-Authenticate")) == (401, asked.all("WWW-Authenticate"))
+    assert (await mirror.get(path, ACCEPT, BASIC)).status == 200
+    other = ("Authorization", basic_header("ann", "wrong"))
+    assert (await mirror.get(path, ACCEPT, other)).status == 502
