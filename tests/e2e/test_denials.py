@@ -40,6 +40,7 @@ def test_a_denied_layer_stays_denied_until_it_is_allowed(
         registry.forget_traffic()
         assert refuses(one, image, layer)
         assert refuses(two, image, layer)
+        assert [part.metric("denied_digests") for part in (one, two, cluster.scheduler)] == [1, 1, 1]
         two.stop()
         cluster.scheduler.stop()
         two.start()
