@@ -112,11 +112,11 @@ class Authoriser:
         if isinstance(error, OriginStatus) and error.status in DENIALS:
             self.knowledge.refused(place, authorization, error)
         elif is_outage(error):
-            self.knowledge.tables.fail(place.registry, error, self.knowledge.now())
+            self.knowledge.tables.fail(place, error, self.knowledge.now())
 
     def failure(self, place: Place) -> DamselflyError | None:
         """Return why the origin could not be asked a moment ago."""
-        return self.knowledge.tables.failure(place.registry, self.knowledge.now())
+        return self.knowledge.tables.failure(place, self.knowledge.now())
 
     def unanswered(self, place: Place, authorization: str | None, error: DamselflyError) -> DamselflyError:
         """Return what to tell a client whom nothing opens this while asking failed with `error`.
