@@ -212,6 +212,7 @@ async def open_doors(
     health = HealthServer(config.metrics_listen, telemetry, list)
     closing.push_async_callback(health.close)
     metrics = await health.start()
+    telemetry.gauge("denied_digests", lambda: float(daemon.orders.denied_count))
     telemetry.gauge("scheduler_attached", lambda: float(daemon.scheduler.attached))
     daemon.scheduler.start()
     peers = ",".join(join_address(address.host, address.port) for address in daemon.info.addresses)

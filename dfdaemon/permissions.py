@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, NewType, TypeVar
 
 from swarm.digest import Digest
-from swarm.errors import DamselflyError, OriginStatus
+from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable
 
 CREDENTIAL_TTL_S = 60.0
 """How long the origin's yes to a credential counts: a revoked one works for this long at most."""
@@ -31,7 +31,6 @@ REPOSITORIES_MAX = 16_384
 MEMBERS_MAX = 131_072
 """About 40 MiB at worst; a node that runs 1,000 images of 30 layers needs a quarter."""
 TAGS_MAX = 16_384
-REGISTRIES_MAX = 1024
 
 CredentialHash = NewType("CredentialHash", bytes)
 """A keyed hash of an Authorization header; the header itself is not kept."""
@@ -74,7 +73,7 @@ class Permissions:
         self._refused: _Recent[tuple[Place, CredentialHash], tuple[float, OriginStatus]] = _Recent(
             CREDENTIALS_MAX
         )
-        self._failed: _Recent[str, tuple[float, DamselflyError]] = _Recent(REGISTRIES_MAX)
+        self._failed: _Recent[Place, tuple[float, DamselflyError]] = _Recent(REPOSITORIES_MAX)
         self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._members: _Recent[tuple[Place, Digest], Member] = _Recent(MEMBERS_MAX)
@@ -105,14 +104,28 @@ class Permissions:
         at = self._accepted.get((place, credential))
         return at is not None and now - at < OUTAGE_S
 
-    def fail(self, registry: str, error: DamselflyError, now: float) -> None:
-        """A registry could not say yes or no just now."""
-        self._failed.put(registry, (now, error))
+    def challenge(self, place: Place, now: float) -> OriginStatus | None:
+        """Return how the origin asked a stranger who he is, within OUTAGE_S."""
+        found = self._refused.get((place, ANONYMOUS))
+        recent = found is not None and now - found[0] < OUTAGE_S and bool(found[1].challenges)
+        return found[1] if found is not None and recent else None
 
-    def failure(self, registry: str, now: float) -> DamselflyError | None:
-        """Return why a registry could not be asked, if that was within DOWN_S."""
-        found = self._failed.get(registry)
-        return found[1] if found is not None and now - found[0] < DOWN_S else None
+    def fail(self, place: Place, error: DamselflyError, now: float) -> None:
+        """The origin could not say yes or no about a repository just now.
+
+        That it cannot be reached, or wants clients to wait, counts for all of its repositories; another failure for
+        this one only, so that nobody who asks for what is broken keeps the others from being asked for.
+        """
+        for_all = isinstance(error, OriginUnreachable | OriginThrottled)
+        self._failed.put(Place(place.registry, "") if for_all else place, (now, error))
+
+    def failure(self, place: Place, now: float) -> DamselflyError | None:
+        """Return why the origin could not be asked about a repository, if that was within DOWN_S."""
+        for key in Place(place.registry, ""), place:
+            found = self._failed.get(key)
+            if found is not None and now - found[0] < DOWN_S:
+                return found[1]
+        return None
 
     def publish(self, place: Place, now: float, age_s: float = 0.0) -> bool:
         """Anybody could read this repository `age_s` ago; tell whether that is news."""

@@ -50,6 +50,7 @@ async def run(config: SchedulerConfig) -> None:
     missing = lambda: ["stopping"] if stopped.is_set() else []  # noqa: E731
     health = HealthServer(config.metrics_listen, telemetry, missing, admin.routes())
     telemetry.gauge("streams", lambda: len(loop.streams))
+    telemetry.gauge("denied_digests", lambda: len(machine.denials.denied))
     telemetry.gauge("tasks", lambda: len(machine.cluster.tasks))
     telemetry.gauge("inline_cache_bytes", lambda: inline.usage_bytes)
     try:

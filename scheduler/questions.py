@@ -1,8 +1,8 @@
 """Who asks about repositories, and who finds it out: one host for all that ask meanwhile.
 
 A fresh tag is resolved by a seed, once per TTL; what other hosts say of it does not count. Whether a digest belongs
-to a repository finds out the first host that asks; the others get its answer. Nobody waits long: a host whose
-question is not answered in time asks the origin itself.
+to a repository, or strangers may read it, finds out the first host that asks; the others get its answer. Nobody waits
+long: a host whose question is not answered in time asks the origin itself.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ UNRESOLVED_MAX = 4096
 
 AGENDA = ("questions", "")
 Key = tuple[str, str, str, str]
-"""Registry, repository, and a tag or a digest."""
+"""Registry, repository, and a tag or a digest; without both, whether strangers are let in."""
 
 
 @dataclass(slots=True)
@@ -67,10 +67,15 @@ class Questions:
             self._answer(host.id, ask)
         elif ask.tag:
             self._ask_fresh(host, ask)
-        elif self._repositories.has_member(ask.registry, ask.repository, ask.digest):
+        elif self._is_known(ask):
             self._answer(host.id, ask)
         else:
             self._wait(host, ask, lambda: host, FINDER_S)
+
+    def _is_known(self, ask: AskRepository) -> bool:
+        if ask.digest:
+            return self._repositories.has_member(ask.registry, ask.repository, ask.digest)
+        return self._repositories.is_decided(ask.registry, ask.repository, self._cluster.now)
 
     def _ask_fresh(self, host: Host, ask: AskRepository) -> None:
         key = _key(ask)
@@ -157,6 +162,8 @@ class Questions:
         if self._open:
             for member in report.members:
                 self._close((report.registry, report.repository, "", member))
+            if report.public or report.closed:
+                self._close((report.registry, report.repository, "", ""))
 
     def due(self) -> None:
         """Answer those who waited long enough."""

@@ -21,6 +21,8 @@ MEMBERS_MAX = 16_384
 REPORTS_PER_TAG_MAX = 16
 """Hosts whose latest word on one tag is remembered."""
 HOSTS_THAT_AGREE = 2
+STRANGERS_TTL_S = 300.0
+"""How long it counts that strangers are let in or refused; daemons ask again after as long."""
 
 
 @dataclass(slots=True)
@@ -61,9 +63,10 @@ class _Tag:
 
 @dataclass(slots=True)
 class _Repository:
-    """`public_at`: when a stranger was last let in, as told; `members` with their bytes, -1: unknown."""
+    """When a stranger was last let in, or refused, as told; `members` with their bytes, -1: unknown."""
 
     public_at: float | None = None
+    closed_at: float | None = None
     tags: dict[str, _Tag] = field(default_factory=dict)
     members: dict[TaskId, int] = field(default_factory=dict)
 
@@ -105,9 +108,9 @@ class Repositories:
         """A host learned about a repository."""
         repository = self._open(report.registry, report.repository)
         if report.public:
-            repository.public_at = now
+            repository.public_at, repository.closed_at = now, None
         elif report.closed:
-            repository.public_at = None
+            repository.public_at, repository.closed_at = None, now
         for member, size in zip_longest(report.members[:MEMBERS_MAX], report.sizes, fillvalue=-1):
             if isinstance(member, str):
                 repository.members[member] = max(size, repository.members.pop(member, -1))
@@ -118,6 +121,12 @@ class Repositories:
         """Tell whether a digest is known to belong to a repository."""
         found = self._table.get((registry, repository))
         return found is not None and digest in found.members
+
+    def is_decided(self, registry: str, repository: str, now: float) -> bool:
+        """Tell whether it is known, and not too old, that strangers are let in or refused."""
+        found = self._table.get((registry, repository))
+        told = (found.public_at, found.closed_at) if found is not None else ()
+        return any(at is not None and now - at < STRANGERS_TTL_S for at in told)
 
     def answer(self, ask: AskRepository, now: float, told: TagReport | None = None) -> RepositoryAnswer:
         """Tell what is known; asking about an unknown repository enters nothing.
@@ -140,6 +149,7 @@ class Repositories:
             told.size if told is not None else size if size is not None else 0,
             size is not None,
             now - repository.public_at if repository.public_at is not None else 0.0,
+            closed=repository.closed_at is not None and now - repository.closed_at < STRANGERS_TTL_S,
         )
 
     def _open(self, registry: str, name: str) -> _Repository:

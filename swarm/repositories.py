@@ -63,7 +63,8 @@ class AskRepository:
     """What does the cluster know about a repository, one tag of it, or whether a digest belongs to it.
 
     `fresh`: of a tag, only what a seed found out within the TTL counts, and a seed is asked if need be; of a digest,
-    the answer may wait a moment for a host that finds it out. Otherwise the answer is what is known, at once.
+    and, without one, of whether strangers are let in, the answer may wait a moment for a host that finds it out.
+    Otherwise the answer is what is known, at once.
     """
 
     request: int
@@ -82,8 +83,8 @@ class RepositoryAnswer:
     """The answer to AskRepository. `digest` is empty when the tag is not known well enough: it needs a seed's
     report or two hosts that agree. `member`: the digest asked for belongs to the repository, with `size` bytes.
 
-    `public_age_s`: how long ago a stranger was let in. `down`: a seed could not ask the origin just now, so that others
-    need not try for what they know already.
+    `public_age_s`: how long ago a stranger was let in. `closed`: one was refused lately. `down`: a seed could not ask
+    the origin just now, so that others need not try for what they know already.
     """
 
     request: int
@@ -94,6 +95,7 @@ class RepositoryAnswer:
     member: bool = False
     public_age_s: float = 0.0
     down: bool = False
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class Authoriser:
             self.refused(place, source.authorization, error)
             allowed = self._in_outage(source, error)
             if allowed is None:
-                raise
+                raise self.unanswered(place, source.authorization, error) from error
             return allowed
         return self._granted(source, head)
 
@@ -112,11 +112,20 @@ class Authoriser:
         if isinstance(error, OriginStatus) and error.status in DENIALS:
             self.knowledge.refused(place, authorization, error)
         elif is_outage(error):
-            self.knowledge.tables.fail(place.registry, error, self.knowledge.now())
+            self.knowledge.tables.fail(place, error, self.knowledge.now())
 
     def failure(self, place: Place) -> DamselflyError | None:
         """Return why the origin could not be asked a moment ago."""
-        return self.knowledge.tables.failure(place.registry, self.knowledge.now())
+        return self.knowledge.tables.failure(place, self.knowledge.now())
+
+    def unanswered(self, place: Place, authorization: str | None, error: DamselflyError) -> DamselflyError:
+        """Return what to tell a client whom nothing opens this while asking failed with `error`.
+
+        In an outage clients that say nobody are asked who they are, as the origin did: many say it only then.
+        """
+        if authorization is not None or not is_outage(error) or self._config.outage == "deny":
+            return error
+        return self.knowledge.tables.challenge(place, self.knowledge.now()) or error
 
     def in_outage(self, place: Place, authorization: str | None, error: DamselflyError) -> bool:
         """Tell whether what was allowed before is allowed still, now that the origin failed with `error`."""
@@ -125,13 +134,20 @@ class Authoriser:
         return self.knowledge.was_permitted(place, authorization)
 
     def probe(self, source: OriginSource) -> None:
-        """Find out in the background whether a stranger may read what this credential may."""
+        """Find out in the background whether a stranger may read it too, unless one was refused just now."""
         place = Place(source.registry, source.repository)
-        if source.authorization is not None and self.knowledge.tables.may_probe(place, self.knowledge.now()):
+        if source.authorization is None or self.knowledge.refusal(place, None) is not None:
+            return
+        if self.knowledge.tables.may_probe(place, self.knowledge.now()):
             self._jobs.start(self._probe(replace(source, authorization=None)))
 
     async def _probe(self, source: OriginSource) -> None:
         place = Place(source.registry, source.repository)
+        answer = await self._cluster.ask(*place, fresh=True)
+        if answer is not None and answer.public:
+            self.knowledge.learn(place, source.digest, answer)
+        if answer is not None and (answer.closed or self.knowledge.is_permitted(place, None)):
+            return  # another host asked for all
         try:
             await self._origin.head_blob(source)
         except DamselflyError as error:

@@ -78,7 +78,7 @@ class Knowledge:
     def refused(self, place: Place, authorization: str | None, error: OriginStatus) -> None:
         """The origin refused this credential, or a stranger, just now; then the repository is not public."""
         self.tables.refuse(place, self.credential(authorization), error, self.now())
-        if authorization is None and self.tables.was_public(place):
+        if authorization is None:
             self.tables.close(place)
             news = self._report(place)
             news.public, news.closed = False, True

@@ -47,6 +47,11 @@ class Orders:
         self._post = post
         self._note = note
 
+    @property
+    def denied_count(self) -> int:
+        """How many digests nobody may have."""
+        return len(self._denied.listed())
+
     def told(self, word: Word) -> None:
         """Take what the scheduler says."""
         if isinstance(word, RepositoryAnswer):

@@ -97,7 +97,7 @@ class Tags:
                 )  # it was deleted, if it ever was; to who may not read nothing is there
             stale = await self._last_known(place, tag, authorization, error)
             if stale is None:
-                raise
+                raise self._authoriser.unanswered(place, authorization, error) from error
             return stale
         self._knowledge.accepted(place, authorization)
         if head.digest is None:
@@ -113,7 +113,7 @@ class Tags:
         answer = await self._cluster.ask(*place, tag=tag, fresh=True)
         if answer is not None and answer.down:
             error = OriginUnreachable(f"a seed could not ask {place.registry} what {tag} means")
-            self._knowledge.tables.fail(place.registry, error, self._knowledge.now())
+            self._knowledge.tables.fail(place, error, self._knowledge.now())
         if answer is None or not answer.public or not takes(accept, answer.media_type):
             return None
         known = self._adopt(place, answer)

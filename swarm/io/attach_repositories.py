@@ -82,6 +82,7 @@ def _repository_answer(value: r.RepositoryAnswer) -> pb.SchedulerFact:
             member=value.member,
             public_age_s=value.public_age_s,
             down=value.down,
+            closed=value.closed,
         )
     )
 
@@ -152,6 +153,7 @@ def _read_answer(fact: pb.RepositoryAnswer) -> r.RepositoryAnswer:
         fact.member,
         read_seconds(fact.public_age_s),
         fact.down,
+        fact.closed,
     )
 
 

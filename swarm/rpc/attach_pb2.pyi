@@ -1273,6 +1273,7 @@ class RepositoryAnswer(_message.Message):
     MEMBER_FIELD_NUMBER: _builtins.int
     PUBLIC_AGE_S_FIELD_NUMBER: _builtins.int
     DOWN_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     request: _builtins.int
     public: _builtins.bool
     digest: _builtins.str
@@ -1282,6 +1283,7 @@ class RepositoryAnswer(_message.Message):
     member: _builtins.bool
     public_age_s: _builtins.float
     down: _builtins.bool
+    closed: _builtins.bool
     def __init__(
         self,
         *,
@@ -1293,10 +1295,11 @@ class RepositoryAnswer(_message.Message):
         member: _builtins.bool = ...,
         public_age_s: _builtins.float = ...,
         down: _builtins.bool = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "down", b"down", "media_type", b"media_type", "member", b"member", "public", b"public", "public_age_s", b"public_age_s", "request", b"request", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "digest", b"digest", "down", b"down", "media_type", b"media_type", "member", b"member", "public", b"public", "public_age_s", b"public_age_s", "request", b"request", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

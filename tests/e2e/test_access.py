@@ -15,7 +15,7 @@ import pytest
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, blob_path, generate_image
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from tests.support.cluster import Cluster, Daemon
-from tests.support.containerd import REGISTRY
+from tests.support.containerd import REGISTRY, reference
 from tests.support.docker_registry import DockerRegistry
 from tests.support.http_client import Reply, fetch
 from tests.support.processes import ProcessFailed, short_directory
@@ -87,10 +87,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[Image]:
     ]
 
 
-@pytest.fixture
-def scene(tmp_path: Path, images: list[Image]) -> Iterator[Scene]:
-    with short_directory() as folder, TokenServer(tmp_path, POLICY) as tokens:
-        registry = DockerRegistry(tmp_path, tokens=tokens)
+@pytest.fixture(scope="module")
+def whole_scene(tmp_path_factory: pytest.TempPathFactory, images: list[Image]) -> Iterator[Scene]:
+    directory = tmp_path_factory.mktemp("registry")
+    with short_directory() as folder, TokenServer(directory, POLICY) as tokens:
+        registry = DockerRegistry(directory, tokens=tokens)
         for image in images:
             registry.place(image)
         with registry, Cluster(Path(folder), registry.url) as cluster:
@@ -101,6 +102,14 @@ def scene(tmp_path: Path, images: list[Image]) -> Iterator[Scene]:
             for daemon in allowing, denying:
                 assert all(got.status in (200, 206) for got in ask_all(found, daemon, found.token("ann")))
             yield found
+
+
+@pytest.fixture
+def scene(whole_scene: Scene) -> Scene:
+    """The scene, with a registry that runs: a test may have stopped it."""
+    if not whole_scene.registry.process.running:
+        whole_scene.registry.start()
+    return whole_scene
 
 
 def ask_all(scene: Scene, daemon: Daemon, who: list[Header]) -> list[Reply]:
@@ -141,6 +150,8 @@ def test_who_may_not_gets_the_registrys_no_in_every_form(scene: Scene) -> None:
 
 
 def test_a_digest_opens_nothing_through_a_public_repository(scene: Scene) -> None:
+    public = f"{scene.allowing.url}/v2/{PUBLIC}/manifests/v1?ns={REGISTRY}"
+    assert fetch("GET", public, [ACCEPT]).status == 200, "now it is known to be public"
     for who in [], scene.token("bob", PUBLIC), scene.token("ann", PUBLIC):
         replies = [
             fetch("GET", f"{scene.allowing.url}{path}?ns={REGISTRY}", [ACCEPT, *who])
@@ -217,3 +228,25 @@ def test_no_secret_is_in_logs_metrics_answers_or_on_disk(scene: Scene) -> None:
     shown += [path.read_bytes().decode("latin-1") for path in small]
     for secret in secrets_of(*tokens):
         assert not [text for text in shown if secret in text]
+
+
+@pytest.mark.needs("containerd", "apache2-utils", root=True)
+def test_containerd_pulls_in_an_outage_what_its_user_could_pull_before(
+    tmp_path: Path, images: list[Image]
+) -> None:
+    """It says who it is only when it is asked, and nobody else can ask it now."""
+    private = images[0]
+    registry = DockerRegistry(tmp_path, accounts=PASSWORDS)
+    registry.place(private)
+    with registry, short_directory() as folder, Cluster(Path(folder), registry.url) as cluster:
+        (one,) = cluster.nodes("one")
+        one.containerd.pull(reference(private), credentials=f"ann:{PASSWORDS['ann']}")
+        one.containerd.images_rm(reference(private))
+        registry.stop()
+        with pytest.raises(ProcessFailed):
+            one.containerd.pull(reference(private), credentials="ann:wrong")
+        with pytest.raises(ProcessFailed):
+            one.containerd.pull(reference(private))
+        one.containerd.pull(reference(private), credentials=f"ann:{PASSWORDS['ann']}")
+        assert one.containerd.wrong_blobs(private) == []
+        assert one.daemon.metric("events_total", event="tag_stale") > 0

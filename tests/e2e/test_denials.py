@@ -40,6 +40,7 @@ def test_a_denied_layer_stays_denied_until_it_is_allowed(
         registry.forget_traffic()
         assert refuses(one, image, layer)
         assert refuses(two, image, layer)
+        assert [part.metric("denied_digests") for part in (one, two, cluster.scheduler)] == [1, 1, 1]
         two.stop()
         cluster.scheduler.stop()
         two.start()
@@ -74,3 +75,20 @@ def test_who_may_not_administer_the_scheduler_denies_nothing(
         )
         eventually(lambda: one.noted("blob_purged"))
         assert "administrators" not in one.log() + cluster.scheduler.log()
+
+
+@pytest.mark.needs("containerd", root=True)
+def test_containerd_asks_the_registry_itself_for_what_the_mirror_denies(
+    folder: Path, registry: DockerRegistry, image: Image
+) -> None:
+    """Which is why docs/access.md says to delete it there too."""
+    with Cluster(folder, registry.url) as cluster:
+        assert cluster.scheduler is not None
+        (node,) = cluster.nodes("one")
+        layer = image.layers[0]
+        node.daemon.dfctl("deny", layer.digest, "--scheduler", cluster.scheduler.metrics_address)
+        eventually(lambda: node.daemon.noted("blob_denied"))
+        node.pull(image)
+        assert node.containerd.wrong_blobs(image) == []
+        assert registry.settled_traffic(layer.size, layer.digest).blob_bytes[layer.digest] == layer.size
+        assert "error" in node.daemon.explain(layer.digest), "not through the daemon"

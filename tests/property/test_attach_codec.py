@@ -167,6 +167,7 @@ SCHEDULER = {
         st.booleans(),
         seconds,
         st.booleans(),
+        st.booleans(),
     ),
     r.ResolveTag: st.builds(r.ResolveTag, texts, texts, texts),
     r.Denials: st.builds(r.Denials, few(tasks), few(tasks)),

@@ -17,7 +17,7 @@ from dfdaemon.permissions import (
     Place,
 )
 from swarm.digest import Digest
-from swarm.errors import OriginStatus, OriginUnreachable
+from swarm.errors import OriginError, OriginStatus, OriginThrottled, OriginTimeout, OriginUnreachable
 
 HERE, THERE = Place("a.io", "one"), Place("a.io", "two")
 ANN, BOB = CredentialHash(b"ann"), CredentialHash(b"bob")
@@ -118,6 +118,17 @@ def test_a_refusal_is_repeated_for_a_moment_and_takes_the_permission() -> None:
     assert tables.refusal(HERE, ANONYMOUS, 103.0) is None
 
 
+def test_how_strangers_were_asked_is_remembered_for_an_outage() -> None:
+    tables = Permissions()
+    asked = OriginStatus(401, "a.io/one", ('Basic realm="a"',))
+    tables.refuse(HERE, ANONYMOUS, asked, 100.0)
+    assert tables.challenge(HERE, 100.0 + OUTAGE_S - 1) is asked
+    assert tables.challenge(HERE, 100.0 + OUTAGE_S) is None
+    assert tables.challenge(THERE, 100.0) is None
+    tables.refuse(THERE, ANONYMOUS, OriginStatus(403, "a.io/two"), 100.0)
+    assert tables.challenge(THERE, 100.0) is None
+
+
 def test_a_credential_counts_for_longer_in_an_outage() -> None:
     tables = Permissions()
     tables.accept(HERE, ANN, 100.0)
@@ -126,13 +137,22 @@ def test_a_credential_counts_for_longer_in_an_outage() -> None:
     assert not tables.was_accepted(HERE, BOB, 100.0)
 
 
-def test_a_registry_is_down_for_a_moment() -> None:
+@pytest.mark.parametrize(
+    ("error", "for_all"),
+    [
+        (OriginUnreachable("no route"), True),
+        (OriginThrottled(429, "a.io/one", 60.0), True),
+        (OriginStatus(500, "a.io/one"), False),
+        (OriginTimeout("no answer"), False),
+    ],
+)
+def test_an_origin_that_failed_is_down_for_a_moment(error: OriginError, for_all: bool) -> None:
     tables = Permissions()
-    error = OriginUnreachable("a.io does not answer")
-    tables.fail("a.io", error, 100.0)
-    assert tables.failure("a.io", 100.0 + DOWN_S - 0.1) is error
-    assert tables.failure("a.io", 100.0 + DOWN_S) is None
-    assert tables.failure("b.io", 100.0) is None
+    tables.fail(HERE, error, 100.0)
+    assert tables.failure(HERE, 100.0 + DOWN_S - 0.1) is error
+    assert tables.failure(HERE, 100.0 + DOWN_S) is None
+    assert (tables.failure(THERE, 100.0) is error) is for_all
+    assert tables.failure(Place("b.io", "one"), 100.0) is None
 
 
 def test_what_is_withdrawn_is_forgotten() -> None:

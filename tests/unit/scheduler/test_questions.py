@@ -4,6 +4,7 @@ import pytest
 
 from scheduler import questions
 from scheduler.events import PurgeWanted
+from scheduler.repositories import STRANGERS_TTL_S
 from swarm.messages import Role
 from swarm.repositories import (
     AskRepository,
@@ -80,7 +81,7 @@ def test_what_ordinary_hosts_resolve_is_refused(play: Playbook) -> None:
     for name in "bc":
         play.says(name, PUBLIC)
         play.says(name, REPORT)
-    assert answers(play, "a") == [[]], "it waits for the seed"
+    assert play.told("a", RepositoryAnswer, play.said) == [], "it waits for the seed"
     play.says("b", tag())
     assert answers(play, "b") == [[]]
     play.says("b", tag(fresh=False))
@@ -188,6 +189,25 @@ def test_whoever_is_in_no_hurry_to_know_is_answered_at_once(play: Playbook) -> N
     play.says("a", member())
     play.says("b", AskRepository(1, R, N, digest=BLOB))
     assert answers(play, "b") == [[UNKNOWN]]
+
+
+# --- strangers -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_one_host_finds_out_whether_strangers_are_let_in(play: Playbook, public: bool) -> None:
+    strangers = AskRepository(1, R, N, fresh=True)
+    for name in "abc":
+        play.says(name, strangers)
+    assert [len(play.told(name, RepositoryAnswer, play.said)) for name in "abc"] == [1, 0, 0]
+    play.says("a", RepositoryReport(R, N, public, closed=not public))
+    told = [RepositoryAnswer(1, public, closed=not public)]
+    assert answers(play, *"abc") == [[], told, told]
+    play.says("b", strangers)
+    assert answers(play, "b") == [told]
+    play.wait(STRANGERS_TTL_S)
+    play.says("b", strangers)
+    assert not answers(play, "b")[0][0].closed, "go and ask again"
 
 
 def test_open_questions_are_bounded(play: Playbook, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ async def test_a_stranger_who_is_refused_closes_the_repository_for_all() -> None
     assert not knowledge.was_permitted(HERE, None)
     knowledge.refused(THERE, None, OriginStatus(401, "r.test/two"))
     knowledge.close()
-    assert cluster.repositories == [RepositoryReport(*HERE, False, closed=True)]
+    assert cluster.repositories == [RepositoryReport(*place, False, closed=True) for place in (HERE, THERE)]
 
 
 async def test_a_credential_that_is_refused_loses_what_it_had() -> None:

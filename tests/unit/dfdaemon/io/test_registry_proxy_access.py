@@ -13,7 +13,7 @@ from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from dfdaemon.io.origin_client import OriginSource
-from dfdaemon.permissions import CREDENTIAL_TTL_S, DOWN_S, OUTAGE_S, PUBLIC_TTL_S
+from dfdaemon.permissions import CREDENTIAL_TTL_S, DOWN_S, OUTAGE_S, PUBLIC_TTL_S, Place
 from swarm.digest import Digest
 from swarm.repositories import RepositoryAnswer
 from tests.support.mirror import REGISTRY, Mirror, content_of, running_mirror
@@ -375,3 +375,48 @@ async def test_a_herd_of_clients_with_one_credential_is_one_question(
     assert origin.counters.requests["HEAD blob"] == 3, (
         "one, and two as a stranger: without a token and with one"
     )
+
+
+@pytest.mark.parametrize(
+    ("known", "let_in"),
+    [(RepositoryAnswer(1, False, closed=True), False), (RepositoryAnswer(1, True), True)],
+)
+async def test_whether_strangers_are_let_in_one_host_finds_out_for_all(
+    mirror: Mirror, origin: OriginRegistry, private: Image, known: RepositoryAnswer, let_in: bool
+) -> None:
+    mirror.cluster.answers[REGISTRY, PRIVATE, "", ""] = known
+    assert (await mirror.get(f"/v2/{PRIVATE}/manifests/v1", ACCEPT, bearer(origin, PRIVATE))).status == 200
+    await settled(mirror)
+    heads = sum(count for kind, count in origin.counters.requests.items() if kind.startswith("HEAD"))
+    assert heads == 1, "this host asked with its client's credential only"
+    assert mirror.authoriser.knowledge.is_permitted(Place(REGISTRY, PRIVATE), None) is let_in
+
+
+async def test_where_a_stranger_was_refused_just_now_no_probe_is_sent(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    assert (await mirror.head(path, ACCEPT)).status == 401
+    asked = origin.counters.requests.total()
+    assert (await mirror.head(path, ACCEPT, bearer(origin, PRIVATE))).status == 200
+    await settled(mirror)
+    assert origin.counters.requests.total() == asked + 1
+
+
+@pytest.mark.parametrize("mode", [AuthMode.BASIC])
+async def test_in_an_outage_strangers_are_asked_who_they_are_as_the_registry_did(
+    mirror: Mirror, origin: OriginRegistry, private: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    asked = await mirror.get(path, ACCEPT)
+    assert (await mirror.get(path, ACCEPT, BASIC)).status == 200
+    await settled(mirror)
+    await origin.stop()
+    now = mirror.authoriser.knowledge.now
+    monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + OUTAGE_S / 2)
+    for reference in "manifests/v1", f"manifests/{private.root_digest}", f"blobs/{private.config.digest}":
+        again = await mirror.get(f"/v2/{PRIVATE}/{reference}", ACCEPT)
+        assert (again.status, again.all("WWW-Authenticate")) == (401, asked.all("WWW-Authenticate"))
+    assert (await mirror.get(path, ACCEPT, BASIC)).status == 200
+    other = ("Authorization", basic_header("ann", "wrong"))
+    assert (await mirror.get(path, ACCEPT, other)).status == 502
