@@ -27,7 +27,7 @@ pytestmark = pytest.mark.needs(
 
 MB = 1_000_000
 NOWHERE = "http://127.0.0.1:1"
-KINDS = ["plain", "basic", "token", "lent", "cache", "tls", "mtls", "redirect"]
+KINDS = ["plain", "basic", "token", "lent", "cache", "mirrored", "tls", "mtls", "redirect"]
 WRITABLE = ["plain", "basic", "token", "tls", "mtls"]
 
 

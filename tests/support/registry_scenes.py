@@ -2,7 +2,7 @@
 
 import json
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +125,14 @@ class Builder:
         registry = self.registry()
         cache = self.stack.enter_context(DockerRegistry(self.directory, name="cache", proxy_of=registry.url))
         return Scene("cache", self.daemon(cache.url), writable=False)
+
+    def mirrored(self) -> Scene:
+        """A registry that is out of reach, and a mirror of it that is not: another's repositories, under a prefix."""
+        prefixed = replace(self.image, name=f"hub/{self.image.name}")
+        mirror = self.stack.enter_context(DockerRegistry(self.directory, name="mirror"))
+        mirror.place(prefixed)
+        self.listing = {"mirrors": ["http://127.0.0.1:1", f"{mirror.url}/hub"]}
+        return Scene("mirrored", self.daemon("http://127.0.0.1:1"), writable=False)
 
     def tls(self) -> Scene:
         """nginx with a private CA."""
