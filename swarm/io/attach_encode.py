@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from swarm import messages as m
-from swarm.io.attach_fields import HELD_MAX, MEMBERS_MAX, write_addresses, write_bits, write_records
+from swarm.io import attach_repositories as repositories
+from swarm.io.attach_fields import HELD_MAX, write_addresses, write_bits, write_records
 from swarm.io.attach_proof import Challenge, Proof, Welcome
 from swarm.rpc import attach_pb2 as pb
 
@@ -136,42 +137,8 @@ def _leave(value: m.Leave) -> pb.DaemonFact:
 
 
 def _inline_content(value: m.InlineContent) -> pb.DaemonFact:
-    return pb.DaemonFact(inline_content=pb.InlineContent(task=value.task, content=value.content))
-
-
-def _tag_report(value: m.TagReport) -> pb.DaemonFact:
     return pb.DaemonFact(
-        tag_report=pb.TagReport(
-            registry=value.registry,
-            repository=value.repository,
-            tag=value.tag,
-            digest=value.digest,
-            media_type=value.media_type,
-            size=value.size,
-        )
-    )
-
-
-def _repository_report(value: m.RepositoryReport) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        repository_report=pb.RepositoryReport(
-            registry=value.registry,
-            repository=value.repository,
-            public=value.public,
-            members=value.members[:MEMBERS_MAX],  # more would be refused; the origin is asked about the rest
-        )
-    )
-
-
-def _ask_repository(value: m.AskRepository) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        ask_repository=pb.AskRepository(
-            request=value.request,
-            registry=value.registry,
-            repository=value.repository,
-            tag=value.tag,
-            digest=value.digest,
-        )
+        inline_content=pb.InlineContent(task=value.task, content=value.content, scope=value.scope)
     )
 
 
@@ -243,19 +210,6 @@ def _no_source(value: m.NoSource) -> pb.SchedulerFact:
     return pb.SchedulerFact(no_source=pb.NoSource(task=value.task, fault=_FAULTS[value.fault]))
 
 
-def _repository_answer(value: m.RepositoryAnswer) -> pb.SchedulerFact:
-    return pb.SchedulerFact(
-        repository_answer=pb.RepositoryAnswer(
-            request=value.request,
-            public=value.public,
-            digest=value.digest,
-            media_type=value.media_type,
-            size=value.size,
-            member=value.member,
-        )
-    )
-
-
 _ROLES = {role: pb.Role.ValueType(role) for role in m.Role}
 _PRIORITIES = {priority: pb.Priority.ValueType(priority) for priority in m.Priority}
 _FAULTS = {fault: pb.OriginFault.ValueType(fault) for fault in m.OriginFault}
@@ -273,9 +227,7 @@ DAEMON_FACTS: dict[type, Callable[[Any], pb.DaemonFact]] = {
     m.Completed: _completed,
     m.Leave: _leave,
     m.InlineContent: _inline_content,
-    m.TagReport: _tag_report,
-    m.RepositoryReport: _repository_report,
-    m.AskRepository: _ask_repository,
+    **repositories.DAEMON_FACTS,
 }
 """How a daemon's messages are written."""
 
@@ -290,6 +242,6 @@ SCHEDULER_FACTS: dict[type, Callable[[Any], pb.SchedulerFact]] = {
     m.Quarantine: _quarantine,
     m.Inline: _inline,
     m.NoSource: _no_source,
-    m.RepositoryAnswer: _repository_answer,
+    **repositories.SCHEDULER_FACTS,
 }
 """How a scheduler's messages are written."""
