@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from dfdaemon.config import PeerConfig
 from dfdaemon.events import Event, ParentLost, PeerFault, PieceFailed
 from dfdaemon.io.parent_link import ParentLink
 from dfdaemon.io.peer_handshake import Identity
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.patience import Patience
 from swarm.facts import Note
 from swarm.ids import HostId, TaskId
 from swarm.messages import HostInfo, Parent
@@ -34,15 +34,15 @@ class PeerClient:
         self,
         identity: HostInfo,
         token: bytes,
-        config: PeerConfig,
         receivers: ReceiverPool,
+        patience: Patience,
         emit: Callable[[Event], None],
         on_note: Callable[[Note], None] = _unheard,
     ) -> None:
         """Connect to nobody yet. `token` is the cluster's (empty: none); `receivers` stays the caller's."""
         self._identity = Identity(identity.host, token)
-        self._config = config
         self._receivers = receivers
+        self._patience = patience
         self._emit = emit
         self._on_note = on_note
         self._links: dict[HostId, ParentLink] = {}
@@ -57,6 +57,7 @@ class PeerClient:
                 parent,
                 self._identity,
                 self._receivers,
+                self._patience,
                 self._post,
                 self._on_note,
                 lambda: self._soon_ended(host),
