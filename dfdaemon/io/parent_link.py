@@ -184,7 +184,9 @@ class ParentLink:
 
     def _heard(self, frame: Frame) -> None:
         host = self._parent.host
-        if isinstance(frame, ReadyFrame):
+        if isinstance(frame, HaveFrame):  # nearly all frames are
+            self._gained(frame)
+        elif isinstance(frame, ReadyFrame):
             self._post(events.ParentReady(host))
         elif isinstance(frame, RefusedFrame):
             self._lost(PeerFault.UNREACHABLE, str(refused(host, frame)))
@@ -196,8 +198,6 @@ class ParentLink:
                 self._gone(frame.task)
             elif frame.task in self._sizes:
                 self._post(events.ParentAvailable(host, frame.task, frame.bits))
-        elif isinstance(frame, HaveFrame):
-            self._gained(frame)
 
     def _gone(self, task: TaskId) -> None:
         if self._sizes.pop(task, None) is not None:

@@ -45,6 +45,7 @@ class PeerClient:
         self._patience = patience
         self._emit = emit
         self._on_note = on_note
+        self._loop = asyncio.get_running_loop()
         self._links: dict[HostId, ParentLink] = {}
         self._all_ended = asyncio.Event()
         self._closing = False
@@ -99,11 +100,11 @@ class PeerClient:
                 await self._all_ended.wait()
 
     def _post(self, event: Event) -> None:
-        asyncio.get_running_loop().call_soon(self._emit, event)
+        self._loop.call_soon(self._emit, event)
 
     def _soon_ended(self, host: HostId) -> None:
         """Forget a link in turn with its events: until the machine hears ParentLost, there is no new link."""
-        asyncio.get_running_loop().call_soon(self._ended, host)
+        self._loop.call_soon(self._ended, host)
 
     def _ended(self, host: HostId) -> None:
         fault = self._links.pop(host).fault

@@ -100,6 +100,7 @@ class PeerServer:
         self._patience = patience
         self._emit = emit
         self._on_note = on_note
+        self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
         self._accepting = False
         self._greeting: set[asyncio.Task[None]] = set()
@@ -317,7 +318,7 @@ class PeerServer:
         self._post(ChildLost(child.host))
 
     def _post(self, event: Event) -> None:
-        asyncio.get_running_loop().call_soon(self._emit, event)
+        self._loop.call_soon(self._emit, event)
 
     def _note(self, name: str, host: HostId | None, reason: str) -> None:
         self._on_note(Note(name, host=host, fields=(("reason", reason),)))

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 
 from dfdaemon.patience import Patience
 from swarm.errors import ConfigError, PeerUnreachable
@@ -22,6 +23,8 @@ UNSENT_BYTES_MAX = 256 * 1024
 count as sent at once, however slow the child, and uploads are admitted by the rate that is measured."""
 LOOPBACK_CONGESTION = b"reno"
 """Needs no privilege, and on loopback costs a quarter of what bbr does."""
+ADDRESSES_KEPT = 1024
+"""Addresses whose kind is remembered: those of a daemon's neighbours, and their neighbours'."""
 
 Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
@@ -141,6 +144,7 @@ async def _resolve(address: Address, limit_s: float) -> list[Target]:
     return [(family, where) for family, _, _, _, where in found]
 
 
+@lru_cache(maxsize=ADDRESSES_KEPT)
 def _is_numeric(host: str) -> bool:
     try:
         ipaddress.ip_address(host.partition("%")[0])
@@ -149,6 +153,7 @@ def _is_numeric(host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=ADDRESSES_KEPT)
 def _is_loopback(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
