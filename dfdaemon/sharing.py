@@ -66,10 +66,17 @@ class Turn:
 class Sharing:
     """The pure half of serving other hosts. `now`, in seconds, never goes back."""
 
-    def __init__(self, config: DaemonConfig, dice: Dice) -> None:
+    def __init__(
+        self,
+        config: DaemonConfig,
+        dice: Dice,
+        told_by: Callable[[TaskId, HostId], int] = lambda task, host: availability.NONE,
+    ) -> None:
+        """`told_by`: the pieces of a task that a host told us it holds; it need not hear that we hold them too."""
         self.holdings: dict[TaskId, Holding] = {}
         self._children_max = config.peer.children_max
         self._dice = dice
+        self._told_by = told_by
         self._admission = Admission(config)
         self._children: dict[HostId, set[TaskId]] = {}
         self._turns: dict[HostId, Turn] = {}
@@ -284,9 +291,9 @@ class Sharing:
         del self._untold[task]
         holding = self.holdings[task]
         records, holding.untold = tuple(holding.untold), []
-        if not records or not holding.children:
-            return []
-        return [commands.SendHave(tuple(holding.children), task, records)]
+        bits = sum(1 << record.index for record in records)
+        curious = tuple(child for child in holding.children if bits & ~self._told_by(task, child))
+        return [commands.SendHave(curious, task, records)] if curious else []
 
     # --- invariants -----------------------------------------------------------------------------------------
 

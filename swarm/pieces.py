@@ -1,6 +1,7 @@
 """The piece map: how a blob of a given size is cut. A function of the size alone, so nobody negotiates."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 MIB = 1 << 20
 PIECE_BYTES_MIN = 512 * 1024
@@ -14,6 +15,9 @@ INLINE_BYTES_MAX = 128 * 1024
 """Blobs up to this size travel inside the scheduler's answer."""
 BLOB_BYTES_MAX = 1 << 42
 """4 TiB: far above any layer, low enough that a bitmap stays below 64 KiB."""
+
+MAPS_KEPT = 1024
+"""Piece maps remembered: every word from another host about a blob needs its map."""
 
 
 def piece_bytes_for(size: int) -> int:
@@ -31,12 +35,13 @@ class PieceMap:
     piece_bytes: int
     count: int
 
-    @classmethod
-    def of(cls, size: int) -> "PieceMap":
+    @staticmethod
+    @lru_cache(maxsize=MAPS_KEPT)
+    def of(size: int) -> "PieceMap":
         """Cut a blob of `size` bytes. An empty blob has no pieces."""
         assert 0 <= size <= BLOB_BYTES_MAX, f"a blob of {size} bytes is outside what the wire allows"
         piece_bytes = piece_bytes_for(size)
-        return cls(size, piece_bytes, -(-size // piece_bytes))
+        return PieceMap(size, piece_bytes, -(-size // piece_bytes))
 
     def start(self, index: int) -> int:
         """Return the offset of a piece's first byte."""
