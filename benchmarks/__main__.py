@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks.io import demo, fanout, simulate
+from benchmarks.io import attach, demo, fanout, simulate
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -15,11 +15,15 @@ def main(argv: list[str] | None = None) -> None:
     simulate.add_arguments(simulated)
     fanned = commands.add_parser("fanout", help="many real daemons on this machine pull one image at once")
     fanout.add_arguments(fanned)
+    attached = commands.add_parser("attach", help="one scheduler under the messages of many daemons")
+    attach.add_arguments(attached)
     options = parser.parse_args(argv)
     if options.command == "simulate":
         sys.exit(simulate.run(options))
     if options.command == "fanout":
         sys.exit(fanout.run(options))
+    if options.command == "attach":
+        sys.exit(attach.run(options))
     demo.run()
 
 
