@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -68,19 +68,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run, print; returns the exit status: 1 when a node failed."""
+def run(options: argparse.Namespace, make: "Make | None" = None) -> int:
+    """Run, print; returns the exit status: 1 when a node failed. `make`: what makes the run, a Fanout."""
     console = Console(stderr=True)
     try:
         limit_bytes = PAGE_CACHE_BYTES + options.nodes * DAEMON_BYTES
         with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
             if not bounded:
                 console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
-            measured = asyncio.run(_Fanout(options, folder, console).run())
+            fanout = (make or Fanout)(options, folder, console)
+            measured = asyncio.run(fanout.run())
     except (ChildFailed, ProcessFailed) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
-    shown = figures(measured)
+    shown = figures(measured) | fanout.conditions
     for line in lines(shown):
         print(line)
     for reason in sorted(set(measured.failures)):
@@ -100,10 +101,17 @@ def _folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Fanout:
+Make = Callable[[argparse.Namespace, Path, Console], "Fanout"]
+
+
+class Fanout:
     """One run."""
 
+    scenario = "fanout"
+
     def __init__(self, options: argparse.Namespace, folder: Path, console: Console) -> None:
+        self.conditions: dict[str, Any] = {}
+        """What else to write down of the run, by name."""
         self._options = options
         self._folder = folder
         self._console = console
@@ -119,14 +127,33 @@ class _Fanout:
         )
         machine = None if options.no_machine_limit or options.link_bytes_per_s else await self._limit(image)
         async with local_cluster(self._folder) as cluster:
-            origin, scheduler = await asyncio.gather(
-                cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
-            )
+            origin, scheduler = await self.serve(cluster)
             workers = await self._start(image, origin, scheduler)
             try:
                 return await self._measure(image, origin, cluster, workers, machine)
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
+
+    async def serve(self, cluster: LocalCluster) -> tuple[str, str]:
+        """Start the origin and the scheduler; returns their addresses."""
+        return await asyncio.gather(
+            cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
+        )
+
+    async def start_process(self, part: int, task: FanoutTask) -> Child:
+        """Start a process with some of the daemons."""
+        return await self.start_worker(f"daemons-{part}", task)
+
+    async def start_worker(self, name: str, task: FanoutTask, prefix: tuple[str, ...] = ()) -> Child:
+        """Start a process whose command begins with `prefix`, and tell it its task."""
+        worker = await Child.start(name, self._folder, "benchmarks.io.fanout_worker", prefix)
+        await worker.tell(asdict(task))
+        return worker
+
+    def links(self) -> Links:
+        """Return the rates that bound the run."""
+        link: int = self._options.link_bytes_per_s
+        return Links(self._origin_bytes_per_s, link, link)
 
     async def _limit(self, image: Image) -> MachineLimit:
         self._console.print("plain sockets first ...")
@@ -152,8 +179,6 @@ class _Fanout:
         began = time.monotonic()
         workers = []
         for part in range(processes):
-            worker = await Child.start(f"daemons-{part}", self._folder, "benchmarks.io.fanout_worker")
-            workers.append(worker)
             task = FanoutTask(
                 list(range(part, options.nodes, processes)),
                 str(self._folder),
@@ -165,7 +190,7 @@ class _Fanout:
                 options.download_slots,
                 options.upload_slots,
             )
-            await worker.tell(asdict(task))
+            workers.append(await self.start_process(part, task))
         for worker in workers:
             await worker.hear()
         took = time.monotonic() - began
@@ -201,10 +226,9 @@ class _Fanout:
             others_cpu_s + sum(each["cpu_s"] for each in ended),
             sum(each["rss_bytes"] for each in ended),
         )
-        links = Links(self._origin_bytes_per_s, options.link_bytes_per_s, options.link_bytes_per_s)
-        fluid_s = fluid_limit_s(size, options.nodes, links)
+        fluid_s = fluid_limit_s(size, options.nodes, self.links())
         return Run(
-            scenario="fanout",
+            scenario=self.scenario,
             seed=options.seed,
             blob_bytes=size,
             nodes=[NodeResult(**result) for each in ended for result in each["results"]],
