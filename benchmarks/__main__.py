@@ -3,9 +3,15 @@
 import argparse
 import sys
 
-from benchmarks.io import attach, demo, fanout, netns, simulate
+from benchmarks.io import attach, calibrate, demo, fanout, netns, simulate
 
-RUNS = {"attach": attach.run, "fanout": fanout.run, "netns": netns.run, "simulate": simulate.run}
+RUNS = {
+    "attach": attach.run,
+    "calibrate": calibrate.run,
+    "fanout": fanout.run,
+    "netns": netns.run,
+    "simulate": simulate.run,
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,6 +27,8 @@ def main(argv: list[str] | None = None) -> None:
         "netns", help="the fan-out between network namespaces with shaped links (root)"
     )
     netns.add_arguments(shaped)
+    calibrated = commands.add_parser("calibrate", help="real runs and the simulator, side by side")
+    calibrate.add_arguments(calibrated)
     attached = commands.add_parser("attach", help="one scheduler under the messages of many daemons")
     attach.add_arguments(attached)
     options = parser.parse_args(argv)

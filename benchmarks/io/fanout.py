@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,27 +68,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
 
 
-def run(options: argparse.Namespace, make: "Make | None" = None) -> int:
-    """Run, print; returns the exit status: 1 when a node failed. `make`: what makes the run, a Fanout."""
+def run(options: argparse.Namespace) -> int:
+    """Run, print; returns the exit status: 1 when a node failed."""
+    return show(options, measure)
+
+
+def show(options: argparse.Namespace, measure: Callable[[argparse.Namespace, Console], "Measured"]) -> int:
+    """Print what a measurement showed, and write it down; returns the exit status: 1 when a node failed."""
     console = Console(stderr=True)
     try:
-        limit_bytes = PAGE_CACHE_BYTES + options.nodes * DAEMON_BYTES
-        with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
-            if not bounded:
-                console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
-            fanout = (make or Fanout)(options, folder, console)
-            measured = asyncio.run(fanout.run())
+        measured = measure(options, console)
     except (ChildFailed, ProcessFailed) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
-    shown = figures(measured) | fanout.conditions
-    for line in lines(shown):
+    for line in lines(measured.figures):
         print(line)
     for reason in sorted(set(measured.failures)):
         print(f"failed: {reason}")
     if options.json:
-        options.json.write_text(json.dumps(shown, indent=2) + "\n")
+        options.json.write_text(json.dumps(measured.figures, indent=2) + "\n")
     return 1 if measured.failures else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run showed: its figures by name, and why nodes failed."""
+
+    figures: dict[str, Any]
+    failures: list[str]
+
+
+def measure(options: argparse.Namespace, console: Console, make: "Make | None" = None) -> Measured:
+    """Run; `make` makes the run. Raises ChildFailed and ProcessFailed."""
+    limit_bytes = PAGE_CACHE_BYTES + options.nodes * DAEMON_BYTES
+    with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
+        if not bounded:
+            console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
+        fanout = (make or Fanout)(options, folder, console)
+        measured = asyncio.run(fanout.run())
+    return Measured(figures(measured) | fanout.conditions, measured.failures)
 
 
 @contextmanager

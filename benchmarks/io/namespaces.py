@@ -21,9 +21,9 @@ from typing import TypeVar
 RUN = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
 """For setns(2), which Python has from 3.12 on."""
-TBF_BURST_BYTES = 256 << 10
+TBF_BURST_BYTES = 64 << 10
 """Of a link's token bucket: a segment of 64 KiB, as the kernel makes them, must fit several times."""
-TBF_LATENCY_MS = 50
+TBF_LATENCY_MS = 5
 """What waits before a link at most: about the buffer of a switch port."""
 NETWORK = "10.77"
 HOSTS_PER_BLOCK = 250

@@ -18,7 +18,7 @@ from benchmarks.io import fanout
 from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.io.child_process import Child
 from benchmarks.io.fanout_worker import FanoutTask
-from benchmarks.io.goodput import goodput_bytes_per_s
+from benchmarks.io.goodput import goodput_bytes_per_s, loaded_rtt_s
 from benchmarks.io.local_cluster import LocalCluster, Where
 from benchmarks.io.namespaces import NoNamespaces, Place, connected, network, require_namespaces
 from benchmarks.report import Links
@@ -63,26 +63,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the network, run, print; returns the exit status."""
-    console = Console(stderr=True)
-    options.processes = options.nodes
-    origin_mbit = options.origin_mbit_per_s or options.link_mbit_per_s
-    links = {"origin": origin_mbit * MEGABIT, "scheduler": options.link_mbit_per_s * MEGABIT}
-    links |= {f"host{number}": options.link_mbit_per_s * MEGABIT for number in range(options.nodes)}
+    """Run, print; returns the exit status."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was made is removed
     try:
         require_namespaces()
-        with network(links, options.congestion_control) as places:
-            ends = connected(places["scheduler"], places["host0"])
-            share = goodput_bytes_per_s(*ends) * BITS / (options.link_mbit_per_s * MEGABIT)
-            return fanout.run(options, partial(Netns, places, share))
+        return fanout.show(options, measure)
     except NoNamespaces as error:
-        console.print(f"dfbench netns: {error}", markup=False)
+        Console(stderr=True).print(f"dfbench netns: {error}", markup=False)
         return NOT_ROOT
 
 
+def measure(options: argparse.Namespace, console: Console) -> fanout.Measured:
+    """Make the network, and run in it. Raises NoNamespaces, ChildFailed and ProcessFailed."""
+    options.processes = options.nodes
+    link = options.link_mbit_per_s * MEGABIT
+    links = {"origin": (options.origin_mbit_per_s or options.link_mbit_per_s) * MEGABIT, "scheduler": link}
+    links |= {f"host{number}": link for number in range(options.nodes)}
+    with network(links, options.congestion_control) as places:
+        one, other = places["scheduler"], places["host0"]
+        rate = goodput_bytes_per_s(*connected(one, other))
+        rtt_s = loaded_rtt_s(connected(one, other), connected(other, one), connected(one, other))
+        return fanout.measure(options, console, partial(Netns, places, rate * BITS / link, rtt_s))
+
+
 class Netns(fanout.Fanout):
-    """One run. `share`: of a link's rate that payload gets."""
+    """One run. `share`: of a link's rate that payload gets; `rtt_s`: round trip between hosts whose links are full."""
 
     scenario = "netns"
 
@@ -90,6 +95,7 @@ class Netns(fanout.Fanout):
         self,
         places: dict[str, Place],
         share: float,
+        rtt_s: float,
         options: argparse.Namespace,
         folder: Path,
         console: Console,
@@ -103,6 +109,7 @@ class Netns(fanout.Fanout):
             "link_bits_per_s": options.link_mbit_per_s * MEGABIT,
             "link_goodput_bytes_per_s": round(self._link_bytes_per_s),
             "origin_goodput_bytes_per_s": round(self._shaped_origin_bytes_per_s),
+            "loaded_rtt_s": round(rtt_s, 5),
             "congestion_control": options.congestion_control,
         }
 

@@ -279,16 +279,17 @@ def test_the_one_that_waits_longest_is_woken_first() -> None:
     assert play.ends(C, request) == [WakeChild(B)]
 
 
-def test_a_quicker_child_does_not_take_the_slot_of_one_that_was_woken() -> None:
+def test_a_quicker_child_takes_a_slot_and_the_one_that_was_woken_keeps_its_turn() -> None:
     play = Playbook(slots=1)
     play.holds(0)
-    play.subscribes(A, B)
+    play.subscribes(A, B, C)
     request = play.starts(A)
     play.is_refused(B)
-    play.ends(A, request)
-    play.is_refused(A)
-    request = play.starts(B)
-    assert play.ends(B, request) == [WakeChild(A)]
+    assert play.ends(A, request) == [WakeChild(B)]
+    request = play.starts(A)
+    play.is_refused(B)
+    play.is_refused(C)
+    assert play.ends(A, request) == [WakeChild(B)]
 
 
 def test_the_slot_of_a_child_that_does_not_come_goes_to_the_next() -> None:
