@@ -95,6 +95,10 @@ class PeerConfig:
     download_slots: int = setting(4, "Requests to parents at once, for all blobs together.")
     children_max: int = setting(64, "Hosts that may be connected to take pieces; more are refused.")
     receive_threads: int = setting(2, "Threads that receive, hash and store pieces.")
+    congestion_control: str = setting(
+        "",
+        "TCP congestion control towards other hosts, such as cubic; empty: the system's.",
+    )
     piece_digest: str = setting(
         "xxh3", 'Piece digest of the cluster: "xxh3"; "blake3" where nodes are not trusted.'
     )

@@ -11,9 +11,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,25 +70,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run, print; returns the exit status: 1 when a node failed."""
+    return show(options, measure)
+
+
+def show(options: argparse.Namespace, measure: Callable[[argparse.Namespace, Console], "Measured"]) -> int:
+    """Print what a measurement showed, and write it down; returns the exit status: 1 when a node failed."""
     console = Console(stderr=True)
     try:
-        limit_bytes = PAGE_CACHE_BYTES + options.nodes * DAEMON_BYTES
-        with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
-            if not bounded:
-                console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
-            warm_bytes = limit_bytes if bounded else 0
-            measured = asyncio.run(_Fanout(options, folder, console, warm_bytes).run())
+        measured = measure(options, console)
     except (ChildFailed, ProcessFailed) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
-    shown = figures(measured)
-    for line in lines(shown):
+    for line in lines(measured.figures):
         print(line)
     for reason in sorted(set(measured.failures)):
         print(f"failed: {reason}")
     if options.json:
-        options.json.write_text(json.dumps(shown, indent=2) + "\n")
+        options.json.write_text(json.dumps(measured.figures, indent=2) + "\n")
     return 1 if measured.failures else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run showed: its figures by name, and why nodes failed."""
+
+    figures: dict[str, Any]
+    failures: list[str]
+
+
+def measure(options: argparse.Namespace, console: Console, make: "Make | None" = None) -> Measured:
+    """Run; `make` makes the run. Raises ChildFailed and ProcessFailed."""
+    limit_bytes = PAGE_CACHE_BYTES + options.nodes * DAEMON_BYTES
+    with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
+        if not bounded:
+            console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
+        fanout = (make or Fanout)(options, folder, console, limit_bytes if bounded else 0)
+        measured = asyncio.run(fanout.run())
+    return Measured(figures(measured) | fanout.conditions, measured.failures)
 
 
 @contextmanager
@@ -101,10 +119,17 @@ def _folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Fanout:
+Make = Callable[[argparse.Namespace, Path, Console, int], "Fanout"]
+
+
+class Fanout:
     """One run."""
 
+    scenario = "fanout"
+
     def __init__(self, options: argparse.Namespace, folder: Path, console: Console, warm_bytes: int) -> None:
+        self.conditions: dict[str, Any] = {}
+        """What else to write down of the run, by name."""
         self._options = options
         self._warm_bytes = warm_bytes
         self._folder = folder
@@ -121,15 +146,34 @@ class _Fanout:
         )
         machine = None if options.no_machine_limit or options.link_bytes_per_s else await self._limit(image)
         async with local_cluster(self._folder) as cluster:
-            origin, scheduler = await asyncio.gather(
-                cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
-            )
+            origin, scheduler = await self.serve(cluster)
             workers = await self._start(image, origin, scheduler)
             try:
                 with warm_pages(self._folder / "warm", self._warm_bytes):
                     return await self._measure(image, origin, cluster, workers, machine)
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
+
+    async def serve(self, cluster: LocalCluster) -> tuple[str, str]:
+        """Start the origin and the scheduler; returns their addresses."""
+        return await asyncio.gather(
+            cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
+        )
+
+    async def start_process(self, part: int, task: FanoutTask) -> Child:
+        """Start a process with some of the daemons."""
+        return await self.start_worker(f"daemons-{part}", task)
+
+    async def start_worker(self, name: str, task: FanoutTask, prefix: tuple[str, ...] = ()) -> Child:
+        """Start a process whose command begins with `prefix`, and tell it its task."""
+        worker = await Child.start(name, self._folder, "benchmarks.io.fanout_worker", prefix)
+        await worker.tell(asdict(task))
+        return worker
+
+    def links(self) -> Links:
+        """Return the rates that bound the run."""
+        link: int = self._options.link_bytes_per_s
+        return Links(self._origin_bytes_per_s, link, link)
 
     async def _limit(self, image: Image) -> MachineLimit:
         self._console.print("plain sockets first ...")
@@ -155,8 +199,6 @@ class _Fanout:
         began = time.monotonic()
         workers = []
         for part in range(processes):
-            worker = await Child.start(f"daemons-{part}", self._folder, "benchmarks.io.fanout_worker")
-            workers.append(worker)
             task = FanoutTask(
                 list(range(part, options.nodes, processes)),
                 str(self._folder),
@@ -168,7 +210,7 @@ class _Fanout:
                 options.download_slots,
                 options.upload_slots,
             )
-            await worker.tell(asdict(task))
+            workers.append(await self.start_process(part, task))
         for worker in workers:
             await worker.hear()
         took = time.monotonic() - began
@@ -204,10 +246,9 @@ class _Fanout:
             others_cpu_s + sum(each["cpu_s"] for each in ended),
             sum(each["rss_bytes"] for each in ended),
         )
-        links = Links(self._origin_bytes_per_s, options.link_bytes_per_s, options.link_bytes_per_s)
-        fluid_s = fluid_limit_s(size, options.nodes, links)
+        fluid_s = fluid_limit_s(size, options.nodes, self.links())
         return Run(
-            scenario="fanout",
+            scenario=self.scenario,
             seed=options.seed,
             blob_bytes=size,
             nodes=[NodeResult(**result) for each in ended for result in each["results"]],

@@ -64,6 +64,8 @@ class FanoutTask:
     link_bytes_per_s: int
     download_slots: int
     upload_slots: int
+    address: str = "127.0.0.1"
+    congestion_control: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,9 @@ def daemon_config(task: FanoutTask, number: int) -> DaemonConfig:
         metrics_listen="127.0.0.1:0",
         mirror=MirrorConfig(listen="127.0.0.1:0"),
         peer=PeerConfig(
-            listen="127.0.0.1:0",
+            listen=f"{task.address}:0",
+            insecure_no_token=True,
+            congestion_control=task.congestion_control,
             upload_slots=task.upload_slots,
             download_slots=task.download_slots,
         ),
