@@ -76,6 +76,8 @@ async def _body(request: web.BaseRequest) -> AsyncIterator[bytes]:
     """Give the client's body; a client that waits for leave to send it gets it."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
         assert isinstance(request.transport, asyncio.WriteTransport), "a server's transport can write"
+        if request.transport.is_closing():
+            raise ConnectionResetError("the client is gone")
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks = request.content.iter_any()
     while True:
