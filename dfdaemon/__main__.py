@@ -36,6 +36,7 @@ from dfdaemon.io.scheduler_client import SchedulerClient
 from dfdaemon.io.store_commands import StoreCommands
 from dfdaemon.io.store_workers import StoreWorkers
 from dfdaemon.machine import DaemonMachine
+from dfdaemon.patience import Patience
 from swarm.dice import Dice
 from swarm.errors import DamselflyError
 from swarm.facts import Note
@@ -129,7 +130,8 @@ async def build(
     store = BlobStore(config.store, kind, lambda task: driver.post(BlobEvicted(task)), workers=threads.store)
     closing.push_async_callback(store.close)
     own = host_info(config, parse_address(config.peer.listen, "peer.listen"), version)
-    server = PeerServer(own, token, config.peer, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
+    patience = Patience()
+    server = PeerServer(own, token, config.peer, patience, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
     closing.push_async_callback(server.close, 0.0)
     info = host_info(config, await server.start(), version)
     dice = Dice(secrets.randbits(64))
@@ -144,7 +146,7 @@ async def build(
     scheduler = attachment(config, info, token, driver, telemetry)
     closing.push_async_callback(scheduler.close)
     receivers = threads.receivers
-    peers = PeerClient(info, token, config.peer, receivers, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
+    peers = PeerClient(info, token, receivers, patience, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
     closing.push_async_callback(peers.close)
     storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)

@@ -59,7 +59,7 @@ class DaemonMachine:
         self.downloads: dict[TaskId, Download] = {}
         self.held: dict[TaskId, int] = {}
         """Complete blobs on disk, with their bytes."""
-        self.sharing = Sharing(config, dice)
+        self.sharing = Sharing(config, dice, self._told_by)
         self._out: list[Command] = []
         self.session = Session(config, self._out)
         self._load = LoadMeter()
@@ -246,6 +246,11 @@ class DaemonMachine:
             for download in self.downloads.values():
                 download.peers.pardon(name)
         self._quarantined.clear()
+
+    def _told_by(self, task: TaskId, host: HostId) -> int:
+        download = self.downloads.get(task)
+        peer = download.peers.parents.get(host) if download is not None else None
+        return peer.bits if peer is not None else 0
 
     # --- the rest -----------------------------------------------------------------------------------------------
 

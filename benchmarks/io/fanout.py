@@ -28,7 +28,7 @@ from benchmarks.io.fanout_progress import Progress
 from benchmarks.io.fanout_worker import REPOSITORY, FanoutTask
 from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_cluster
-from benchmarks.io.page_cache import bounded_memory
+from benchmarks.io.page_cache import bounded_memory, warm_pages
 from benchmarks.report import Costs, Links, MachineLimit, NodeResult, Run, figures, fluid_limit_s, lines
 
 DAEMONS_PER_PROCESS = 125
@@ -76,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
         with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
             if not bounded:
                 console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
-            measured = asyncio.run(_Fanout(options, folder, console).run())
+            warm_bytes = limit_bytes if bounded else 0
+            measured = asyncio.run(_Fanout(options, folder, console, warm_bytes).run())
     except (ChildFailed, ProcessFailed) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
@@ -103,8 +104,9 @@ def _folder(parent: Path) -> Iterator[Path]:
 class _Fanout:
     """One run."""
 
-    def __init__(self, options: argparse.Namespace, folder: Path, console: Console) -> None:
+    def __init__(self, options: argparse.Namespace, folder: Path, console: Console, warm_bytes: int) -> None:
         self._options = options
+        self._warm_bytes = warm_bytes
         self._folder = folder
         self._console = console
         asked: int = options.origin_bytes_per_s
@@ -124,7 +126,8 @@ class _Fanout:
             )
             workers = await self._start(image, origin, scheduler)
             try:
-                return await self._measure(image, origin, cluster, workers, machine)
+                with warm_pages(self._folder / "warm", self._warm_bytes):
+                    return await self._measure(image, origin, cluster, workers, machine)
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
 
@@ -137,9 +140,9 @@ class _Fanout:
                 whole.write(blob_path(image.directory, layer.digest).read_bytes())
         options = self._options
         try:
-            return await machine_limit(
-                folder, blob, options.nodes, options.seed, min(options.nodes, os.cpu_count() or 1)
-            )
+            with warm_pages(self._folder / "warm", self._warm_bytes):
+                processes = min(options.nodes, os.cpu_count() or 1)
+                return await machine_limit(folder, blob, options.nodes, options.seed, processes)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder)
             blob.unlink()

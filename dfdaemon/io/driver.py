@@ -104,17 +104,23 @@ class Driver:
             self.post(event)
 
     def _set_timer(self) -> None:
+        """See to it that the bell rings in time. One that is set too early stays: it will find nothing due, and set
+        the next; most are put off again and again by what happens."""
         at = self.machine.wakeup_at()
-        if at == self._timer_at:
+        if at >= self._timer_at:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_at(at, self._ring_bell) if at != float("inf") else None
+        self._timer = self._loop.call_at(at, self._ring_bell)
 
     def _ring_bell(self) -> None:
         self._timer_at = float("inf")
-        self.post(events.TimeReached())
+        self._timer = None
+        if self._loop.time() >= self.machine.wakeup_at():
+            self.post(events.TimeReached())
+        else:
+            self._set_timer()
 
     def close(self) -> None:
         """Stop the timer, and take no more events."""
