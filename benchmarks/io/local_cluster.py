@@ -84,6 +84,12 @@ class LocalCluster:
         line = await self._wait(process, '"address"')
         return str(json.loads(line)["address"])
 
+    async def cache(self, origin: str, bytes_per_s: int) -> str:
+        """Start a pull-through cache of an origin, not limited if `bytes_per_s` is 0; returns its address."""
+        arguments = ["benchmarks.io.pull_through", "--origin", origin, "--folder", str(self._folder)]
+        process = await self._start("cache", [*arguments, "--bytes-per-s", str(bytes_per_s)])
+        return str(json.loads(await self._wait(process, '"address"'))["address"])
+
     async def scheduler(self) -> str:
         """Start a scheduler; returns the address where daemons attach, host:port."""
         arguments = ["scheduler", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
