@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +21,6 @@ class ChildFailed(Exception):
     """A process of the benchmark ended early or went silent; the text ends with its log."""
 
 
-def cpu_s(pids: Iterable[int]) -> float:
-    """Return the CPU seconds that processes have used (proc(5): fields 14 and 15 of stat)."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
-
-
 @dataclass(slots=True)
 class Child:
     """A running process and the file with what it writes to standard error."""
@@ -40,16 +30,17 @@ class Child:
     log: Path
 
     @classmethod
-    async def start(cls, name: str, folder: Path, module: str) -> "Child":
-        """Run a module of this project."""
+    async def start(cls, name: str, folder: Path, module: str, prefix: tuple[str, ...] = ()) -> "Child":
+        """Run a module of this project, by a command that begins with `prefix`."""
         log = folder / f"{name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", module),
+                *(*prefix, sys.executable, "-m", module),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
                 limit=LINE_BYTES_MAX,
+                start_new_session=True,  # as services have: the kernel shares the processor between sessions
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
         return cls(name, process, log)

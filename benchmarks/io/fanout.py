@@ -13,15 +13,16 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from benchmarks.io.arguments import count_of_bytes, positive
-from benchmarks.io.child_process import Child, ChildFailed, cpu_s
+from benchmarks.io.child_process import Child, ChildFailed
 from benchmarks.io.fanout_compare import KINDS, Setting, pull_without_swarm
 from benchmarks.io.fanout_counters import origin_counters, scheduler_counts
 from benchmarks.io.fanout_limit import machine_limit
@@ -30,6 +31,7 @@ from benchmarks.io.fanout_worker import REPOSITORY, FanoutTask
 from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_cluster
 from benchmarks.io.page_cache import bounded_memory, warm_pages
+from benchmarks.io.usage import cpu_s
 from benchmarks.report import Links, MachineLimit, Run, compared, figures, fluid_limit_s, lines
 
 DAEMONS_PER_PROCESS = 125
@@ -87,31 +89,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run, print; returns the exit status: 1 when a node failed."""
+    return show(options, measure)
+
+
+def show(options: argparse.Namespace, measure: Callable[[argparse.Namespace, Console], "Measured"]) -> int:
+    """Print what a measurement showed, and write it down; returns the exit status: 1 when a node failed."""
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was stored is removed then, too
-    load = os.getloadavg()[0]
     try:
-        limit_bytes = memory_bytes(options.nodes, options.nodes * options.layers * options.blob_bytes)
-        with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
-            if not bounded:
-                console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
-            outcome = asyncio.run(_Fanout(options, folder, console, limit_bytes if bounded else 0).run())
+        measured = measure(options, console)
     except (ChildFailed, ProcessFailed) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
         return INTERRUPTED
-    shown = figures(outcome.swarm) | {"load_average": round(load, 2), "events": dict(outcome.events)}
-    if outcome.compared:
-        shown["compare"] = {other.scenario: compared(other) for other in outcome.compared}
-    for line in lines(shown):
+    for line in lines(measured.figures):
         print(line)
-    failures = [reason for each in (outcome.swarm, *outcome.compared) for reason in each.failures]
-    for reason in sorted(set(failures)):
+    for reason in sorted(set(measured.failures)):
         print(f"failed: {reason}")
     if options.json:
-        options.json.write_text(json.dumps(shown, indent=2) + "\n")
-    return 1 if outcome.swarm.failures else 0
+        options.json.write_text(json.dumps(measured.figures, indent=2) + "\n")
+    return 1 if measured.failures else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run showed: its figures by name, and why nodes failed."""
+
+    figures: dict[str, Any]
+    failures: list[str]
+
+
+def measure(options: argparse.Namespace, console: Console, make: "Make | None" = None) -> Measured:
+    """Run; `make` makes the run. Raises ChildFailed and ProcessFailed."""
+    limit_bytes = memory_bytes(options.nodes, options.nodes * options.layers * options.blob_bytes)
+    load = {"load_average": round(os.getloadavg()[0], 2)}
+    with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
+        if not bounded:
+            console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
+        fanout = (make or Fanout)(options, folder, console, limit_bytes if bounded else 0)
+        measured = asyncio.run(fanout.run())
+    return Measured(figures(measured) | load | fanout.conditions, measured.failures)
 
 
 def memory_bytes(nodes: int, stored_bytes: int) -> int:
@@ -131,19 +149,17 @@ def _folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The swarm's run, what its daemons noted and how often, and what was compared with it."""
-
-    swarm: Run
-    events: Counter[str]
-    compared: list[Run]
+Make = Callable[[argparse.Namespace, Path, Console, int], "Fanout"]
 
 
-class _Fanout:
+class Fanout:
     """One run of all that was asked for."""
 
+    scenario = "fanout"
+
     def __init__(self, options: argparse.Namespace, folder: Path, console: Console, warm_bytes: int) -> None:
+        self.conditions: dict[str, Any] = {}
+        """What else to write down of the run, by name."""
         self._options = options
         self._warm_bytes = warm_bytes
         self._folder = folder
@@ -153,7 +169,7 @@ class _Fanout:
         asked: int = options.origin_bytes_per_s
         self._origin_bytes_per_s = asked or (ORIGIN_BYTES_PER_S if options.link_bytes_per_s else 0)
 
-    async def run(self) -> Outcome:
+    async def run(self) -> Run:
         """Measure the machine, then the swarm, then what is compared with it."""
         options = self._options
         sizes = (options.blob_bytes,) * options.layers
@@ -162,19 +178,40 @@ class _Fanout:
         )
         machine = None if options.no_machine_limit or options.link_bytes_per_s else await self._limit(image)
         async with local_cluster(self._folder) as cluster:
-            origin, scheduler = await asyncio.gather(
-                cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
-            )
+            origin, scheduler = await self.serve(cluster)
             workers = await self._start(image, origin, scheduler)
             try:
                 with self._warm():
-                    swarm, events = await self._measure(origin, cluster, workers, machine)
+                    swarm = await self._measure(origin, cluster, workers, machine)
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
             for used in (self._limit_folder, self._swarm_folder):
                 await asyncio.to_thread(shutil.rmtree, used, ignore_errors=True)
             others = [await self._compare(kind, image, origin, cluster, swarm) for kind in options.compare]
-        return Outcome(swarm, events, others)
+        if others:
+            self.conditions["compare"] = {other.scenario: compared(other) for other in others}
+        return swarm
+
+    async def serve(self, cluster: LocalCluster) -> tuple[str, str]:
+        """Start the origin and the scheduler; returns their addresses."""
+        return await asyncio.gather(
+            cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
+        )
+
+    async def start_process(self, part: int, task: FanoutTask) -> Child:
+        """Start a process with some of the daemons."""
+        return await self.start_worker(f"daemons-{part}", task)
+
+    async def start_worker(self, name: str, task: FanoutTask, prefix: tuple[str, ...] = ()) -> Child:
+        """Start a process whose command begins with `prefix`, and tell it its task."""
+        worker = await Child.start(name, self._folder, "benchmarks.io.fanout_worker", prefix)
+        await worker.tell(asdict(task))
+        return worker
+
+    def links(self) -> Links:
+        """Return the rates that bound the run."""
+        link: int = self._options.link_bytes_per_s
+        return Links(self._origin_bytes_per_s, link, link)
 
     @contextmanager
     def _warm(self) -> Iterator[None]:
@@ -212,8 +249,6 @@ class _Fanout:
         began = time.monotonic()
         workers = []
         for part in range(processes):
-            worker = await Child.start(f"daemons-{part}", self._folder, "benchmarks.io.fanout_worker")
-            workers.append(worker)
             task = FanoutTask(
                 list(range(part, options.nodes, processes)),
                 str(self._swarm_folder),
@@ -224,8 +259,9 @@ class _Fanout:
                 options.link_bytes_per_s,
                 options.download_slots,
                 options.upload_slots,
+                shaped=options.link_bytes_per_s > 0,
             )
-            await worker.tell(asdict(task))
+            workers.append(await self.start_process(part, task))
         for worker in workers:
             await worker.hear()
         took = time.monotonic() - began
@@ -234,23 +270,23 @@ class _Fanout:
 
     async def _measure(
         self, origin: str, cluster: LocalCluster, workers: list[Child], machine: MachineLimit | None
-    ) -> tuple[Run, Counter[str]]:
-        """Let all daemons pull; returns the figures, and what the daemons noted."""
+    ) -> Run:
+        """Let all daemons pull."""
         options = self._options
-        cpu_before_s = cpu_s(cluster.pids())
+        cpu_before_s = sum(map(cpu_s, cluster.pids()))
         messages_before = await scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
         began = time.monotonic()
         ended = await follow(self._console, workers, options.nodes, self._stored_bytes)
         wall_s = time.monotonic() - began
-        others_cpu_s = cpu_s(cluster.pids()) - cpu_before_s
+        others_cpu_s = sum(map(cpu_s, cluster.pids())) - cpu_before_s
         counters = await origin_counters(origin)
         messages = await scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
         noted = await scheduler_counts(cluster.scheduler_metrics, "events_total", "event")
         size = options.layers * options.blob_bytes
-        links = Links(self._origin_bytes_per_s, options.link_bytes_per_s, options.link_bytes_per_s)
-        fluid_s = fluid_limit_s(size, options.nodes, links)
-        run = Run(
-            scenario="fanout",
+        self.conditions["events"] = sum((Counter(each["events"]) for each in ended), Counter[str]())
+        fluid_s = fluid_limit_s(size, options.nodes, self.links())
+        return Run(
+            scenario=self.scenario,
             seed=options.seed,
             blob_bytes=size,
             nodes=results(ended),
@@ -262,7 +298,6 @@ class _Fanout:
             rescues=noted.get("rescue", 0),
             messages={kind: count - messages_before.get(kind, 0) for kind, count in messages.items()},
         )
-        return run, sum((Counter(each["events"]) for each in ended), Counter[str]())
 
     async def _compare(self, kind: str, image: Image, origin: str, cluster: LocalCluster, swarm: Run) -> Run:
         """Let as many hosts without a swarm pull the same."""

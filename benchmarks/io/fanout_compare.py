@@ -13,11 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.io.child_process import Child, cpu_s
+from benchmarks.io.child_process import Child
 from benchmarks.io.fanout_counters import origin_counters
 from benchmarks.io.fanout_progress import costs, follow, results
 from benchmarks.io.image import Image
 from benchmarks.io.plain_clients import PlainTask
+from benchmarks.io.usage import cpu_s
 from benchmarks.report import Run
 
 KINDS = ("direct", "cache")
@@ -54,10 +55,10 @@ async def pull_without_swarm(
     ]
     try:
         await _prepare(children, server, setting, files)
-        before, others_before_s = await origin_counters(origin), cpu_s(pids)
+        before, others_before_s = await origin_counters(origin), sum(map(cpu_s, pids))
         began = time.monotonic()
         ended = await follow(console, children, setting.nodes, setting.nodes * setting.swarm.blob_bytes)
-        wall_s, others_cpu_s = time.monotonic() - began, cpu_s(pids) - others_before_s
+        wall_s, others_cpu_s = time.monotonic() - began, sum(map(cpu_s, pids)) - others_before_s
         after = await origin_counters(origin)
     finally:
         await asyncio.gather(*(child.stop() for child in children))

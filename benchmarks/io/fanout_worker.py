@@ -69,6 +69,10 @@ class FanoutTask:
     link_bytes_per_s: int
     download_slots: int
     upload_slots: int
+    address: str = "127.0.0.1"
+    congestion_control: str = ""
+    shaped: bool = False
+    """The daemons themselves keep to the rates of their links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +195,13 @@ def daemon_config(task: FanoutTask, number: int) -> DaemonConfig:
         metrics_listen="127.0.0.1:0",
         mirror=MirrorConfig(listen="127.0.0.1:0"),
         peer=PeerConfig(
-            listen="127.0.0.1:0",
+            listen=f"{task.address}:0",
+            insecure_no_token=True,
+            congestion_control=task.congestion_control,
             upload_slots=task.upload_slots,
             download_slots=task.download_slots,
-            upload_bytes_per_s_max=task.link_bytes_per_s,
-            download_bytes_per_s_max=task.link_bytes_per_s,
+            upload_bytes_per_s_max=task.link_bytes_per_s * task.shaped,
+            download_bytes_per_s_max=task.link_bytes_per_s * task.shaped,
         ),
         scheduler=SchedulerLinkConfig(addresses=(task.scheduler,), connect_timeout_s=READY_S_MAX),
         origin=OriginConfig(registries=(RegistryConfig(name=REGISTRY, url=f"http://{task.origin}"),)),

@@ -24,7 +24,7 @@ from dfdaemon.events import (
 from dfdaemon.io.identity import parse_address
 from dfdaemon.io.peer_connection import ControlConnection
 from dfdaemon.io.peer_handshake import Greeting, Identity, refuse, take_greeting
-from dfdaemon.io.peer_socket import listen, tune
+from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.io.upload_connection import Sent, UploadConnection
@@ -116,6 +116,8 @@ class PeerServer:
     async def start(self) -> Address:
         """Listen; return where. Raises ConfigError when the address cannot be had."""
         self._listener = listen(parse_address(self._config.listen, "peer.listen"))
+        if self._config.congestion_control:
+            choose_congestion_control(self._listener, self._config.congestion_control)
         self._resume()
         name = self._listener.getsockname()
         return Address(name[0], name[1])

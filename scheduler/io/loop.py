@@ -12,7 +12,16 @@ from typing import Any, Protocol
 
 import grpc
 
-from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRecords, Send, SendInline
+from scheduler.commands import (
+    Command,
+    DropInline,
+    LoadTask,
+    SaveDenials,
+    SaveEpoch,
+    SaveRecords,
+    Send,
+    SendInline,
+)
 from scheduler.events import (
     DaemonMessage,
     EpochSaved,
@@ -25,7 +34,9 @@ from scheduler.events import (
     TaskLoaded,
     TimeReached,
 )
+from scheduler.io.denials_file import DenialsFile
 from scheduler.io.inline_cache import InlineCache
+from scheduler.io.introductions import Introductions
 from scheduler.io.outbox import Outbox, StreamEnd
 from scheduler.io.state_store import StateStore
 from swarm.digest import Digest
@@ -34,7 +45,7 @@ from swarm.facts import Note
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.io.log_lines import where
 from swarm.io.telemetry import Telemetry
-from swarm.messages import Hello, Inline, InlineContent
+from swarm.messages import Hello, Inline, InlineContent, Join, Parents
 
 STORE_TIMEOUT_S = 1.0
 """A shared store answers within milliseconds; without it the scheduler goes on from what it knows itself."""
@@ -66,13 +77,18 @@ class SchedulerLoop:
         inline: InlineCache,
         telemetry: Telemetry,
         clock: Callable[[], float] = monotonic,
+        denials: DenialsFile | None = None,
     ) -> None:
+        self.denials = denials or DenialsFile("")
         self.streams: dict[HostId, Outbox] = {}
         self._machine = machine
         self._store = store
         self._inline = inline
         self._telemetry = telemetry
         self._clock = clock
+        self._introductions = Introductions(clock)
+        self._speaker: HostId | None = None
+        """Whose message is handled: what it is answered does not wait."""
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -81,6 +97,8 @@ class SchedulerLoop:
         self._execute: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             SendInline: self._send_inline,
+            DropInline: lambda command: self._inline.drop(command.task),
+            SaveDenials: self._save_denials,
             LoadTask: self._load_task,
             SaveEpoch: self._save_epoch,
             SaveRecords: self._save_records,
@@ -101,7 +119,7 @@ class SchedulerLoop:
             self._failed(event, error)
             raise MachineFailed(f"{type(event).__name__} could not be handled") from error
         finally:
-            self._running = False
+            self._running, self._speaker = False, None
         self._telemetry.observe("decision_seconds", self._clock() - began)
         self._set_timer(self._machine.wakeup_at())
 
@@ -135,11 +153,14 @@ class SchedulerLoop:
         if isinstance(message, InlineContent):
             self._keep_inline(host, message)
         else:
+            self._speaker = host
+            if isinstance(message, Join):
+                self._introductions.joined()
             self.post(HostSaid(host, message))
 
     def _keep_inline(self, host: HostId, message: InlineContent) -> None:
         actual = Digest.of(message.content, Digest.parse(message.task).algorithm)
-        if actual.task != message.task:
+        if actual.task_within(message.scope) != message.task:
             raise WireError(f"the inline blob {message.task} has the digest {actual}")
         self._inline.put(message.task, message.content)
         self.post(InlineArrived(host, message.task))
@@ -182,7 +203,12 @@ class SchedulerLoop:
 
     def _send(self, command: Send) -> None:
         outbox = self.streams.get(command.host)
-        if outbox is not None:
+        if outbox is None:
+            return
+        if command.host != self._speaker and isinstance(command.message, Parents):
+            outbox.put(command.message, wake=False)
+            self._introductions.hold(outbox)
+        else:
             outbox.put(command.message)
 
     def _send_inline(self, command: SendInline) -> None:
@@ -193,6 +219,13 @@ class SchedulerLoop:
         message = Inline(command.task, content)
         for host in command.hosts:
             self._send(Send(host, message))
+
+    def _save_denials(self, command: SaveDenials) -> None:
+        """Write them before anybody is told that it is done: rare, and less than a megabyte."""
+        self.denials.save(command)
+        if self.denials.error:
+            fields = (("error", self.denials.error),)
+            self._telemetry.note(Note("denials_not_saved", fields=fields))
 
     def _load_task(self, command: LoadTask) -> None:
         nothing = TaskLoaded(command.task, Epoch(0))
@@ -239,6 +272,7 @@ class SchedulerLoop:
                 StreamEnd(grpc.StatusCode.UNAVAILABLE, "the scheduler stops; attach to another, or again")
             )
         self.streams.clear()
+        self._introductions.close()
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._calls):

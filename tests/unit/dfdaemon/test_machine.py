@@ -17,16 +17,8 @@ from dfdaemon.machine import DOWNLOADS_MAX
 from dfdaemon.sharing import HAVE_DELAY_S
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, RequestId, TaskId
-from swarm.messages import (
-    HeldBlob,
-    Hello,
-    Leave,
-    Parent,
-    Parents,
-    Priority,
-    RepositoryAnswer,
-    Settings,
-)
+from swarm.messages import HeldBlob, Hello, Leave, Parent, Parents, Priority, Settings
+from swarm.repositories import RepositoryAnswer
 from tests.support.daemon_playbook import OTHER_TASK, PIECE, REGISTRY, TASK, Anything, Playbook, record
 
 A, B, CHILD = HostId("a"), HostId("b"), HostId("child")

@@ -1,12 +1,11 @@
 """Processes of a benchmark that speak JSON lines."""
 
-import os
 from pathlib import Path
 
 import pytest
 
 from benchmarks.io import child_process
-from benchmarks.io.child_process import Child, ChildFailed, cpu_s
+from benchmarks.io.child_process import Child, ChildFailed
 
 ECHO = """
 import json, sys
@@ -50,8 +49,3 @@ async def test_a_child_that_is_silent_is_given_up(tmp_path: Path, monkeypatch: p
     with pytest.raises(ChildFailed, match="said nothing for"):
         await child.hear()
     await child.stop()
-
-
-def test_cpu_is_that_of_all_processes() -> None:
-    assert cpu_s([]) == 0
-    assert cpu_s([os.getpid(), os.getpid()]) == pytest.approx(2 * sum(os.times()[:2]), abs=0.2)
