@@ -40,6 +40,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
                 limit=LINE_BYTES_MAX,
+                start_new_session=True,  # as services have: the kernel shares the processor between sessions
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
         return cls(name, process, log)

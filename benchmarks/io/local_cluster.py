@@ -101,6 +101,12 @@ class LocalCluster:
         line = await self._wait(process, '"address"')
         return str(json.loads(line)["address"])
 
+    async def cache(self, origin: str, bytes_per_s: int) -> str:
+        """Start a pull-through cache of an origin, not limited if `bytes_per_s` is 0; returns its address."""
+        arguments = ["benchmarks.io.pull_through", "--origin", origin, "--folder", str(self._folder)]
+        process = await self._start("cache", [*arguments, "--bytes-per-s", str(bytes_per_s)])
+        return str(json.loads(await self._wait(process, '"address"'))["address"])
+
     async def scheduler(self, where: Where = LOOPBACK) -> str:
         """Start a scheduler; returns the address where daemons attach, host:port."""
         free = f"{where.address}:0"
@@ -130,6 +136,7 @@ class LocalCluster:
             child = await asyncio.create_subprocess_exec(
                 *(*prefix, sys.executable, "-m", *module),
                 stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # as services have: the kernel shares the processor between sessions
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
