@@ -10,7 +10,7 @@ LAYERS := unit property contract simulation tidy e2e
 LAYER_TARGETS := $(LAYERS:%=test-%)
 PYTEST := $(BIN)/python -m pytest --durations=5 --durations-min=1.0
 
-.PHONY: help setup demo test check parts format proto lock clean $(LAYER_TARGETS)
+.PHONY: help setup demo test check parts clients format proto lock clean $(LAYER_TARGETS)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,6 +33,10 @@ check: setup ## format, lint, types, import contracts, generated code up to date
 
 parts: ## install the real parts that tests run (root on Debian; elsewhere their tests are skipped)
 	@scripts/install_test_parts.sh
+
+clients: setup parts ## run containerd 2, crane, oras and helm, built with Go, against the mirror (minutes; not in test)
+	@scripts/build_clients.sh
+	$(PYTEST) tests/clients/check_clients.py
 
 $(LAYER_TARGETS): test-%: setup
 	$(PYTEST) tests/$*

@@ -20,9 +20,11 @@ from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.cluster import ClusterKnowledge
 from dfdaemon.io.control import Control
+from dfdaemon.io.denied import DeniedContent
 from dfdaemon.io.driver import Driver
 from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.jobs import Jobs
+from dfdaemon.io.orders import Orders
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_commands import OriginCommands
 from dfdaemon.io.peer_client import PeerClient
@@ -34,6 +36,7 @@ from dfdaemon.io.scheduler_client import SchedulerClient
 from dfdaemon.io.store_commands import StoreCommands
 from dfdaemon.io.store_workers import StoreWorkers
 from dfdaemon.machine import DaemonMachine
+from dfdaemon.patience import Patience
 from swarm.dice import Dice
 from swarm.errors import DamselflyError
 from swarm.facts import Note
@@ -67,6 +70,7 @@ class Daemon:
     server: PeerServer
     scheduler: SchedulerClient
     proxy: RegistryProxy
+    orders: Orders
     info: HostInfo
 
 
@@ -126,7 +130,8 @@ async def build(
     store = BlobStore(config.store, kind, lambda task: driver.post(BlobEvicted(task)), workers=threads.store)
     closing.push_async_callback(store.close)
     own = host_info(config, parse_address(config.peer.listen, "peer.listen"), version)
-    server = PeerServer(own, token, config.peer, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
+    patience = Patience()
+    server = PeerServer(own, token, config.peer, patience, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
     closing.push_async_callback(server.close, 0.0)
     info = host_info(config, await server.start(), version)
     dice = Dice(secrets.randbits(64))
@@ -136,28 +141,57 @@ async def build(
     closing.callback(blobs.close)
     driver = Driver(machine, blobs, store, hold_until_whole=config.mirror.stream == "after-digest")
     jobs = Jobs()
-    origin = OriginClient(config.origin, dice)
+    origin = OriginClient(config.origin, dice, note=telemetry.note)
     closing.push_async_callback(origin.close)
-    scheduler = SchedulerClient(
-        config.scheduler, info.host, token, driver.said, partial(telemetry.observe, "join_answer_seconds")
-    )
+    scheduler = attachment(config, info, token, driver, telemetry)
     closing.push_async_callback(scheduler.close)
     receivers = threads.receivers
-    peers = PeerClient(info, token, config.peer, receivers, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
+    peers = PeerClient(info, token, receivers, patience, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
     closing.push_async_callback(peers.close)
     storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)
     fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.origin, kind, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
-    cluster = ClusterKnowledge(scheduler)
-    driver.answered, driver.mend = cluster.answered, storing.mend
-    authoriser = Authoriser(config.mirror, origin, cluster, telemetry.note)
-    closing.push_async_callback(authoriser.close)
-    proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)
+    driver.mend = storing.mend
+    proxy, orders = open_mirror(config, driver, store, origin, scheduler, jobs, telemetry, closing)
     storing.tell_problems()
     closing.push_async_callback(jobs.close)  # fetches end while the origin can still be left properly
     closing.callback(driver.close)  # first of all: what ends now is no news for the machine
-    return Daemon(driver, store, blobs, server, scheduler, proxy, info)
+    return Daemon(driver, store, blobs, server, scheduler, proxy, orders, info)
+
+
+def attachment(
+    config: DaemonConfig, info: HostInfo, token: bytes, driver: Driver, telemetry: Telemetry
+) -> SchedulerClient:
+    """Build the link to the scheduler. A seed may have a token of its own to show there."""
+    as_seed = read_token(config.scheduler.seed_token_file, "scheduler.seed_token_file")
+    answered = partial(telemetry.observe, "join_answer_seconds")
+    return SchedulerClient(config.scheduler, info.host, as_seed or token, driver.said, answered)
+
+
+def open_mirror(
+    config: DaemonConfig,
+    driver: Driver,
+    store: BlobStore,
+    origin: OriginClient,
+    scheduler: SchedulerClient,
+    jobs: Jobs,
+    telemetry: Telemetry,
+    closing: contextlib.AsyncExitStack,
+) -> tuple[RegistryProxy, Orders]:
+    """Build the registry mirror with what it knows of repositories, and what the scheduler orders about it."""
+    cluster = ClusterKnowledge(scheduler)
+    denied = DeniedContent(config.store.directory, telemetry.note)
+    authoriser = Authoriser(config.mirror, origin, cluster, telemetry.note, denied)
+    closing.push_async_callback(authoriser.close)
+    proxy = RegistryProxy(config, origin, authoriser, driver, cluster, telemetry.note)
+    knowledge = authoriser.knowledge
+    orders = Orders(
+        cluster, proxy.tags, knowledge, denied, store, driver.blobs, jobs, driver.post, telemetry.note
+    )
+    driver.told = orders.told
+    orders.enforce()
+    return proxy, orders
 
 
 async def open_doors(
@@ -167,13 +201,20 @@ async def open_doors(
     closing.push_async_callback(daemon.proxy.close, 0.0)
     mirror = await daemon.proxy.start()
     control = Control(
-        config.control_socket, daemon.info, daemon.store, daemon.blobs, daemon.scheduler, daemon.proxy.handle
+        config.control_socket,
+        daemon.info,
+        daemon.store,
+        daemon.blobs,
+        daemon.scheduler,
+        daemon.orders,
+        daemon.proxy.handle,
     )
     closing.push_async_callback(control.close)
     await control.start()
     health = HealthServer(config.metrics_listen, telemetry, list)
     closing.push_async_callback(health.close)
     metrics = await health.start()
+    telemetry.gauge("denied_digests", lambda: float(daemon.orders.denied_count))
     telemetry.gauge("scheduler_attached", lambda: float(daemon.scheduler.attached))
     daemon.scheduler.start()
     peers = ",".join(join_address(address.host, address.port) for address in daemon.info.addresses)

@@ -105,6 +105,8 @@ class Admission:
 
     def next_deadline(self) -> float:
         """Return when an upload will be overdue; inf when none can be."""
+        if not self.running:
+            return float("inf")
         return min((u.deadline for u in self.running.values() if not u.aborted), default=float("inf"))
 
     def _rate(self, upload: Upload, now: float) -> float:

@@ -25,6 +25,8 @@ class BlobState:
         self.registry = wanted.registry
         self.may_fetch = wanted.may_fetch
         self.priority = wanted.priority
+        self.is_part = wanted.part
+        """Nobody here wants more of it than its readers read."""
         self.means = means
         self.pieces = PieceMap.of(wanted.size)
         self.table = PieceTable(self.pieces.count)
@@ -48,11 +50,21 @@ class BlobState:
         """There may be something to ask for."""
         self.means.ripe[self.task] = None
 
+    def want(self, wanted: BlobWanted) -> bool:
+        """Another client wants it. Returns whether the scheduler must hear that there is more to it now."""
+        more = (wanted.may_fetch and not self.may_fetch) or (self.is_part and not wanted.part)
+        self.may_fetch |= wanted.may_fetch
+        self.is_part &= wanted.part
+        self.priority = min(self.priority, wanted.priority)
+        return more
+
     def wanted(self) -> int:
-        """Return the pieces that may be asked for: missing, and with a place to go to."""
+        """Return the pieces that may be asked for: missing, wanted, and with a place to go to."""
         if self.closing or self.turning:
             return availability.NONE
-        return self.table.missing if self.ring is None else self.table.missing & self.ring.window
+        if self.ring is not None:
+            return self.table.missing & self.ring.window
+        return self.table.missing & self.readers.demand() if self.is_part else self.table.missing
 
     def write(self, record: PieceRecord, stage: Stage, source: HostId | None, scratch: bool = False) -> None:
         """A piece's bytes are right: have them recorded."""
@@ -75,7 +87,8 @@ class BlobState:
 
     def join(self) -> None:
         """Tell the scheduler that we want this blob, and what we hold of it."""
-        said = (self.task, self.pieces.size, self.registry, self.may_fetch, self.ring is None, self.priority)
+        leased = self.may_fetch and not self.is_part
+        said = (self.task, self.pieces.size, self.registry, leased, self.ring is None, self.priority)
         self.means.session.tell(Join(*said, self._told_bits))
 
     def active_task(self, leases: tuple[HeldLease, ...]) -> ActiveTask:
@@ -85,7 +98,7 @@ class BlobState:
             self.pieces.size,
             self.registry,
             self._told_bits,
-            self.may_fetch,
+            self.may_fetch and not self.is_part,
             self.ring is None,
         )
         return ActiveTask(*said, leases)

@@ -1,15 +1,48 @@
 """The settings of a daemon. Every field is a key of the TOML file, a flag and an environment variable."""
 
+import re
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 from swarm.settings import require, setting
 
 MIB = 1 << 20
+TRUSTED_REGISTRIES = (
+    "docker.io",
+    "ghcr.io",
+    "quay.io",
+    "registry.k8s.io",
+    "mcr.microsoft.com",
+    "public.ecr.aws",
+    "nvcr.io",
+    "registry.access.redhat.com",
+    "registry.redhat.io",
+)
+"""Public registries whose operators run them for everybody: no customer decides what they answer about a digest."""
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
 def _is_loopback(listen: str) -> bool:
     return listen.startswith(LOOPBACK)
+
+
+def is_network(text: str) -> bool:
+    """Tell whether a text is an IP network in CIDR notation."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
+def is_rewrite(text: str) -> bool:
+    """Tell whether a text is `PATTERN => NAME` with a regular expression."""
+    pattern, arrow, name = text.partition("=>")
+    try:
+        re.compile(pattern.strip())
+    except re.error:
+        return False
+    return bool(arrow and pattern.strip() and name.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +51,10 @@ class MirrorConfig:
 
     listen: str = setting("127.0.0.1:4001", "Address of the registry mirror. Keep it on loopback.")
     default_registry: str = setting("docker.io", "Registry of requests that name none, as Docker's do.")
+    ping_registry: bool = setting(
+        False,
+        "Let default_registry answer GET /v2/, so that Docker and skopeo log in there; off, the mirror does.",
+    )
     stream: str = setting(
         "eager",
         'When clients get bytes: "eager" as pieces are verified, "after-digest" when the whole blob is.',
@@ -26,12 +63,18 @@ class MirrorConfig:
         "allow-known",
         'If the origin cannot be asked: "allow-known" serves what was allowed before, "deny" nothing.',
     )
+    tags: str = setting(
+        "own",
+        'Who asks the registry what a tag means: "own" this daemon, for each client; "shared" a seed, once per '
+        "cluster and some seconds, where anybody may read the repository.",
+    )
     connections_max: int = setting(1024, "Client connections at once; more are answered 503.")
 
     def __post_init__(self) -> None:
         require(
             self.stream in ("eager", "after-digest"), "mirror.stream", self.stream, "eager or after-digest"
         )
+        require(self.tags in ("own", "shared"), "mirror.tags", self.tags, "own or shared")
         require(self.outage in ("allow-known", "deny"), "mirror.outage", self.outage, "allow-known or deny")
         require(
             1 <= self.connections_max <= 16384, "mirror.connections_max", self.connections_max, "1 to 16384"
@@ -83,6 +126,10 @@ class SchedulerLinkConfig:
     addresses: tuple[str, ...] = setting(
         (), "Schedulers, host:port, tried in order; empty: work without one."
     )
+    seed_token_file: str = setting(
+        "",
+        "File with the token that a seed shows instead of the cluster's, where the scheduler asks for one.",
+    )
     connect_timeout_s: float = setting(3.0, "Seconds to wait for a scheduler to take the stream.")
     retry_max_s: float = setting(5.0, "Longest pause between attempts to attach again.")
 
@@ -104,11 +151,59 @@ class RegistryConfig:
     url: str = setting("", "Where it is: https://host[:port]; empty: https://NAME.")
     ca_file: str = setting("", "Certificates (PEM) to trust in addition to the system's.")
     insecure_skip_verify: bool = setting(False, "Do not verify its TLS certificate.")
+    certificate_file: str = setting("", "Our certificate (PEM), for a registry that wants one.")
+    key_file: str = setting("", "The key (PEM) of certificate_file; empty: it is in the same file.")
+    mirrors: tuple[str, ...] = setting(
+        (), "Addresses that are asked before it, in order, for pulls: https://host[:port][/prefix]."
+    )
+    rewrites: tuple[str, ...] = setting(
+        (),
+        'Names of repositories there: "PATTERN => NAME", a regular expression and $1; the first that fits.',
+    )
+    username: str = setting("", "This host's account there.")
+    password_file: str = setting("", "File with the account's password or token; read again when it changes.")
+    credentials_for_clients: bool = setting(
+        False, "Let everybody on this host pull with this host's account."
+    )
+    requests_per_s_max: float = setting(0.0, "Requests a second to it; 0: no limit.")
+    connections_max: int = setting(0, "Connections to it at once; 0: no limit.")
+    trusted: bool = setting(
+        True,
+        "Believe it that a digest is in a repository, and share copies with the others that are believed. Set false "
+        "where strangers decide what it answers, as with pull-through projects of their own.",
+    )
 
     def __post_init__(self) -> None:
         require(bool(self.name), "registries.name", self.name, "a registry needs a name")
-        good = self.url == "" or self.url.startswith(("https://", "http://"))
-        require(good, f"registries.{self.name}.url", self.url, "https://host[:port] or http://host[:port]")
+        for key, urls in (("url", (self.url,) if self.url else ()), ("mirrors", self.mirrors)):
+            for url in urls:
+                good = url.startswith(("https://", "http://")) and "@" not in url
+                allowed = "https://host[:port] or http://host[:port]"
+                require(good, f"registries.{self.name}.{key}", url, allowed)
+        for text in self.rewrites:
+            require(is_rewrite(text), f"registries.{self.name}.rewrites", text, '"PATTERN => NAME"')
+        half = bool(self.username) != bool(self.password_file)
+        require(
+            not half, f"registries.{self.name}.username", self.username, "username and password_file together"
+        )
+        require(
+            bool(self.certificate_file) or not self.key_file,
+            f"registries.{self.name}.key_file",
+            self.key_file,
+            "a key needs its certificate_file",
+        )
+        require(
+            self.requests_per_s_max >= 0,
+            f"registries.{self.name}.requests_per_s_max",
+            self.requests_per_s_max,
+            "0 or more",
+        )
+        require(
+            0 <= self.connections_max <= 1024,
+            f"registries.{self.name}.connections_max",
+            self.connections_max,
+            "0 to 1024",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +212,24 @@ class OriginConfig:
 
     registries: tuple[RegistryConfig, ...] = setting((), "Registries that need more than their name.")
     allow_any_registry: bool = setting(True, "Also reach any public registry that is not listed.")
+    allowed_registries: tuple[str, ...] = setting(
+        (), "Registries reached although not listed, if not any is: names, or patterns such as *.example.com."
+    )
+    forbidden_networks: tuple[str, ...] = setting(
+        (), "Networks (CIDR) that only listed registries may be in, besides private ones: the cluster's own."
+    )
+    docker_config: str = setting(
+        "", "A config.json of Docker with this host's accounts and credential helpers; read when it changes."
+    )
+    credential_provider_config: str = setting(
+        "", "A CredentialProviderConfig of kubelet (YAML): plugins that give this host's accounts."
+    )
+    credential_provider_directory: str = setting("", "Folder of those plugins.")
+    trusted_registries: tuple[str, ...] = setting(
+        TRUSTED_REGISTRIES,
+        "Registries beyond those listed, * for any characters, that share copies like listed ones. Each other one has "
+        "copies of its own in the cluster.",
+    )
     connect_timeout_s: float = setting(5.0, "Seconds for a connection to an origin.")
     read_timeout_s: float = setting(20.0, "Seconds of silence after which an origin's answer is given up.")
     retries: int = setting(3, "Attempts at one request before the origin counts as failed.")
@@ -130,6 +243,14 @@ class OriginConfig:
         )
         require(0.1 <= self.read_timeout_s <= 600, "origin.read_timeout_s", self.read_timeout_s, "0.1 to 600")
         require(1 <= self.retries <= 10, "origin.retries", self.retries, "1 to 10")
+        for text in self.forbidden_networks:
+            require(is_network(text), "origin.forbidden_networks", text, "networks such as 10.0.0.0/8")
+        require(
+            bool(self.credential_provider_config) == bool(self.credential_provider_directory),
+            "origin.credential_provider_config",
+            self.credential_provider_config,
+            "together with origin.credential_provider_directory",
+        )
 
 
 @dataclass(frozen=True, slots=True)

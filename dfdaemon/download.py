@@ -110,9 +110,7 @@ class Download:
         if self._failure:
             blob.do(FailReaders(self.task, self._failure))
             return
-        more = event.may_fetch and not blob.may_fetch
-        blob.may_fetch |= event.may_fetch
-        blob.priority = min(blob.priority, event.priority)
+        more = blob.want(event)
         if self.phase is Phase.CLOSING:
             self.phase = Phase.CHECKING if self._checking else Phase.RUNNING
             self._close_at, blob.closing = NEVER, False
@@ -120,13 +118,14 @@ class Download:
                 self._offer()
             self._enter_swarm(now)
         elif more and self.phase is Phase.RUNNING:
-            self.blob.join()
+            self._enter_swarm(now)
 
     def reader_opened(self, event: events.ReaderOpened, now: float) -> None:
         """A client begins to read."""
         self.blob.readers.open(event.reader, event.offset, event.end, now)
         self._close_at = NEVER
         self._release()
+        self._fallback.reader_came(now)
         self.blob.ripen()
 
     def reader_advanced(self, event: events.ReaderAdvanced, now: float) -> None:
@@ -193,6 +192,7 @@ class Download:
             self._inline_lost(now)
             return
         self._ring.open()
+        self.blob.is_part = False
         self.phase = Phase.RUNNING
         self._wait_for_readers(now)
         self._ring.settle(now)

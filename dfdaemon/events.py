@@ -50,6 +50,7 @@ class BlobWanted:
     """A local client, already authorised, wants a blob of `size` bytes. Starts or joins the download.
 
     `may_fetch`: the driver holds a source at the origin for it. `registry` names the origin for its budget.
+    `part`: the client reads a small part of it; the rest is not worth fetching for its sake.
     """
 
     task: TaskId
@@ -57,6 +58,7 @@ class BlobWanted:
     registry: str
     may_fetch: bool
     priority: Priority = Priority.CONTAINER_START
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +307,14 @@ class UploadEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class BlobWithdrawn:
+    """An administrator denied or purged a blob: its copy goes, and nobody gets what is on its way."""
+
+    task: TaskId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """The time that the machine asked to be woken at (DaemonMachine.wakeup_at) has come."""
 
@@ -345,6 +355,7 @@ Event = (
     | ChildLost
     | PieceRequested
     | UploadEnded
+    | BlobWithdrawn
     | TimeReached
     | Stopping
 )

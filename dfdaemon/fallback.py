@@ -6,6 +6,7 @@
 | runs, and the scheduler is lost             | 3 to 5 s without anything arriving or in flight                      |
 | the scheduler knows no source               | nothing                                                              |
 | attached, but nothing moves for two minutes | a minute more at most: a pull must not hang for ever                 |
+| its readers want a small part of it alone   | a quarter of a second for parents that offer it, nothing if no host  |
 
 Where the origin cannot be asked, hosts that hold nothing are waited for two minutes at most.
 
@@ -25,6 +26,8 @@ REMEMBERED_S, REMEMBERED_JITTER_S = 0.2, 0.3
 """Time for remembered hosts to answer: a connection and a round trip within a cluster, with room."""
 STALL_S, STALL_JITTER_S = 3.0, 2.0
 """A lost scheduler is often back within this time."""
+PART_S = 0.25
+"""A reader of a part waits for hosts that hold it, not for leases: those come in the order of the whole blob."""
 HANG_S, HANG_JITTER_S = 120.0, 60.0
 """Attached, the scheduler decides; this only keeps a pull from hanging when it forgot us."""
 
@@ -57,6 +60,12 @@ class Fallback:
                 self.at = now + session.connect_timeout_s + self._jitter(REMEMBERED_JITTER_S)
             case Link.ALONE:
                 self._ask_remembered(now)
+        self.reader_came(now)
+
+    def reader_came(self, now: float) -> None:
+        """A client began to read: of a part, somebody must bring what it reads soon."""
+        if self._blob.is_part and len(self._blob.readers):
+            self.at = min(self.at, now if self._helping else now + PART_S)
 
     def _ask_remembered(self, now: float) -> None:
         hosts = self._means.session.remembered()
@@ -92,6 +101,8 @@ class Fallback:
         """Help, if it is time. Returns why the download is hopeless, if it is."""
         if now < self.at:
             return ""
+        if self._blob.is_part:
+            return self._help_part(now)
         missing = self._blob.wanted()
         patience = HANG_S if self._means.session.is_attached else STALL_S
         if not self._helping and (self._in_flight() or now - self._blob.moved_at < patience):
@@ -108,6 +119,19 @@ class Fallback:
         self._fetch(missing, now)
         return ""
 
+    def _help_part(self, now: float) -> str:
+        """Fetch what readers of a part want and nobody offers; look again while there are readers."""
+        wanted = self._blob.wanted()
+        if wanted and not self._origin.can_fetch and self._is_hopeless(now):
+            return (
+                self._origin.refusal
+                or "no host has it, and no credential of this host lets it ask the origin"
+            )
+        stalled = not self._in_flight() and now - self._blob.moved_at >= STALL_S
+        self._origin.fetch_own(wanted & ~self._peers.parents.offered() or (wanted if stalled else 0), now)
+        self.at = max(self._origin.own_at, now + PART_S) if len(self._blob.readers) else NEVER
+        return ""
+
     def _fetch(self, missing: int, now: float) -> None:
         """Fetch what nobody offers, or anything if what is offered does not come; then look again."""
         offered = self._peers.parents.offered()
@@ -122,7 +146,7 @@ class Fallback:
 
     def own_ended(self, now: float) -> None:
         """A fetch of our own is over: go on at once with what is still missing."""
-        if self._helping:
+        if self._helping or self._blob.is_part:
             self.at = max(now, self._origin.own_at)
 
     def _in_flight(self) -> bool:

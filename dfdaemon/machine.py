@@ -17,7 +17,7 @@ from dfdaemon.load import LoadMeter
 from dfdaemon.means import Means
 from dfdaemon.session import Link, Session
 from dfdaemon.sharing import Sharing
-from swarm import messages
+from swarm import messages, repositories
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import HostId, TaskId
@@ -59,7 +59,7 @@ class DaemonMachine:
         self.downloads: dict[TaskId, Download] = {}
         self.held: dict[TaskId, int] = {}
         """Complete blobs on disk, with their bytes."""
-        self.sharing = Sharing(config, dice)
+        self.sharing = Sharing(config, dice, self._told_by)
         self._out: list[Command] = []
         self.session = Session(config, self._out)
         self._load = LoadMeter()
@@ -81,6 +81,7 @@ class DaemonMachine:
             events.SchedulerSaid: self._heard,
             events.BlobWanted: self._wanted,
             events.BlobEvicted: self._evicted,
+            events.BlobWithdrawn: self._withdrawn,
             events.ParentReady: self._parent_ready,
             events.ParentLost: self._parent_lost,
             events.TimeReached: self._time_reached,
@@ -172,6 +173,17 @@ class DaemonMachine:
             self._out += self.sharing.forget(event.task)
             self.session.tell(Leave(event.task))
 
+    def _withdrawn(self, event: events.BlobWithdrawn, now: float) -> None:
+        """Nobody gets it from us any more, and we take it from nobody."""
+        self.held.pop(event.task, None)
+        self._out += self.sharing.forget(event.task)
+        self.session.tell(Leave(event.task))
+        download = self.downloads.get(event.task)
+        if download is not None and download.phase is not Phase.CLOSING:
+            download.fail(event.reason, now)
+            download.settle(now)
+            self._note_end(download)
+
     # --- parents ----------------------------------------------------------------------------------------------------
 
     def _parent_ready(self, event: events.ParentReady, now: float) -> None:
@@ -207,7 +219,7 @@ class DaemonMachine:
             self.session.adopt(message)
         elif isinstance(message, messages.Quarantine):
             self._quarantine(message, now)
-        elif not isinstance(message, messages.RepositoryAnswer):
+        elif not isinstance(message, repositories.Word):
             self._heard_of_task(message, now)
 
     def _heard_of_task(self, message: Any, now: float) -> None:
@@ -234,6 +246,11 @@ class DaemonMachine:
             for download in self.downloads.values():
                 download.peers.pardon(name)
         self._quarantined.clear()
+
+    def _told_by(self, task: TaskId, host: HostId) -> int:
+        download = self.downloads.get(task)
+        peer = download.peers.parents.get(host) if download is not None else None
+        return peer.bits if peer is not None else 0
 
     # --- the rest -----------------------------------------------------------------------------------------------
 

@@ -57,7 +57,11 @@ def resolve(raw_path: str, namespace: str | None, default_registry: str) -> Want
     named, query = _split_query(query)
     named = namespace if named is None else named
     if path in ("/v2", "/v2/"):
-        return Wanted("ping", _registry(default_registry if named is None else named), path)
+        return (
+            Wanted("ping", default_registry, path)
+            if named is None
+            else Wanted("other", _registry(named), path)
+        )
     if not path.startswith("/v2/"):
         if named is None:
             raise BadName(path[:80], "expected a path under /v2/")

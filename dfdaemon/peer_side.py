@@ -131,7 +131,9 @@ class PeerSide:
         for peer in open_parents:
             offered |= peer.bits
         places = blob.readers.urgent(blob.table.verified, self._means.book.typical_pace * length, now)
-        index = picker.pick_piece(wanted, offered, places, self.parents.rarity, self._means.dice)
+        index = picker.pick_piece(
+            wanted, offered, places, self.parents.rarity, len(self.parents), self._means.dice
+        )
         if index is None:
             self._run_dry(picker.window_of(wanted) & wanted, now)
             return False

@@ -6,16 +6,26 @@ was used least recently goes first, and costs one question to the origin.
 """
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, NewType, TypeVar
 
 from swarm.digest import Digest
+from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable
 
 CREDENTIAL_TTL_S = 60.0
 """How long the origin's yes to a credential counts: a revoked one works for this long at most."""
+OUTAGE_S = 3600.0
+"""How long it counts while the origin cannot be asked: a token of one hour is the longest that registries commonly
+give, and nobody who was locked out meanwhile should get in for longer."""
+REFUSED_TTL_S = 5.0
+"""How long the origin's no is repeated without asking: long enough for a herd of retries, and for nobody who waits
+for a right that he was just given."""
 PUBLIC_TTL_S = 300.0
 """How long a repository counts as public, or as probed in vain, before it is asked again."""
+DOWN_S = 5.0
+"""How long a registry that did not answer counts as down: meanwhile what may be served without it is, at once, and
+not after the seconds in which it does not answer again."""
 CREDENTIALS_MAX = 16_384
 REPOSITORIES_MAX = 16_384
 MEMBERS_MAX = 131_072
@@ -60,6 +70,10 @@ class Permissions:
 
     def __init__(self) -> None:
         self._accepted: _Recent[tuple[Place, CredentialHash], float] = _Recent(CREDENTIALS_MAX)
+        self._refused: _Recent[tuple[Place, CredentialHash], tuple[float, OriginStatus]] = _Recent(
+            CREDENTIALS_MAX
+        )
+        self._failed: _Recent[Place, tuple[float, DamselflyError]] = _Recent(REPOSITORIES_MAX)
         self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._members: _Recent[tuple[Place, Digest], Member] = _Recent(MEMBERS_MAX)
@@ -68,16 +82,56 @@ class Permissions:
     def accept(self, place: Place, credential: CredentialHash, now: float) -> None:
         """The origin took this credential for this repository just now."""
         self._accepted.put((place, credential), now)
+        self._refused.drop((place, credential))
+
+    def refuse(self, place: Place, credential: CredentialHash, error: OriginStatus, now: float) -> None:
+        """The origin refused this credential just now: what it said before counts no more."""
+        self._accepted.drop((place, credential))
+        self._refused.put((place, credential), (now, error))
+
+    def refusal(self, place: Place, credential: CredentialHash, now: float) -> OriginStatus | None:
+        """Return the origin's no to this credential, if it is of the last REFUSED_TTL_S."""
+        found = self._refused.get((place, credential))
+        return found[1] if found is not None and now - found[0] < REFUSED_TTL_S else None
 
     def accepted(self, place: Place, credential: CredentialHash, now: float) -> bool:
         """Tell whether the origin took this credential here within CREDENTIAL_TTL_S."""
         at = self._accepted.get((place, credential))
         return at is not None and now - at < CREDENTIAL_TTL_S
 
-    def publish(self, place: Place, now: float) -> bool:
-        """Anybody may read this repository; tell whether that is news."""
+    def was_accepted(self, place: Place, credential: CredentialHash, now: float) -> bool:
+        """Tell whether the origin took this credential here within OUTAGE_S, and did not refuse it since."""
+        at = self._accepted.get((place, credential))
+        return at is not None and now - at < OUTAGE_S
+
+    def challenge(self, place: Place, now: float) -> OriginStatus | None:
+        """Return how the origin asked a stranger who he is, within OUTAGE_S."""
+        found = self._refused.get((place, ANONYMOUS))
+        recent = found is not None and now - found[0] < OUTAGE_S and bool(found[1].challenges)
+        return found[1] if found is not None and recent else None
+
+    def fail(self, place: Place, error: DamselflyError, now: float) -> None:
+        """The origin could not say yes or no about a repository just now.
+
+        That it cannot be reached, or wants clients to wait, counts for all of its repositories; another failure for
+        this one only, so that nobody who asks for what is broken keeps the others from being asked for.
+        """
+        for_all = isinstance(error, OriginUnreachable | OriginThrottled)
+        self._failed.put(Place(place.registry, "") if for_all else place, (now, error))
+
+    def failure(self, place: Place, now: float) -> DamselflyError | None:
+        """Return why the origin could not be asked about a repository, if that was within DOWN_S."""
+        for key in Place(place.registry, ""), place:
+            found = self._failed.get(key)
+            if found is not None and now - found[0] < DOWN_S:
+                return found[1]
+        return None
+
+    def publish(self, place: Place, now: float, age_s: float = 0.0) -> bool:
+        """Anybody could read this repository `age_s` ago; tell whether that is news."""
         news = not self.is_public(place, now)
-        self._public.put(place, now)
+        self._public.put(place, max(now - age_s, self._public.get(place) or now - age_s))
+        self._refused.drop((place, ANONYMOUS))
         return news
 
     def is_public(self, place: Place, now: float) -> bool:
@@ -117,6 +171,21 @@ class Permissions:
         """Return what is known of a digest in a repository."""
         return self._members.get((place, digest))
 
+    def drop_member(self, digest: Digest) -> None:
+        """Forget to which repositories a digest belongs."""
+        for key in [key for key in self._members if key[1] == digest]:
+            self._members.drop(key)
+
+    def drop_tag(self, place: Place, tag: str) -> None:
+        """Forget what a tag meant."""
+        self._tags.drop((place, tag))
+
+    def tags_of(self, place: Place, digest: Digest) -> list[str]:
+        """Return the tags of a repository that mean a digest, as far as they are known."""
+        return [
+            tag for (where, tag), known in self._tags.items() if where == place and known.digest == digest
+        ]
+
     def set_tag(self, place: Place, tag: str, known: KnownTag) -> None:
         """The origin said what a tag means."""
         self._tags.put((place, tag), known)
@@ -146,6 +215,13 @@ class _Recent(Generic[K, V]):
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._entries)
+
+    def items(self) -> Iterable[tuple[K, V]]:
+        """Return all entries, the least recently used first."""
+        return self._entries.items()
 
     def drop(self, key: K) -> None:
         """Forget a value, if it is known."""

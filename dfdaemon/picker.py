@@ -3,11 +3,12 @@
 All of it is here, as pure functions of bitmaps (bit i is piece i), and none of it acts: Download asks, then does.
 1. What a new reader, or one that got nothing for long, waits for goes first. Not every reader's next piece: readers
    of one image are at the same place on all hosts, and if all ask for the same pieces, nobody has anything to give.
-2. Else the rarest among WINDOW pieces from the first that nobody is bringing: near enough to the order in which
-   readers want them, spread enough that hosts have something to give each other. Ties fall by dice. Where nobody
-   offers any of these, the rarest of all: origin ranges arrive side by side, and a link that waits is lost.
-3. Of the parents that have it: the own zone's before others', those that send us least now, then by dice.
-4. A parent gets one request at a time, unless a round trip takes so long that its link would idle between pieces.
+2. Else a piece that few of our parents have, the rarest first, wherever it lies: what has just left the
+   origin must spread, or hosts have nothing to give each other. Ties fall by dice.
+3. Else the rarest among WINDOW pieces from the first that nobody is bringing: near enough to the order in which
+   readers want them. Where nobody offers any of these, the rarest of all: a link that waits is lost.
+4. Of the parents that have it: the own zone's before others', those that send us least now, then by dice.
+5. A parent gets one request at a time, unless a round trip takes so long that its link would idle between pieces.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,8 +18,10 @@ from dfdaemon.rarity import Rarity
 from swarm.dice import Dice
 
 WINDOW = 96
-"""Wide enough that hosts differ in what they have: 64 took 1.33 x the fluid bound where 96 and 192 took 1.25 (50 hosts,
-256 pieces, simulated); narrow enough that a reader's prefix keeps growing."""
+"""Pieces that all have are taken near the order in which readers want them: a late joiner's prefix grows at once."""
+RARE_PART = 3
+"""Few are a third. Without this rule hosts took what lay in their window, half of what the origin sent stayed where it
+was, and a herd of 100 took 1.20 x the fluid bound; with it 1.08 (simulated, docs/decisions/0008)."""
 URGENT_PIECES = 2
 """Pieces from an urgent reader's place that go first: the next is on its way while one is sent on."""
 DEPTH_MAX = 4
@@ -55,19 +58,26 @@ def urgent_of(missing: int, place: int) -> int:
     return missing & (((1 << URGENT_PIECES) - 1) << place)
 
 
-def pick_piece(wanted: int, offered: int, places: Iterable[int], rarity: Rarity, dice: Dice) -> int | None:
+def pick_piece(
+    wanted: int, offered: int, places: Iterable[int], rarity: Rarity, parents: int, dice: Dice
+) -> int | None:
     """Return the piece to ask for: one of `wanted` that is in `offered`, or None.
 
     `wanted`: pieces that nobody is bringing; `offered`: what parents with room hold; `places`: the first piece that
-    each urgent reader does not have, the most urgent first.
+    each urgent reader does not have, the most urgent first; `rarity`: what all `parents` hold.
     """
     for place in places:
         urgent = urgent_of(wanted, place) & offered
         if urgent:
             return (urgent & -urgent).bit_length() - 1
     useful = wanted & offered
-    choice = useful & window_of(wanted) or useful
-    return one_of(rarity.rarest(choice), dice) if choice else None
+    if not useful:
+        return None
+    choice = rarity.rarest(useful)
+    if rarity.count((choice & -choice).bit_length() - 1) * RARE_PART > parents:
+        near = useful & window_of(wanted)
+        choice = rarity.rarest(near) if near else choice
+    return one_of(choice, dice)
 
 
 def pick_parent(parents: Sequence[C], index: int, dice: Dice) -> C:

@@ -9,11 +9,20 @@ from swarm.pieces import PieceMap
 READERS_MAX = 1024
 """Readers of one blob; the mirror takes no more connections than that."""
 
+PART_BYTES_MAX = 16 << 20
+"""A range up to this long is a part: a file or some of an eStargz or zstd:chunked layer, and what they fetch ahead."""
+PART_SHARE = 4
+"""It is at most this part of the blob; of more, the rest is worth having too."""
 
 PATIENCE_PIECES = 16
 """Times that a piece may take before the same holds where pieces take long."""
 PATIENCE_S = 1.0
 """A reader that got nothing for this long is served first: it may be stuck behind one rare piece."""
+
+
+def is_part(size: int, start: int, end: int) -> bool:
+    """Tell whether a client that reads bytes [start, end) wants a part of the blob and nothing else of it."""
+    return end - start <= min(PART_BYTES_MAX, size // PART_SHARE)
 
 
 @dataclass(slots=True)
@@ -57,6 +66,13 @@ class Readers:
     def lowest(self) -> int:
         """Return the first piece that a reader may still need; past the last piece when there is no reader."""
         return min((place.piece for place in self._places.values()), default=self._pieces.count)
+
+    def demand(self) -> int:
+        """Return the bitmap of the pieces that readers may still need."""
+        bits = availability.NONE
+        for place in self._places.values():
+            bits |= availability.span(place.piece, place.end)
+        return bits
 
     def urgent(self, held: int, piece_s: float, now: float) -> list[int]:
         """Return the first piece that is not held, of each reader that should not wait longer; the longest wait first.

@@ -9,6 +9,8 @@ import sys
 import uvloop
 
 from scheduler.config import SchedulerConfig
+from scheduler.io.admin import Admin
+from scheduler.io.denials_file import DenialsFile
 from scheduler.io.inline_cache import InlineCache
 from scheduler.io.loop import SchedulerLoop
 from scheduler.io.server import AttachServer
@@ -46,10 +48,18 @@ async def run(config: SchedulerConfig) -> None:
     store = MemoryStore()
     inline = InlineCache(config.inline_cache_bytes)
     machine = SchedulerMachine(config, Dice(secrets.randbits(64)))
-    loop = SchedulerLoop(machine, store, inline, telemetry)
-    server = AttachServer(config.listen, AttachService(loop, read_token(config.token_file), telemetry))
-    health = HealthServer(config.metrics_listen, telemetry, lambda: ["stopping"] if stopped.is_set() else [])
+    denials = DenialsFile(config.denials_file)
+    machine.denials.restore(*denials.load())
+    loop = SchedulerLoop(machine, store, inline, telemetry, denials=denials)
+    seed_token = read_token(config.seed_token_file, "seed_token_file")
+    service = AttachService(loop, read_token(config.token_file), telemetry, seed_token=seed_token)
+    server = AttachServer(config.listen, service)
+    admin_token = read_token(config.admin_token_file, "admin_token_file")
+    admin = Admin(config.metrics_listen, admin_token, loop, machine.denials)
+    missing = lambda: ["stopping"] if stopped.is_set() else []  # noqa: E731
+    health = HealthServer(config.metrics_listen, telemetry, missing, admin.routes())
     telemetry.gauge("streams", lambda: len(loop.streams))
+    telemetry.gauge("denied_digests", lambda: len(machine.denials.denied))
     telemetry.gauge("tasks", lambda: len(machine.cluster.tasks))
     telemetry.gauge("inline_cache_bytes", lambda: inline.usage_bytes)
     try:

@@ -46,4 +46,19 @@ class SaveRecords:
     records: tuple[PieceRecord, ...]
 
 
-Command = Send | SendInline | LoadTask | SaveEpoch | SaveRecords | Note
+@dataclass(frozen=True, slots=True)
+class DropInline:
+    """Forget a tiny blob that the service may hold."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class SaveDenials:
+    """Keep what is denied, each with its reason, and what was allowed again, beyond this process's end."""
+
+    denied: tuple[tuple[TaskId, str], ...]
+    allowed: tuple[TaskId, ...]
+
+
+Command = Send | SendInline | DropInline | LoadTask | SaveEpoch | SaveRecords | SaveDenials | Note

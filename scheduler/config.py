@@ -30,9 +30,9 @@ class LeaseConfig:
     """Who fetches what from the origin."""
 
     timeout_s: float = setting(10.0, "Seconds without progress after which a lease goes to another host.")
-    bytes_min: int = setting(16 << 20, "Smallest range of a lease, in bytes.")
-    parts: int = setting(8, "A large blob is leased in about this many ranges.")
-    connections: int = setting(4, "Leases at once for one registry to begin with.")
+    bytes_min: int = setting(4 << 20, "Smallest range of a lease, in bytes.")
+    parts: int = setting(24, "A large blob is leased in ranges of this part, and smaller ones at its end.")
+    connections: int = setting(8, "Leases at once for one registry to begin with.")
     connections_max: int = setting(16, "Most leases at once for one registry.")
     recovery_s: float = setting(3.0, "After a start, seconds in which rebuilt tasks get no new origin lease.")
 
@@ -53,6 +53,17 @@ class SchedulerConfig:
     metrics_listen: str = setting("127.0.0.1:4011", "Address of /healthz, /readyz and /metrics.")
     token_file: str = setting("", "File with the cluster token that daemons must show.")
     insecure_no_token: bool = setting(False, "Take daemons beyond loopback without a cluster token.")
+    seed_token_file: str = setting(
+        "", "File with a token that hosts must show to count as seeds; empty: whoever says so is one."
+    )
+    admin_token_file: str = setting(
+        "",
+        "File with a token for denying, allowing and purging digests at metrics_listen; empty: from loopback only.",
+    )
+    denials_file: str = setting(
+        "", "File that keeps denied digests beyond the scheduler's end; empty: only the daemons keep them."
+    )
+    tag_ttl_s: float = setting(10.0, "Seconds for which a tag means what a seed found out.")
     inline_cache_bytes: int = setting(64 << 20, "Memory for tiny blobs that travel through the scheduler.")
     log_format: str = setting("text", 'Form of log lines: "text" or "json".')
     log_level: str = setting("info", "Least severe level that is logged: debug, info, warning, error.")
@@ -67,6 +78,7 @@ class SchedulerConfig:
             self.listen,
             "beyond loopback a cluster token is needed: set token_file, or insecure_no_token = true",
         )
+        require(0.1 <= self.tag_ttl_s <= 3600, "tag_ttl_s", self.tag_ttl_s, "0.1 to 3600")
         require(self.inline_cache_bytes >= 0, "inline_cache_bytes", self.inline_cache_bytes, "0 or more")
         require(self.log_format in ("text", "json"), "log_format", self.log_format, "text or json")
         levels = ("debug", "info", "warning", "error")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import (
-    AskRepository,
     Completed,
     Hello,
     Join,
@@ -16,9 +15,15 @@ from swarm.messages import (
     PieceRecord,
     PieceRejected,
     Progress,
-    RepositoryReport,
     Starving,
+)
+from swarm.repositories import (
+    AskRepository,
+    Purge,
+    RepositoryReport,
+    TagPushed,
     TagReport,
+    TagUnresolved,
 )
 
 DaemonMessage = (
@@ -32,6 +37,8 @@ DaemonMessage = (
     | Completed
     | Leave
     | TagReport
+    | TagUnresolved
+    | TagPushed
     | RepositoryReport
     | AskRepository
 )
@@ -95,6 +102,28 @@ class EpochSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class DigestDenied:
+    """An administrator says that nobody may have this content; `reason` in his words."""
+
+    task: TaskId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DigestAllowed:
+    """An administrator says that this content may be had again."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeWanted:
+    """An administrator wants all hosts to forget something."""
+
+    purge: Purge
+
+
+@dataclass(frozen=True, slots=True)
 class TimeReached:
     """The time that the machine asked to be woken at (SchedulerMachine.wakeup_at) has come."""
 
@@ -107,5 +136,8 @@ Event = (
     | InlineForgotten
     | TaskLoaded
     | EpochSaved
+    | DigestDenied
+    | DigestAllowed
+    | PurgeWanted
     | TimeReached
 )

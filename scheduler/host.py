@@ -83,6 +83,10 @@ class Host:
         """Tell whether it is one of those that keep blobs for the others."""
         return self.info.role is Role.SEED
 
+    def counts_alone(self) -> bool:
+        """Tell whether its word about a tag needs no second host that agrees."""
+        return self.is_seed() and self.is_trusted()
+
     def busy_leases(self) -> int:
         """Return how many of its leases take a connection now."""
         return sum(1 for lease in self.leases if lease.is_busy())

@@ -11,7 +11,10 @@ from scheduler.attachment import Attachment
 from scheduler.cluster import Cluster
 from scheduler.commands import Command, SaveRecords, SendInline
 from scheduler.config import SchedulerConfig
+from scheduler.denials import Denials
 from scheduler.events import (
+    DigestAllowed,
+    DigestDenied,
     EpochSaved,
     Event,
     HostAttached,
@@ -19,6 +22,7 @@ from scheduler.events import (
     HostSaid,
     InlineArrived,
     InlineForgotten,
+    PurgeWanted,
     TaskLoaded,
     TimeReached,
 )
@@ -29,6 +33,8 @@ from scheduler.lease import Lease, LeaseState
 from scheduler.membership import Membership
 from scheduler.neighbours import Neighbours
 from scheduler.peer import Peer
+from scheduler.questions import AGENDA as QUESTIONS
+from scheduler.questions import Questions
 from scheduler.repositories import Repositories
 from scheduler.speed import Speed
 from scheduler.task import Task, TaskState
@@ -37,7 +43,6 @@ from scheduler.validation import validate
 from swarm.dice import Dice
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
 from swarm.messages import (
-    AskRepository,
     Completed,
     Join,
     LeaseFailed,
@@ -45,13 +50,21 @@ from swarm.messages import (
     LeaseRevoked,
     Leave,
     Load,
+    NoSource,
+    OriginFault,
     PieceRejected,
     Progress,
-    RepositoryReport,
     Starving,
-    TagReport,
     TaskProgress,
 )
+from swarm.repositories import (
+    AskRepository,
+    RepositoryReport,
+    TagPushed,
+    TagReport,
+    TagUnresolved,
+)
+from swarm.repositories import Denials as DenialsMessage
 
 LEASES_EXAMINED_MAX = 64
 """Leases of one host and task that a message is matched with; a host has a handful."""
@@ -69,7 +82,8 @@ class SchedulerMachine:
         self._attachment = Attachment(self.cluster, self._membership, self._granting)
         self._trust = Trust(self.cluster, self._neighbours, self._granting)
         self._speed = Speed()
-        self._repositories = Repositories()
+        self._questions = Questions(self.cluster, Repositories())
+        self.denials = Denials(self.cluster)
         self._on_event: dict[type, Callable[[Any], None]] = {
             HostAttached: self._on_attached,
             HostLost: self._on_lost,
@@ -78,10 +92,13 @@ class SchedulerMachine:
             InlineForgotten: self._on_inline_forgotten,
             TaskLoaded: self._on_loaded,
             EpochSaved: self._on_saved,
+            DigestDenied: self._on_denied,
+            DigestAllowed: lambda event: self.denials.allow(event.task),
+            PurgeWanted: self._on_purge,
             TimeReached: self._on_time,
         }
         self._on_message: dict[type, Callable[[Host, Any], None]] = {
-            Join: self._membership.join,
+            Join: self._on_join,
             Progress: self._on_progress,
             Starving: self._on_starving,
             LeaseProgress: self._on_lease_progress,
@@ -90,9 +107,11 @@ class SchedulerMachine:
             Load: lambda host, load: self._speed.measured(host, load, self.cluster.hosts, self.cluster.now),
             Completed: self._on_completed,
             Leave: self._on_leave,
-            TagReport: self._repositories.tag_reported,
-            RepositoryReport: lambda host, report: self._repositories.reported(report),
-            AskRepository: self._on_ask,
+            TagReport: self._questions.tag_reported,
+            TagUnresolved: self._questions.tag_unresolved,
+            TagPushed: self._questions.tag_pushed,
+            RepositoryReport: self._questions.reported,
+            AskRepository: self._questions.ask,
         }
 
     def handle(self, event: Event, now: float) -> list[Command]:
@@ -108,13 +127,17 @@ class SchedulerMachine:
     def validate(self) -> None:
         """Assert all invariants."""
         validate(self.cluster)
-        self._repositories.validate()
+        self._questions.validate()
+        self.denials.validate()
 
     # --- events --------------------------------------------------------------------------------------------
 
     def _on_attached(self, event: HostAttached) -> None:
         self._attachment.attached(event.hello)
         self._trust.attached(event.hello.info.host)
+        host = self.cluster.hosts.get(event.hello.info.host)
+        if host is not None:
+            self.denials.attached(host)
 
     def _on_said(self, event: HostSaid) -> None:
         host = self.cluster.hosts.get(event.host)
@@ -125,6 +148,15 @@ class SchedulerMachine:
         host = self.cluster.hosts.get(event.host)
         if host is not None and host.is_attached():
             self._attachment.lost(host)
+
+    def _on_denied(self, event: DigestDenied) -> None:
+        self.denials.deny(event.task, event.reason)
+        self._forget_inline(event.task)
+
+    def _on_purge(self, event: PurgeWanted) -> None:
+        self._questions.purge(event.purge)
+        self.denials.purge(event.purge)
+        self._forget_inline(event.purge.task)
 
     def _on_loaded(self, event: TaskLoaded) -> None:
         task = self.cluster.tasks.get(event.task)
@@ -146,8 +178,12 @@ class SchedulerMachine:
             self._granting.inline_arrived(task, event.host)
 
     def _on_inline_forgotten(self, event: InlineForgotten) -> None:
-        task = self.cluster.tasks.get(event.task)
-        if task is not None:
+        self._forget_inline(event.task)
+
+    def _forget_inline(self, name: TaskId) -> None:
+        """A tiny blob is not held any more: who misses it gets it from others, or from the origin."""
+        task = self.cluster.tasks.get(name)
+        if task is not None and task.inline_held:
             task.inline_held = False
             self._granting.serve(task)
             self.cluster.satisfied(task)
@@ -159,6 +195,14 @@ class SchedulerMachine:
         task = self.cluster.tasks.get(task_id)
         peer = task.peers.get(host.id) if task is not None else None
         return (task, peer) if task is not None and peer is not None else (None, None)
+
+    def _on_join(self, host: Host, join: Join) -> None:
+        """A host wants a blob; one that is denied it gets from nobody."""
+        if join.task in self.denials.denied:
+            self.cluster.send(host, DenialsMessage(denied=(join.task,)))
+            self.cluster.send(host, NoSource(join.task, OriginFault.DENIED))
+        else:
+            self._membership.join(host, join)
 
     def _on_progress(self, host: Host, progress: Progress) -> None:
         for report in progress.tasks:
@@ -256,9 +300,6 @@ class SchedulerMachine:
         if task is not None and peer is not None:
             self._membership.remove(task, peer)
 
-    def _on_ask(self, host: Host, message: AskRepository) -> None:
-        self.cluster.send(host, self._repositories.answer(message))
-
     # --- time ----------------------------------------------------------------------------------------------
 
     def _on_time(self, event: TimeReached) -> None:
@@ -272,6 +313,8 @@ class SchedulerMachine:
                 self._host_due(HostId(name))
             elif kind == "recovery":
                 self._recovered()
+            elif kind == QUESTIONS[0]:
+                self._questions.due()
 
     def _task_due(self, task_id: TaskId) -> None:
         task, cluster = self.cluster.tasks.get(task_id), self.cluster

@@ -1,14 +1,16 @@
 """What the cluster knows of repositories: which are public, which digests belong to them, and where their tags point.
 
 A tag is answered only when a seed, or two different hosts, told the same digest as the latest: one node that lies must
-not redirect `latest` for all. That a repository is public, or that a digest belongs to it, is taken from any host.
+not redirect `latest` for all. As fresh counts only what a seed told within the TTL. That a repository is public, or
+that a digest belongs to it, is taken from any host.
 """
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from scheduler.host import Host
 from swarm.ids import HostId, TaskId
-from swarm.messages import AskRepository, RepositoryAnswer, RepositoryReport, TagReport
+from swarm.repositories import AskRepository, RepositoryAnswer, RepositoryReport, TagReport
 
 REPOSITORIES_MAX = 16_384
 """Repositories that are remembered; the least recently used goes."""
@@ -19,21 +21,29 @@ MEMBERS_MAX = 16_384
 REPORTS_PER_TAG_MAX = 16
 """Hosts whose latest word on one tag is remembered."""
 HOSTS_THAT_AGREE = 2
+STRANGERS_TTL_S = 300.0
+"""How long it counts that strangers are let in or refused; daemons ask again after as long."""
 
 
 @dataclass(slots=True)
 class _Tag:
-    """The latest word of the last hosts that resolved a tag, oldest first; `by_seed` are those that count alone."""
+    """The latest word of the last hosts that resolved a tag, oldest first; `by_seed` are those that count alone.
+
+    `seed_told` is what a seed found out at `seed_told_at`.
+    """
 
     told: dict[HostId, TagReport] = field(default_factory=dict)
     by_seed: dict[HostId, None] = field(default_factory=dict)
+    seed_told: TagReport | None = None
+    seed_told_at: float = 0.0
 
-    def add(self, host: Host, report: TagReport) -> None:
+    def add(self, host: Host, report: TagReport, now: float) -> None:
         """Take a host's latest word; the oldest of too many goes."""
         self.told.pop(host.id, None)
         self.told[host.id] = report
-        if host.is_seed():
+        if host.counts_alone():
             self.by_seed[host.id] = None
+            self.seed_told, self.seed_told_at = report, now
         else:
             self.by_seed.pop(host.id, None)
         if len(self.told) > REPORTS_PER_TAG_MAX:
@@ -53,9 +63,12 @@ class _Tag:
 
 @dataclass(slots=True)
 class _Repository:
-    public: bool = False
+    """When a stranger was last let in, or refused, as told; `members` with their bytes, -1: unknown."""
+
+    public_at: float | None = None
+    closed_at: float | None = None
     tags: dict[str, _Tag] = field(default_factory=dict)
-    members: dict[TaskId, None] = field(default_factory=dict)
+    members: dict[TaskId, int] = field(default_factory=dict)
 
 
 class Repositories:
@@ -64,36 +77,79 @@ class Repositories:
     def __init__(self) -> None:
         self._table: dict[tuple[str, str], _Repository] = {}
 
-    def tag_reported(self, host: Host, report: TagReport) -> None:
+    def tag_reported(self, host: Host, report: TagReport, now: float) -> None:
         """A host resolved a tag at the origin; the digest belongs to the repository by that."""
         repository = self._open(report.registry, report.repository)
         tag = repository.tags.pop(report.tag, None) or _Tag()
         repository.tags[report.tag] = tag
-        tag.add(host, report)
+        tag.add(host, report, now)
         if len(repository.tags) > TAGS_MAX:
             del repository.tags[next(iter(repository.tags))]
 
-    def reported(self, report: RepositoryReport) -> None:
+    def fresh(self, registry: str, repository: str, tag: str, since: float) -> TagReport | None:
+        """Return what a seed found a tag to mean at `since` or later."""
+        found = self._table.get((registry, repository))
+        known = found.tags.get(tag) if found is not None else None
+        return known.seed_told if known is not None and known.seed_told_at >= since else None
+
+    def outdate(self, registry: str, repository: str, tag: str) -> None:
+        """A tag may mean something else now; what it meant is remembered for an outage."""
+        found = self._table.get((registry, repository))
+        if found is not None and tag in found.tags:
+            found.tags[tag].seed_told = None
+
+    def forget_tag(self, registry: str, repository: str, tag: str) -> None:
+        """Forget what a tag meant altogether."""
+        found = self._table.get((registry, repository))
+        if found is not None:
+            found.tags.pop(tag, None)
+
+    def reported(self, report: RepositoryReport, now: float) -> None:
         """A host learned about a repository."""
         repository = self._open(report.registry, report.repository)
-        repository.public = repository.public or report.public
-        for member in report.members[:MEMBERS_MAX]:
-            repository.members[member] = None
+        if report.public:
+            repository.public_at, repository.closed_at = now, None
+        elif report.closed:
+            repository.public_at, repository.closed_at = None, now
+        for member, size in zip_longest(report.members[:MEMBERS_MAX], report.sizes, fillvalue=-1):
+            if isinstance(member, str):
+                repository.members[member] = max(size, repository.members.pop(member, -1))
         while len(repository.members) > MEMBERS_MAX:
             del repository.members[next(iter(repository.members))]
 
-    def answer(self, ask: AskRepository) -> RepositoryAnswer:
-        """Tell what is known; asking about an unknown repository enters nothing."""
+    def has_member(self, registry: str, repository: str, digest: str) -> bool:
+        """Tell whether a digest is known to belong to a repository."""
+        found = self._table.get((registry, repository))
+        return found is not None and digest in found.members
+
+    def is_decided(self, registry: str, repository: str, now: float) -> bool:
+        """Tell whether it is known, and not too old, that strangers are let in or refused."""
+        found = self._table.get((registry, repository))
+        told = (found.public_at, found.closed_at) if found is not None else ()
+        return any(at is not None and now - at < STRANGERS_TTL_S for at in told)
+
+    def answer(self, ask: AskRepository, now: float, told: TagReport | None = None) -> RepositoryAnswer:
+        """Tell what is known; asking about an unknown repository enters nothing.
+
+        `told` is the answer about the tag if it has to be fresh.
+        """
         if (ask.registry, ask.repository) not in self._table:
             return RepositoryAnswer(ask.request, public=False)
         repository = self._open(ask.registry, ask.repository)
-        member = TaskId(ask.digest) in repository.members
         tag = repository.tags.get(ask.tag)
-        resolved = tag.resolved() if tag is not None else None
-        if resolved is None:
-            return RepositoryAnswer(ask.request, repository.public, member=member)
+        if told is None and tag is not None and not ask.fresh:
+            told = tag.resolved()
+        size = repository.members.get(TaskId(ask.digest))
+        public = repository.public_at is not None
         return RepositoryAnswer(
-            ask.request, repository.public, resolved.digest, resolved.media_type, resolved.size, member
+            ask.request,
+            public,
+            told.digest if told is not None else "",
+            told.media_type if told is not None else "",
+            told.size if told is not None else size if size is not None else 0,
+            size is not None,
+            now - repository.public_at if repository.public_at is not None else 0.0,
+            closed=repository.closed_at is not None and now - repository.closed_at < STRANGERS_TTL_S,
         )
 
     def _open(self, registry: str, name: str) -> _Repository:

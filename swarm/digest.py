@@ -55,6 +55,18 @@ class Digest:
         """The id of the swarm's task on this blob."""
         return TaskId(str(self))
 
+    def task_within(self, scope: str) -> TaskId:
+        """The id of the task of those who share copies of this blob with `scope` only; without one, with all.
+
+        It looks like a digest, and no blob can be made that has it: it comes from another hash.
+        """
+        if not scope:
+            return self.task
+        text = f"{scope}\0{self}".encode()
+        length = HEX_DIGITS[self.algorithm] // 2
+        name = hashlib.blake2b(text, digest_size=length, person=b"damselfly scope").hexdigest()
+        return TaskId(f"{self.algorithm}:{name}")
+
     def hasher(self) -> Hash:
         """Return a fresh hash of this digest's algorithm."""
         return hashlib.new(self.algorithm)

@@ -3,7 +3,8 @@
 DamselflyError
 ├── ClientError          the client asked for something that cannot be: 4xx, nothing changes
 │   ├── BadDigest  BadName  BadRange
-│   └── NotAllowed       the registry is not one that this mirror may reach
+│   ├── NotAllowed       the registry is not one that this mirror may reach
+│   └── ContentDenied    an administrator lets nobody have this content
 ├── PeerError            another host broke the protocol, or went away
 │   ├── WireError  PeerUnreachable  PeerRefused
 │   └── PieceMismatch    the bytes are not those of the digest
@@ -71,6 +72,16 @@ class NotAllowed(ClientError):
 
     def __str__(self) -> str:
         return f"{self.target} may not be reached through this mirror: {self.reason}"
+
+
+@dataclass(eq=False)
+class ContentDenied(ClientError):
+    """Content that an administrator of the cluster lets nobody have."""
+
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.digest} is denied by an administrator of this cluster"
 
 
 class PeerError(DamselflyError):

@@ -8,6 +8,17 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from swarm.ids import Epoch, HostId, TaskId
+from swarm.repositories import (
+    AskRepository,
+    Denials,
+    Purge,
+    RepositoryAnswer,
+    RepositoryReport,
+    ResolveTag,
+    TagPushed,
+    TagReport,
+    TagUnresolved,
+)
 
 
 class Role(IntEnum):
@@ -226,43 +237,11 @@ class Leave:
 @dataclass(frozen=True, slots=True)
 class InlineContent:
     """A tiny blob that the host was leased, whole, for the others. The codec's side checks its digest on
-    arrival."""
+    arrival. `scope`: what Digest.task_within made the task's id with."""
 
     task: TaskId
     content: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class TagReport:
-    """The origin resolved registry/repository:tag on this host just now."""
-
-    registry: str
-    repository: str
-    tag: str
-    digest: TaskId
-    media_type: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryReport:
-    """Facts about a repository: proven public by an anonymous probe, and digests that belong to it."""
-
-    registry: str
-    repository: str
-    public: bool
-    members: tuple[TaskId, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AskRepository:
-    """What does the cluster know about a repository, one tag of it, and whether a digest belongs to it."""
-
-    request: int
-    registry: str
-    repository: str
-    tag: str = ""
-    digest: str = ""
+    scope: str = ""
 
 
 # --- scheduler -> daemon --------------------------------------------------------------------------
@@ -358,19 +337,6 @@ class NoSource:
     fault: OriginFault
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryAnswer:
-    """The answer to AskRepository. `digest` is empty when the tag is not known well enough: it needs a seed's
-    report or two hosts that agree. `member`: the digest asked for belongs to the repository."""
-
-    request: int
-    public: bool
-    digest: str = ""
-    media_type: str = ""
-    size: int = 0
-    member: bool = False
-
-
 ToScheduler = (
     Hello
     | Join
@@ -384,9 +350,22 @@ ToScheduler = (
     | Leave
     | InlineContent
     | TagReport
+    | TagUnresolved
+    | TagPushed
     | RepositoryReport
     | AskRepository
 )
 ToDaemon = (
-    Settings | TaskInfo | Parents | Lease | LeaseRevoked | Quarantine | Inline | NoSource | RepositoryAnswer
+    Settings
+    | TaskInfo
+    | Parents
+    | Lease
+    | LeaseRevoked
+    | Quarantine
+    | Inline
+    | NoSource
+    | RepositoryAnswer
+    | ResolveTag
+    | Denials
+    | Purge
 )

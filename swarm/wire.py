@@ -6,7 +6,7 @@ Whatever a peer sends, decoding it gives frames or raises WireError.
 """
 
 import struct
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +58,8 @@ _GREETING_EXTRA_BYTES_MAX = 256
 """Room for what later versions append to HELLO and REFUSED, which come before a version is agreed."""
 _PIECE_INDEX_END = PieceMap.of(BLOB_BYTES_MAX).count
 _PIECE = struct.Struct(">IIIQB32s")
+_RECORDS = {width: struct.Struct(f">IQ{width}s") for width in DIGEST_BYTES}
+"""A piece's record in a HAVE, by the bytes of its digest."""
 
 ReadableBody = bytes | bytearray | memoryview
 
@@ -187,7 +189,7 @@ def _write_have(frame: HaveFrame) -> bytes:
     assert all(len(record.digest) == width for record in frame.records), (
         "have_frames() sorts by digest length"
     )
-    pack = struct.Struct(f">IQ{width}s").pack
+    pack = _RECORDS[width].pack
     records = b"".join([pack(record.index, record.epoch, record.digest) for record in frame.records])
     return _task(frame.task) + struct.pack(">BH", width, len(frame.records)) + records
 
@@ -196,7 +198,7 @@ def _read_have(body: _Body) -> HaveFrame:
     task, width, count = body.task(), body.number(1), body.number(2)
     if width not in DIGEST_BYTES or not 1 <= count <= RECORDS_MAX:
         raise WireError(f"a HAVE with {count} piece digests of {width} bytes")
-    record = struct.Struct(f">IQ{width}s")
+    record = _RECORDS[width]
     fields = record.iter_unpack(body.take(count * record.size))
     return HaveFrame(
         task, tuple([PieceRecord(_index(index), digest, Epoch(epoch)) for index, epoch, digest in fields])
@@ -289,8 +291,8 @@ def encode(frame: Frame) -> bytes:
     return HEADER.pack(MAGIC, row.number, 0, len(body)) + body
 
 
-def _row(header: ReadableBody, expected: Collection[type[Frame]]) -> tuple[_Type, int]:
-    magic, number, flags, length = HEADER.unpack(header)
+def _row(data: bytearray, at: int, expected: Collection[type[Frame]]) -> tuple[_Type, int]:
+    magic, number, flags, length = HEADER.unpack_from(data, at)
     if magic != MAGIC:
         raise WireError(f"a frame begins with {magic:#04x}, not {MAGIC:#04x}: this is not the peer protocol")
     row = _BY_NUMBER.get(number)
@@ -316,8 +318,19 @@ class Decoder:
 
     def feed(self, data: ReadableBody) -> list[Frame]:
         """Take in more of the stream, return the frames it completes. After a WireError it is lost."""
-        self._buffer += data
-        return list(self._frames())
+        buffer, frames, at = self._buffer, [], 0
+        buffer += data
+        while len(buffer) - at >= HEADER_BYTES:
+            row, length = _row(buffer, at, self._expected)
+            end = at + HEADER_BYTES + length
+            if end > len(buffer):
+                break
+            body = _Body(buffer[at + HEADER_BYTES : end])
+            frames.append(row.read(body))
+            body.end()
+            at = end
+        del buffer[:at]
+        return frames
 
     @property
     def pending_bytes(self) -> int:
@@ -330,20 +343,5 @@ class Decoder:
         frame has. Whoever reads no more than this leaves what follows a PIECE in the socket."""
         if len(self._buffer) < HEADER_BYTES:
             return HEADER_BYTES - len(self._buffer)
-        _, length = _row(self._buffer[:HEADER_BYTES], self._expected)
+        _, length = _row(self._buffer, 0, self._expected)
         return HEADER_BYTES + length - len(self._buffer)
-
-    def _frames(self) -> Iterator[Frame]:
-        at = 0
-        with memoryview(self._buffer) as view:
-            while len(view) - at >= HEADER_BYTES:
-                row, length = _row(view[at : at + HEADER_BYTES], self._expected)
-                end = at + HEADER_BYTES + length
-                if end > len(view):
-                    break
-                body = _Body(view[at + HEADER_BYTES : end])
-                frame = row.read(body)
-                body.end()
-                yield frame
-                at = end
-        del self._buffer[:at]

@@ -28,7 +28,7 @@ from benchmarks.io.fanout_progress import Progress
 from benchmarks.io.fanout_worker import REPOSITORY, FanoutTask
 from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_cluster
-from benchmarks.io.page_cache import bounded_memory
+from benchmarks.io.page_cache import bounded_memory, warm_pages
 from benchmarks.report import Costs, Links, MachineLimit, NodeResult, Run, figures, fluid_limit_s, lines
 
 DAEMONS_PER_PROCESS = 125
@@ -104,7 +104,7 @@ def measure(options: argparse.Namespace, console: Console, make: "Make | None" =
     with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
         if not bounded:
             console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
-        fanout = (make or Fanout)(options, folder, console)
+        fanout = (make or Fanout)(options, folder, console, limit_bytes if bounded else 0)
         measured = asyncio.run(fanout.run())
     return Measured(figures(measured) | fanout.conditions, measured.failures)
 
@@ -119,7 +119,7 @@ def _folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-Make = Callable[[argparse.Namespace, Path, Console], "Fanout"]
+Make = Callable[[argparse.Namespace, Path, Console, int], "Fanout"]
 
 
 class Fanout:
@@ -127,10 +127,11 @@ class Fanout:
 
     scenario = "fanout"
 
-    def __init__(self, options: argparse.Namespace, folder: Path, console: Console) -> None:
+    def __init__(self, options: argparse.Namespace, folder: Path, console: Console, warm_bytes: int) -> None:
         self.conditions: dict[str, Any] = {}
         """What else to write down of the run, by name."""
         self._options = options
+        self._warm_bytes = warm_bytes
         self._folder = folder
         self._console = console
         asked: int = options.origin_bytes_per_s
@@ -148,7 +149,8 @@ class Fanout:
             origin, scheduler = await self.serve(cluster)
             workers = await self._start(image, origin, scheduler)
             try:
-                return await self._measure(image, origin, cluster, workers, machine)
+                with warm_pages(self._folder / "warm", self._warm_bytes):
+                    return await self._measure(image, origin, cluster, workers, machine)
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
 
@@ -182,9 +184,9 @@ class Fanout:
                 whole.write(blob_path(image.directory, layer.digest).read_bytes())
         options = self._options
         try:
-            return await machine_limit(
-                folder, blob, options.nodes, options.seed, min(options.nodes, os.cpu_count() or 1)
-            )
+            with warm_pages(self._folder / "warm", self._warm_bytes):
+                processes = min(options.nodes, os.cpu_count() or 1)
+                return await machine_limit(folder, blob, options.nodes, options.seed, processes)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder)
             blob.unlink()

@@ -99,8 +99,9 @@ class Netns(fanout.Fanout):
         options: argparse.Namespace,
         folder: Path,
         console: Console,
+        warm_bytes: int,
     ) -> None:
-        super().__init__(options, folder, console)
+        super().__init__(options, folder, console, warm_bytes)
         self._places = places
         self._link_bytes_per_s = options.link_mbit_per_s * MEGABIT / BITS * share
         origin_mbit = options.origin_mbit_per_s or options.link_mbit_per_s

@@ -14,6 +14,7 @@ import email.utils
 import hashlib
 import hmac
 import json
+import math
 import secrets
 import signal
 import time
@@ -33,6 +34,7 @@ from benchmarks.origin.access import OPEN, AccessPolicy, Gate, basic_header
 from benchmarks.origin.byte_range import ByteRange, RangeNotSatisfiable, requested_range
 from benchmarks.origin.counters import Counters
 from benchmarks.origin.faults import Disturbance, Fault, FaultKind, Request, Where, strike
+from benchmarks.origin.request_limit import RequestLimit
 
 STOP_S = 0.1  # how long a stop waits for answers in progress: a test that stops an origin means it
 BACKLOG = 4096  # a herd of clients connects at once
@@ -50,6 +52,7 @@ class OriginSettings:
     `port`: 0 picks a free one. `bytes_per_s`: the limit of all bodies together. `redirect_host`: blobs are
     redirected there (307) as to a storage of its own, which refuses requests that carry Authorization, as S3
     does; an address such as 127.0.0.2 is listened on too, a name such as localhost must lead to `host`.
+    `requests_per_minute`: more are answered 429; 0: no limit.
     """
 
     host: str = "127.0.0.1"
@@ -57,6 +60,7 @@ class OriginSettings:
     bytes_per_s: float | None = None
     access: AccessPolicy = OPEN
     redirect_host: str | None = None
+    requests_per_minute: int = 0
 
 
 class OriginRegistry:
@@ -78,6 +82,7 @@ class OriginRegistry:
         self.port = settings.port
         self._key = secrets.token_bytes(16)
         self.gate = Gate(settings.access, self._key)
+        self.limit = RequestLimit(settings.requests_per_minute)
         self._clock = clock
         self._sender = BodySender(self.pacer)
         self._runner: web.AppRunner | None = None
@@ -142,7 +147,12 @@ class OriginRegistry:
 
     @web.middleware
     async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        response = await handler(request)
+        wait_s = self.limit.wait_s(self._clock()) if request.path.startswith("/v2/") else 0.0
+        if wait_s:
+            response: web.StreamResponse = _error(429, "too many requests")
+            response.headers["Retry-After"] = str(math.ceil(wait_s))
+        else:
+            response = await handler(request)
         if not request.path.startswith("/_c") and not request.path.startswith("/_f"):
             self.counters.statuses[response.status] += 1
         return response

@@ -17,6 +17,8 @@ REMOVE_S_MAX = 5.0
 """The kernel lets go of a group some moments after its last process ended."""
 REMOVE_LOOK_S = 0.1
 """Pause between two attempts to remove it."""
+STEP_BYTES = 1 << 20
+"""Written at once to fill the page cache."""
 
 
 @contextmanager
@@ -33,6 +35,26 @@ def bounded_memory(
         yield True
     finally:
         _leave(group, parent)
+
+
+@contextmanager
+def warm_pages(file: Path, count: int) -> Iterator[None]:
+    """Fill the page cache with `count` bytes of a file that is on disk, for as long as the context lasts.
+
+    What is measured inside then takes pages over that are in use already, from its first byte on: else the first
+    of two measurements would pay for the memory of both. Deleting files gives their memory back to the host within
+    seconds, so each measurement needs a filling of its own, just before it.
+    """
+    step = os.urandom(STEP_BYTES)
+    fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        for place in range(0, count, STEP_BYTES):
+            os.pwrite(fd, step[: count - place], place)
+        os.fsync(fd)
+        yield
+    finally:
+        os.close(fd)
+        file.unlink()
 
 
 def _group(root: Path, lines: str) -> tuple[Path, str]:

@@ -154,4 +154,4 @@ def _scope_repository(scope: str) -> str | None:
     """`repository:<name>:<actions>`, where the name may have a port's colon in it."""
     kind, _, rest = scope.partition(":")
     name, _, actions = rest.rpartition(":")
-    return name if kind == "repository" and "pull" in actions.split(",") else None
+    return name if kind == "repository" and {"pull", "*"} & set(actions.split(",")) else None

@@ -43,6 +43,8 @@ class ActiveBlob:
     """What the driver keeps for a task from the first BlobWanted until CloseTask."""
 
     task: TaskId
+    digest: Digest
+    """Of the content; the task's name is another where copies are not shared with all (dfdaemon/trust.py)."""
     pieces: PieceMap
     media_type: str
     account: Account
@@ -63,6 +65,11 @@ class ActiveBlob:
     scratch: dict[int, tuple[HostId, PieceFile]] = field(default_factory=dict)
     """Second copies on their way, by piece, with the parent that sends them."""
     readers: dict[ReaderId, "Reader"] = field(default_factory=dict)
+
+    @property
+    def scope(self) -> str:
+        """With whom copies are shared; empty: with all. All sources of a task have the same."""
+        return self.sources[0].scope if self.sources else ""
 
     def add_source(self, source: OriginSource) -> None:
         """Remember where the origin has it, newest first."""
@@ -191,9 +198,9 @@ class Reader:
         if not blob.ring or not self._reads_all:
             return
         if self._ring_check is None:
-            self._ring_check = RingCheck(Digest.parse(blob.task), blob.pieces.size)
+            self._ring_check = RingCheck(blob.digest, blob.pieces.size)
         if not await self._ring_check.passes(self._held_file(), place, offset, length):
-            reason = f"the content that streamed by does not have the digest {blob.task}"
+            reason = f"the content that streamed by does not have the digest {blob.digest}"
             blob.give_up(reason)
             raise DownloadFailed(reason)
 

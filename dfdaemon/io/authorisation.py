@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 
 from dfdaemon.config import MirrorConfig
 from dfdaemon.io.blobs import Cluster
+from dfdaemon.io.denied import DeniedContent
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.knowledge import Knowledge
-from dfdaemon.io.origin_client import OriginClient, OriginHead, OriginSource
+from dfdaemon.io.one_at_a_time import OneAtATime
+from dfdaemon.io.origin_answers import OriginHead
+from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.permissions import Member, Place
+from swarm.digest import Digest
 from swarm.errors import (
     DamselflyError,
     OriginContent,
@@ -40,57 +44,114 @@ class Authoriser:
     """Decides about digests, from what is known here, then in the cluster, then at the origin."""
 
     def __init__(
-        self, config: MirrorConfig, origin: OriginClient, cluster: Cluster, note: Callable[[Note], None]
+        self,
+        config: MirrorConfig,
+        origin: OriginClient,
+        cluster: Cluster,
+        note: Callable[[Note], None],
+        denied: DeniedContent | None = None,
     ) -> None:
         self.knowledge = Knowledge(cluster)
         self._config = config
         self._origin = origin
         self._cluster = cluster
         self._note = note
+        self._denied = denied
         self._jobs = Jobs()
+        self._asking: OneAtATime[OriginHead] = OneAtATime()
 
     async def close(self) -> None:
         """End probes in the background, tell the cluster what is left to tell."""
         await self._jobs.close()
+        self._asking.close()
         self.knowledge.close()
+
+    def check(self, digest: Digest) -> None:
+        """Raise ContentDenied if an administrator lets nobody have this content."""
+        if self._denied is not None:
+            self._denied.check(digest)
 
     async def authorise(self, source: OriginSource) -> Allowed:
         """Let a client with `source.authorization` have `source.digest` from that repository, or raise.
 
         Raises OriginStatus as the origin answered it, with its challenges; other OriginErrors when it cannot be
-        asked and what is known does not suffice; NotAllowed.
+        asked and what is known does not suffice; NotAllowed; ContentDenied.
         """
+        self.check(source.digest)
         found = self._known(source)
         if found is None:
             await self._ask_cluster(source)
             found = self._known(source)
         if found is not None:
             return found
+        place = Place(source.registry, source.repository)
+        self.raise_refusal(place, source.authorization)
+        down = self.failure(place)
+        allowed = self._in_outage(source, down) if down is not None else None
+        if allowed is not None:
+            return allowed
+        key = (place, source.digest, source.kind, self.knowledge.credential(source.authorization))
         try:
-            head = await self._origin.head_blob(source)
+            head = await self._asking.do(key, lambda: self._origin.head_blob(source))
         except DamselflyError as error:
-            self._refused(source, error)
-            return self._in_outage(source, error)
+            self.refused(place, source.authorization, error)
+            allowed = self._in_outage(source, error)
+            if allowed is None:
+                raise self.unanswered(place, source.authorization, error) from error
+            return allowed
         return self._granted(source, head)
+
+    def raise_refusal(self, place: Place, authorization: str | None) -> None:
+        """Raise the origin's no to this credential, if it is of a moment ago: to ask again must not cost a request."""
+        refusal = self.knowledge.refusal(place, authorization)
+        if refusal is not None:
+            raise refusal
+
+    def refused(self, place: Place, authorization: str | None, error: DamselflyError) -> None:
+        """The origin did not say yes: remember that it said no, whatever was known, or that it could not be asked."""
+        if isinstance(error, OriginStatus) and error.status in DENIALS:
+            self.knowledge.refused(place, authorization, error)
+        elif is_outage(error):
+            self.knowledge.tables.fail(place, error, self.knowledge.now())
+
+    def failure(self, place: Place) -> DamselflyError | None:
+        """Return why the origin could not be asked a moment ago."""
+        return self.knowledge.tables.failure(place, self.knowledge.now())
+
+    def unanswered(self, place: Place, authorization: str | None, error: DamselflyError) -> DamselflyError:
+        """Return what to tell a client whom nothing opens this while asking failed with `error`.
+
+        In an outage clients that say nobody are asked who they are, as the origin did: many say it only then.
+        """
+        if authorization is not None or not is_outage(error) or self._config.outage == "deny":
+            return error
+        return self.knowledge.tables.challenge(place, self.knowledge.now()) or error
 
     def in_outage(self, place: Place, authorization: str | None, error: DamselflyError) -> bool:
         """Tell whether what was allowed before is allowed still, now that the origin failed with `error`."""
         if not is_outage(error) or self._config.outage == "deny":
             return False
-        return self.knowledge.tables.was_public(place) or self.knowledge.is_permitted(place, authorization)
+        return self.knowledge.was_permitted(place, authorization)
 
     def probe(self, source: OriginSource) -> None:
-        """Find out in the background whether a stranger may read what this credential may."""
+        """Find out in the background whether a stranger may read it too, unless one was refused just now."""
         place = Place(source.registry, source.repository)
-        if source.authorization is not None and self.knowledge.tables.may_probe(place, self.knowledge.now()):
+        if source.authorization is None or self.knowledge.refusal(place, None) is not None:
+            return
+        if self.knowledge.tables.may_probe(place, self.knowledge.now()):
             self._jobs.start(self._probe(replace(source, authorization=None)))
 
     async def _probe(self, source: OriginSource) -> None:
         place = Place(source.registry, source.repository)
+        answer = await self._cluster.ask(*place, fresh=True)
+        if answer is not None and answer.public:
+            self.knowledge.learn(place, source.digest, answer)
+        if answer is not None and (answer.closed or self.knowledge.is_permitted(place, None)):
+            return  # another host asked for all
         try:
             await self._origin.head_blob(source)
         except DamselflyError as error:
-            self._refused(source, error)
+            self.refused(place, None, error)
         else:
             self.knowledge.published(place)
 
@@ -104,15 +165,15 @@ class Authoriser:
         return Allowed(member.size, member.media_type, self.knowledge.tables.was_public(place))
 
     async def _ask_cluster(self, source: OriginSource) -> None:
-        """Learn what other hosts proved: that the repository is public, and that the digest belongs to it."""
+        """Learn what other hosts proved: that the repository is public, and that the digest belongs to it.
+
+        Where only the latter is missing, one host finds it out for all.
+        """
         place = Place(source.registry, source.repository)
-        answer = await self._cluster.ask(*place, digest=str(source.digest))
-        if answer is None:
-            return
-        if answer.public:
-            self.knowledge.tables.publish(place, self.knowledge.now())
-        if answer.member:
-            self.knowledge.tables.add_member(place, source.digest, Member(-1, "", True))
+        fresh = self.knowledge.is_permitted(place, source.authorization)
+        answer = await self._cluster.ask(*place, digest=str(source.digest), fresh=fresh)
+        if answer is not None:
+            self.knowledge.learn(place, source.digest, answer)
 
     def _granted(self, source: OriginSource, head: OriginHead) -> Allowed:
         if head.digest not in (None, source.digest):
@@ -125,16 +186,12 @@ class Authoriser:
         assert member is not None, "it was put there two lines above"
         return Allowed(member.size, member.media_type, self.knowledge.tables.was_public(place))
 
-    def _refused(self, source: OriginSource, error: DamselflyError) -> None:
-        """A stranger was refused: the repository is not public, whatever was known."""
-        if source.authorization is None and isinstance(error, OriginStatus) and error.status in DENIALS:
-            self.knowledge.tables.close(Place(source.registry, source.repository))
-
-    def _in_outage(self, source: OriginSource, error: DamselflyError) -> Allowed:
+    def _in_outage(self, source: OriginSource, error: DamselflyError) -> Allowed | None:
+        """Return what the client may have although the origin failed with `error`."""
         place = Place(source.registry, source.repository)
         member = self.knowledge.tables.member(place, source.digest)
         if member is None or not member.proven or not self.in_outage(place, source.authorization, error):
-            raise error
+            return None
         fields = (("registry", place.registry), ("repository", place.repository), ("reason", str(error)))
         self._note(Note("outage_allowed", source.digest.task, fields=fields))
         return Allowed(member.size, member.media_type, self.knowledge.tables.was_public(place))

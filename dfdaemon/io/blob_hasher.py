@@ -119,18 +119,18 @@ class BlobHasher:
         self._thread = thread
         self._followers: dict[TaskId, Follower] = {}
 
-    def advance(self, digest: Digest, end: int, file: PieceFile) -> None:
+    def advance(self, task: TaskId, digest: Digest, end: int, file: PieceFile) -> None:
         """Pieces before `end` are recorded: hash them some time. Takes over a reference to the file."""
-        self._follower(digest).extend(end, file, self._thread)
+        self._follower(task, digest).extend(end, file, self._thread)
 
-    def reached(self, digest: Digest) -> int:
+    def reached(self, task: TaskId) -> int:
         """Return the number of pieces that may already be in the digest."""
-        follower = self._followers.get(digest.task)
+        follower = self._followers.get(task)
         return 0 if follower is None else follower.end
 
-    def finish(self, digest: Digest, file: PieceFile) -> Future[bool]:
-        """Hash the rest; answer whether the blob has its digest. Takes over a reference to the file."""
-        follower = self._follower(digest)
+    def finish(self, task: TaskId, digest: Digest, file: PieceFile) -> Future[bool]:
+        """Hash the rest; answer whether the blob has this digest. Takes over a reference to the file."""
+        follower = self._follower(task, digest)
         answer = follower.finished(file.pieces.count)
         follower.extend(file.pieces.count, file, self._thread)
         return answer
@@ -146,8 +146,8 @@ class BlobHasher:
         for task in list(self._followers):
             self.forget(task)
 
-    def _follower(self, digest: Digest) -> Follower:
-        follower = self._followers.get(digest.task)
+    def _follower(self, task: TaskId, digest: Digest) -> Follower:
+        follower = self._followers.get(task)
         if follower is None:
-            follower = self._followers[digest.task] = Follower(digest)
+            follower = self._followers[task] = Follower(digest)
         return follower

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from dfdaemon.config import StoreConfig
@@ -73,6 +74,11 @@ class BlobStore:
         blob = self._table.blobs.get(task)
         return None if blob is None else blob.stored()
 
+    def copies(self, content: TaskId) -> list[TaskId]:
+        """Return under which names there is a blob of this digest, whole or in part."""
+        blobs = self._table.blobs.values()
+        return [blob.task for blob in blobs if blob.header.proof.task == content]
+
     def usage_bytes(self) -> int:
         """Return the bytes that our blobs take; a blob in part takes its full size."""
         return self._table.usage_bytes()
@@ -90,12 +96,14 @@ class BlobStore:
 
     # --- a download ----------------------------------------------------------------------------------------------
 
-    async def open(self, task: TaskId, size: int) -> StoredBlob:
+    async def open(self, task: TaskId, size: int, content: Digest | None = None) -> StoredBlob:
         """Make room for a blob, or find what is there of it, verified. Raises StoreFull, StoreError, BadDigest.
+
+        `content`: the digest that its bytes must have, if it is not the task's name.
 
         A complete blob keeps its true size, whatever `size` says; a part of another size is dropped.
         """
-        return await self._to_the_end(self._open(task, size))
+        return await self._to_the_end(self._open(task, size, content))
 
     def commit(self, task: TaskId, record: PieceRecord) -> None:
         """Record a piece whose verified bytes are at their place; raises StoreError."""
@@ -128,7 +136,7 @@ class BlobStore:
             raise StoreError(f"{task} lacks pieces: there is no digest to check")
         hasher = self._table.hasher
         try:
-            return await asyncio.wrap_future(hasher.finish(blob.header.digest, blob.file_apart()))
+            return await asyncio.wrap_future(hasher.finish(task, blob.header.proof, blob.file_apart()))
         except (StoreError, OSError) as error:
             self._table.report("check_failed", task, error)
             return False
@@ -142,15 +150,20 @@ class BlobStore:
         except OSError as error:
             self._table.report("record_failed", task, error)
 
-    async def put(self, task: TaskId, content: bytes, media_type: str = "") -> None:
-        """Store a tiny blob, complete at once. Raises StoreFull, StoreError (also for content of another digest)."""
-        await self._to_the_end(self._put(task, content, media_type))
+    async def put(
+        self, task: TaskId, content: bytes, media_type: str = "", digest: Digest | None = None
+    ) -> None:
+        """Store a tiny blob, complete at once. Raises StoreFull, StoreError (also for content of another digest).
+
+        `digest`: the one that it must have, if it is not the task's name.
+        """
+        await self._to_the_end(self._put(task, content, self._header(task, len(content), digest, media_type)))
 
     def set_media_type(self, task: TaskId, media_type: str) -> None:
         """Remember what the origin calls this blob."""
         blob = self._table.blobs.get(task)
         if blob is not None and blob.header.media_type != media_type:
-            header = Header(blob.header.digest, blob.pieces, blob.header.kind, media_type)
+            header = replace(blob.header, media_type=media_type)
             self._table.rewrite(blob, blob.records, blob.complete, header)
 
     def pin(self, task: TaskId) -> None:
@@ -189,16 +202,19 @@ class BlobStore:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    async def _open(self, task: TaskId, size: int) -> StoredBlob:
+    async def _open(self, task: TaskId, size: int, content: Digest | None) -> StoredBlob:
         async with self._table.lock(task):
             blob = await self._of_size(task, size, keep_complete=True)
             if blob is None:
-                blob = await self._table.create(
-                    Header(Digest.parse(task), PieceMap.of(size), self._table.kind)
-                )
+                blob = await self._table.create(self._header(task, size, content))
             self._table.touch(blob)
             self._follow(blob)
             return blob.stored()
+
+    def _header(self, task: TaskId, size: int, content: Digest | None, media_type: str = "") -> Header:
+        name = Digest.parse(task)
+        other = content if content != name else None
+        return Header(name, PieceMap.of(size), self._table.kind, media_type, other)
 
     async def _of_size(self, task: TaskId, size: int, keep_complete: bool) -> DiskBlob | None:
         """Return a verified blob; one of another size goes."""
@@ -228,20 +244,19 @@ class BlobStore:
         finally:
             scratch.release()
 
-    async def _put(self, task: TaskId, content: bytes, media_type: str) -> None:
-        digest = Digest.parse(task)
+    async def _put(self, task: TaskId, content: bytes, header: Header) -> None:
+        digest = header.proof
         if await self._table.in_disk_thread(Digest.of, content, digest.algorithm) != digest:
             raise StoreError(f"{len(content)} bytes given as {task} have another digest: nothing was stored")
         async with self._table.lock(task):
             blob = await self._of_size(task, len(content), keep_complete=False)
-            header = Header(digest, PieceMap.of(len(content)), self._table.kind, media_type)
             if blob is None:
                 blob = await self._table.create(header)
             self._table.touch(blob)
             if not blob.complete:
                 await self._fill(blob, content, header)
-            elif media_type:
-                self.set_media_type(task, media_type)
+            elif header.media_type:
+                self.set_media_type(task, header.media_type)
 
     async def _fill(self, blob: DiskBlob, content: bytes, header: Header) -> None:
         try:
@@ -262,11 +277,11 @@ class BlobStore:
 
     def _follow(self, blob: DiskBlob) -> None:
         """Let the hasher read what is recorded without a gap, a few pieces at a time."""
-        digest, end = blob.header.digest, availability.first_missing(blob.bits)
-        news = blob.pieces.span_bytes(self._table.hasher.reached(digest), end)
+        end = availability.first_missing(blob.bits)
+        news = blob.pieces.span_bytes(self._table.hasher.reached(blob.task), end)
         if not blob.complete and news >= FOLLOW_BYTES:
             with suppress(OSError):  # check() will tell
-                self._table.hasher.advance(digest, end, blob.file_apart())
+                self._table.hasher.advance(blob.task, blob.header.proof, end, blob.file_apart())
 
     async def _to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Go on even if the caller is cancelled: half of it would leave the table and the disk apart."""

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
@@ -114,7 +115,7 @@ class BlobTable:
             self.report("pieces_damaged", blob.task, f"{len(wrong)} of {len(before)} pieces")
         if wrong or blob.header.kind != self.kind:
             kept = tuple(good.get(r.index, r) for r in blob.records if r.index not in wrong)
-            header = Header(blob.header.digest, blob.pieces, self.kind, blob.header.media_type)
+            header = replace(blob.header, kind=self.kind)
             self.rewrite(blob, kept, was_complete and not wrong, header)
 
     async def create(self, header: Header) -> DiskBlob:

@@ -8,7 +8,7 @@ from dfdaemon.io.blob_store import StoredBlob
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.io.piece_file import PieceFile
 from swarm.ids import TaskId
-from swarm.messages import RepositoryAnswer, RepositoryReport, TagReport
+from swarm.repositories import RepositoryAnswer, RepositoryReport, TagPushed, TagReport, TagUnresolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +58,12 @@ class Cluster(Protocol):
     """What other hosts found out about repositories and tags, through the scheduler."""
 
     async def ask(
-        self, registry: str, repository: str, tag: str = "", digest: str = ""
+        self, registry: str, repository: str, tag: str = "", digest: str = "", *, fresh: bool = False
     ) -> RepositoryAnswer | None:
-        """Ask the scheduler; None when there is none, or no answer within a second."""
+        """Ask the scheduler; None when there is none, or no answer in time. `fresh`: see AskRepository."""
 
-    def report_tag(self, report: TagReport) -> None:
-        """Tell the scheduler what the origin said of a tag just now."""
+    def report_tag(self, report: TagReport | TagUnresolved | TagPushed) -> None:
+        """Tell the scheduler what happened to a tag just now."""
 
     def report_repository(self, report: RepositoryReport) -> None:
         """Tell the scheduler what is known of a repository."""

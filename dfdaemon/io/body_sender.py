@@ -49,9 +49,7 @@ class BodySender:
         try:
             with _socket_of(transport) as fd:
                 if fd is not None:
-                    transport.set_write_buffer_limits(
-                        high=0
-                    )  # so that drain() waits until the headers are out
+                    _limit_buffer(transport, 0)  # so that drain() waits until the headers are out
                 writer = await response.prepare(self._request)
                 assert writer is not None, "a response is sent once"
                 async with asyncio.timeout(CLIENT_TIMEOUT_S):
@@ -69,8 +67,12 @@ class BodySender:
             transport.close()  # a reset would end the whole pull
             return StoreBroken(f"a file of the store cannot be read: {error.strerror}; check the disk")
         finally:
-            transport.set_write_buffer_limits()
+            _limit_buffer(transport, None)
         return None
+
+    async def copy(self, writer: AbstractStreamWriter, first: Span | None) -> None:
+        """Write the bytes to a response that has begun; raises what send() returns, and TimeoutError."""
+        await self._send_spans(None, writer, first)
 
     async def _send_spans(self, fd: int | None, writer: AbstractStreamWriter, first: Span | None) -> None:
         turn = self.at
@@ -133,6 +135,12 @@ async def _writable(fd: int) -> None:
         loop.remove_writer(fd)
 
 
+def _limit_buffer(transport: asyncio.WriteTransport, high: int | None) -> None:
+    """Set after how many bytes in a transport's buffer drain() waits; uvloop refuses that for one that is closed."""
+    with contextlib.suppress(RuntimeError):
+        transport.set_write_buffer_limits(high=high)
+
+
 @contextlib.contextmanager
 def _socket_of(transport: asyncio.BaseTransport) -> Iterator[int | None]:
     """Give a descriptor of the transport's own socket, or None where bytes must pass the transport (TLS)."""
@@ -140,6 +148,8 @@ def _socket_of(transport: asyncio.BaseTransport) -> Iterator[int | None]:
     if connection is None or transport.get_extra_info("sslcontext") is not None:
         yield None
         return
+    if connection.fileno() < 0:
+        raise ConnectionResetError("the client is gone")
     fd = os.dup(connection.fileno())
     try:
         yield fd

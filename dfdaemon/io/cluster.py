@@ -4,10 +4,19 @@ to it."""
 import asyncio
 
 from dfdaemon.io.scheduler_client import SchedulerClient
-from swarm.messages import AskRepository, RepositoryAnswer, RepositoryReport, TagReport
+from swarm.repositories import (
+    AskRepository,
+    RepositoryAnswer,
+    RepositoryReport,
+    TagPushed,
+    TagReport,
+    TagUnresolved,
+)
 
 ANSWER_TIMEOUT_S = 1.0
 """A scheduler answers within milliseconds; a client that waits for a tag is worth one second."""
+FRESH_TIMEOUT_S = 3.0
+"""A seed may have to ask a registry, with a token: a little longer than the scheduler waits for it."""
 QUESTIONS_MAX = 1024
 """Questions open at once; more are answered None, as if there were no scheduler."""
 
@@ -21,17 +30,17 @@ class ClusterKnowledge:
         self._last = 0
 
     async def ask(
-        self, registry: str, repository: str, tag: str = "", digest: str = ""
+        self, registry: str, repository: str, tag: str = "", digest: str = "", *, fresh: bool = False
     ) -> RepositoryAnswer | None:
-        """Ask the scheduler; None when there is none, or no answer within ANSWER_TIMEOUT_S."""
+        """Ask the scheduler; None when there is none, or no answer in time."""
         if not self._scheduler.attached or len(self._waiting) >= QUESTIONS_MAX:
             return None
         self._last += 1
         number = self._last
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._scheduler.tell(AskRepository(number, registry, repository, tag, digest))
+        self._scheduler.tell(AskRepository(number, registry, repository, tag, digest, fresh))
         try:
-            return await asyncio.wait_for(answer, ANSWER_TIMEOUT_S)
+            return await asyncio.wait_for(answer, FRESH_TIMEOUT_S if fresh else ANSWER_TIMEOUT_S)
         except TimeoutError:
             return None
         finally:
@@ -43,8 +52,8 @@ class ClusterKnowledge:
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
-    def report_tag(self, report: TagReport) -> None:
-        """Tell the scheduler what the origin said of a tag just now."""
+    def report_tag(self, report: TagReport | TagUnresolved | TagPushed) -> None:
+        """Tell the scheduler what happened to a tag just now."""
         self._scheduler.tell(report)
 
     def report_repository(self, report: RepositoryReport) -> None:

@@ -16,11 +16,13 @@ from aiohttp import web
 from dfdaemon.io.active_blob import ActiveBlobs
 from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.ledger import Account
+from dfdaemon.io.orders import Orders
 from dfdaemon.io.scheduler_client import SchedulerClient
 from swarm.digest import Digest
 from swarm.errors import BadDigest, ConfigError
 from swarm.ids import TaskId
 from swarm.messages import HostInfo
+from swarm.repositories import Purge
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SOCKET_PATH_BYTES_MAX = 107
@@ -37,6 +39,7 @@ class Control:
         store: BlobStore,
         blobs: ActiveBlobs,
         scheduler: SchedulerClient,
+        orders: Orders,
         mirror: Handler,
     ) -> None:
         self._path = path
@@ -44,6 +47,7 @@ class Control:
         self._store = store
         self._blobs = blobs
         self._scheduler = scheduler
+        self._orders = orders
         self._mirror = mirror
         self._runner: web.AppRunner | None = None
 
@@ -58,6 +62,7 @@ class Control:
         app = web.Application()
         app.router.add_get("/control/status", self._status)
         app.router.add_get("/control/explain/{digest}", self._explain)
+        app.router.add_post("/control/purge", self._purge)
         app.router.add_route("*", "/{path:.*}", self._mirror)
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await self._runner.setup()
@@ -99,32 +104,50 @@ class Control:
                 },
                 "active": [
                     {
-                        "digest": task,
+                        "digest": str(blob.digest),
                         "size": blob.pieces.size,
                         "pieces": blob.pieces.count,
                         "pieces_held": blob.released.bit_count(),
                         "readers": len(blob.readers),
                         "ring": blob.ring,
                     }
-                    for task, blob in self._blobs.active.items()
+                    for blob in self._blobs.active.values()
                 ],
             }
         )
 
     async def _explain(self, request: web.Request) -> web.Response:
         try:
-            task = Digest.parse(request.match_info["digest"]).task
+            digest = Digest.parse(request.match_info["digest"]).task
         except BadDigest as error:
             return web.json_response({"error": str(error)}, status=400)
+        copies = self._store.copies(digest)
+        task = self._blobs.ledger.named(digest) or (copies[0] if copies else digest)
         stored = self._store.get(task)
         account = self._blobs.ledger.get(task)
         if stored is None and account is None:
-            text = f"this daemon neither holds {task} nor remembers it; was it pulled through another mirror?"
+            text = (
+                f"this daemon neither holds {digest} nor remembers it; was it pulled through another mirror?"
+            )
             return web.json_response({"error": text}, status=404)
         state = "complete" if stored and stored.complete else "partial" if stored else "not stored"
         return web.json_response(
-            {"digest": task, "state": state, "size": self._size(task), **describe(account)}
+            {**describe(account), "digest": digest, "state": state, "size": self._size(task)}
         )
+
+    async def _purge(self, request: web.Request) -> web.Response:
+        """Forget a blob, or what a tag meant, on this machine."""
+        asked = request.query
+        try:
+            task = Digest.parse(asked["digest"]).task if "digest" in asked else TaskId("")
+        except BadDigest as error:
+            return web.json_response({"error": str(error)}, status=400)
+        names = tuple(asked.get(key, "") for key in ("registry", "repository", "tag"))
+        if not task and not all(names):
+            return web.json_response({"error": "name a digest, or registry, repository and tag"}, status=400)
+        freed = [self._store.get(copy) for copy in self._store.copies(task)]
+        self._orders.purge(Purge(task, *names))
+        return web.json_response({"bytes": sum(stored.size for stored in freed if stored is not None)})
 
     def _size(self, task: TaskId) -> int:
         stored = self._store.get(task)

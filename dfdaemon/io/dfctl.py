@@ -1,4 +1,6 @@
-"""dfctl: ask the daemon of this machine what it holds, from whom it came, and how fast."""
+"""dfctl: ask the daemon of this machine what it holds, from whom it came, and how fast; let it, or the whole cluster,
+forget content; keep content from everybody.
+"""
 
 import argparse
 import asyncio
@@ -12,12 +14,15 @@ from rich.table import Table
 
 from dfdaemon.config import DaemonConfig
 from dfdaemon.io.local_client import LocalDaemon
+from dfdaemon.io.scheduler_admin import ask
 from dfdaemon.io.sizes import human_bytes
 from dfdaemon.reference import Reference, parse_reference
 from swarm.digest import Digest
 from swarm.errors import DamselflyError
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
+SCHEDULER = "127.0.0.1:4011"
+"""metrics_listen of a scheduler on this machine."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -43,22 +48,79 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     verbs.add_parser("status", help="what the daemon holds and is doing")
     explain = verbs.add_parser("explain", help="from whom a blob or an image came, and how fast")
     explain.add_argument("what", help="a digest, or an image such as docker.io/library/busybox:1.36")
+    purge = verbs.add_parser(
+        "purge", help="forget a blob's copy, or what a tag meant, so that it is asked for anew"
+    )
+    purge.add_argument("what", help="a digest, or an image with its tag")
+    purge.add_argument("--cluster", action="store_true", help="on all hosts, by the scheduler")
+    deny = verbs.add_parser("deny", help="let no host of the cluster have a digest, or serve it")
+    deny.add_argument("digest")
+    deny.add_argument("--reason", default="", help="what others shall read about it")
+    verbs.add_parser("allow", help="end a denial").add_argument("digest")
+    denials = verbs.add_parser("denials", help="show what is denied, and why")
+    for verb in (purge, deny, verbs.choices["allow"], denials):
+        verb.add_argument(
+            "--scheduler", default=SCHEDULER, metavar="HOST:PORT", help="its metrics address (%(default)s)"
+        )
+        verb.add_argument("--token-file", default="", help="the scheduler's admin token")
     return parser.parse_args(argv)
 
 
 async def _run(arguments: argparse.Namespace, console: Console) -> None:
-    async with LocalDaemon(arguments.socket) as daemon:
-        if arguments.verb == "status":
-            found: Any = await daemon.control("status")
-        else:
-            found = await _explain(daemon, arguments.what)
+    if arguments.verb in ("deny", "allow", "denials") or getattr(arguments, "cluster", False):
+        found: Any = await _administer(arguments)
+    else:
+        async with LocalDaemon(arguments.socket) as daemon:
+            if arguments.verb == "status":
+                found = await daemon.control("status")
+            elif arguments.verb == "purge":
+                found = await daemon.control("purge", _what(arguments.what))
+            else:
+                found = await _explain(daemon, arguments.what)
     if arguments.json:
         console.print_json(json.dumps(found))
+    elif arguments.verb in ("purge", "deny", "allow", "denials"):
+        _print_done(arguments, found, console)
     elif arguments.verb == "status":
         _print_status(found, console)
     else:
         for account in found:
             _print_account(account, console)
+
+
+async def _administer(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Ask the scheduler to do something for all hosts."""
+    document: dict[str, str] | None = None
+    if arguments.verb == "purge":
+        document = _what(arguments.what)
+    elif arguments.verb != "denials":
+        document = {"digest": str(Digest.parse(arguments.digest))}
+    if arguments.verb == "deny" and document is not None:
+        document["reason"] = arguments.reason
+    return await ask(arguments.scheduler, arguments.token_file, arguments.verb, document)
+
+
+def _what(text: str) -> dict[str, str]:
+    """Return the digest or the tag that a text names."""
+    if text.startswith(("sha256:", "sha512:")):
+        return {"digest": str(Digest.parse(text))}
+    reference = parse_reference(text)
+    if reference.digest is not None:
+        return {"digest": str(reference.digest)}
+    return {"registry": reference.registry, "repository": reference.repository, "tag": reference.tag}
+
+
+def _print_done(arguments: argparse.Namespace, found: dict[str, Any], console: Console) -> None:
+    if arguments.verb == "denials":
+        lines = [f"{digest}  {reason}" for digest, reason in found["denied"].items()] or ["nothing is denied"]
+    elif arguments.verb == "purge" and not arguments.cluster:
+        freed = f", {human_bytes(found['bytes'])} freed" if found["bytes"] else ""
+        lines = [f"{arguments.what} is forgotten here{freed}"]
+    else:
+        lines = ["1 host was told" if found["hosts"] == 1 else f"{found['hosts']} hosts were told"]
+    if found.get("kept") is False:
+        lines.append(found.get("warning") or "the scheduler keeps it until it ends: set denials_file there")
+    console.print(*lines, sep="\n", highlight=False, markup=False)
 
 
 async def _explain(daemon: LocalDaemon, what: str) -> list[dict[str, Any]]:

@@ -18,10 +18,11 @@ from dfdaemon.io.blob_store import BlobStore, StoredBlob
 from dfdaemon.io.blobs import BlobReader
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.machine import DaemonMachine
-from dfdaemon.readers import READERS_MAX
+from dfdaemon.readers import READERS_MAX, is_part
+from swarm.digest import Digest
 from swarm.ids import ReaderId, TaskId
-from swarm.messages import RepositoryAnswer
 from swarm.pieces import PieceMap
+from swarm.repositories import Word
 
 CommandTable = Mapping[type, Callable[[Any], object]]
 """Which function carries out which command."""
@@ -36,8 +37,8 @@ class Driver:
         self.machine = machine
         self.blobs = blobs
         self._store = store
-        self.answered: Callable[[RepositoryAnswer], None] = lambda answer: None
-        """Takes what the scheduler says of repositories: not the machine's business."""
+        self.told: Callable[[Word], None] = lambda word: None
+        """Takes what the scheduler says of repositories and denied content: not the machine's business."""
         self.mend: Callable[[TaskId], object] = lambda task: None
         """Reads a blob on disk again, and posts what is damaged."""
         self._hold = hold_until_whole
@@ -96,24 +97,30 @@ class Driver:
             blob.give_up(f"a fault of the daemon in the download of {blob.task}; its log has it")
 
     def said(self, event: events.Event) -> None:
-        """Take an event of the scheduler client; answers about repositories go to whoever asked."""
-        if isinstance(event, events.SchedulerSaid) and isinstance(event.message, RepositoryAnswer):
-            self.answered(event.message)
+        """Take an event of the scheduler client; what is not about a download goes elsewhere."""
+        if isinstance(event, events.SchedulerSaid) and isinstance(event.message, Word):
+            self.told(event.message)
         else:
             self.post(event)
 
     def _set_timer(self) -> None:
+        """See to it that the bell rings in time. One that is set too early stays: it will find nothing due, and set
+        the next; most are put off again and again by what happens."""
         at = self.machine.wakeup_at()
-        if at == self._timer_at:
+        if at >= self._timer_at:
             return
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self._loop.call_at(at, self._ring_bell) if at != float("inf") else None
+        self._timer = self._loop.call_at(at, self._ring_bell)
 
     def _ring_bell(self) -> None:
         self._timer_at = float("inf")
-        self.post(events.TimeReached())
+        self._timer = None
+        if self._loop.time() >= self.machine.wakeup_at():
+            self.post(events.TimeReached())
+        else:
+            self._set_timer()
 
     def close(self) -> None:
         """Stop the timer, and take no more events."""
@@ -127,8 +134,8 @@ class Driver:
         self, source: OriginSource, size: int, media_type: str, start: int, end: int
     ) -> BlobReader:
         """Start to read bytes [start, end) of a blob; see Blobs.open."""
-        task = source.digest.task
-        blob = self._blob(task, size, media_type)
+        task = source.task
+        blob = self._blob(task, source.digest, size, media_type)
         if blob.pieces.size != size:
             raise DownloadFailed(f"{task} is on its way with {blob.pieces.size} bytes, here it has {size}")
         if len(blob.readers) >= READERS_MAX or not blob.has_place_for(start):
@@ -138,17 +145,19 @@ class Driver:
         self._last_reader += 1
         reader = Reader(blob, ReaderId(self._last_reader), start, end, self)
         blob.readers[reader.number] = reader
-        self.post(events.BlobWanted(task, size, source.registry, True))
+        part = not self._hold and is_part(size, start, end)
+        self.post(events.BlobWanted(task, size, source.registry, True, part=part))
         self.post(events.ReaderOpened(task, reader.number, start, end))
         return reader
 
-    def _blob(self, task: TaskId, size: int, media_type: str) -> ActiveBlob:
+    def _blob(self, task: TaskId, digest: Digest, size: int, media_type: str) -> ActiveBlob:
         account = self.blobs.ledger.open(task, size)
+        account.digest = str(digest)
         if account.is_refused:
             raise DownloadFailed(f"the download of {task} failed a moment ago: {account.failure}")
         blob = self.blobs.active.get(task)
         if blob is None:
-            blob = ActiveBlob(task, PieceMap.of(size), media_type, account, hold=self._hold)
+            blob = ActiveBlob(task, digest, PieceMap.of(size), media_type, account, hold=self._hold)
             self.blobs.active[task] = blob
         return blob
 

@@ -1,6 +1,7 @@
 """The state file of a blob on disk: what it is, which pieces are recorded, and whether it is complete.
 
-    line 1    JSON: version, digest, size, piece_bytes, piece_digest, media_type
+    line 1    JSON: version, digest, size, piece_bytes, piece_digest, media_type, and content where its name is not
+              its own digest
     then      records of one fixed size, little-endian, appended with one write each:
               index u32 | epoch u64 | piece digest (16 or 32 bytes) | crc32 u32 of what stands before it
     at last   a record with index 0xFFFFFFFF, epoch 0 and a digest of zeros: the blob's own digest was checked
@@ -39,6 +40,13 @@ class Header:
     pieces: PieceMap
     kind: str
     media_type: str = ""
+    content: Digest | None = None
+    """The content's own digest, where `digest` is another name of it."""
+
+    @property
+    def proof(self) -> Digest:
+        """The digest that its bytes must have."""
+        return self.content or self.digest
 
     def encode(self) -> bytes:
         """Return the first line of a state file."""
@@ -50,6 +58,8 @@ class Header:
             "piece_digest": self.kind,
             "media_type": self.media_type[:MEDIA_TYPE_CHARS_MAX],
         }
+        if self.content is not None:
+            fields["content"] = str(self.content)
         return json.dumps(fields).encode() + b"\n"
 
     @classmethod
@@ -59,6 +69,7 @@ class Header:
             fields = json.loads(line)
             version, size, piece_bytes = fields["version"], fields["size"], fields["piece_bytes"]
             digest, kind, media_type = fields["digest"], fields["piece_digest"], fields["media_type"]
+            content = Digest.parse(fields["content"]) if "content" in fields else None
             if version != VERSION or type(size) is not int or not 0 <= size <= BLOB_BYTES_MAX:
                 raise StoreBroken(f"version {version!r} or size {size!r} is not one that can be read")
             if PieceMap.of(size).piece_bytes != piece_bytes or kind not in DIGEST_BYTES:
@@ -67,7 +78,7 @@ class Header:
                 )
             if not isinstance(media_type, str):
                 raise StoreBroken(f"media type {media_type!r} is not a text")
-            return cls(Digest.parse(digest), PieceMap.of(size), kind, media_type)
+            return cls(Digest.parse(digest), PieceMap.of(size), kind, media_type, content)
         except (ValueError, KeyError, TypeError, BadDigest) as error:
             raise StoreBroken(f"the header cannot be read ({error})") from error
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.permissions import ANONYMOUS, CredentialHash, KnownTag, Member, Permissions, Place
 from swarm.digest import Digest
+from swarm.errors import OriginStatus
 from swarm.ids import TaskId
-from swarm.messages import RepositoryReport, TagReport
+from swarm.repositories import RepositoryAnswer, RepositoryReport, TagReport
 
 REPORT_DELAY_S = 0.05
 """Findings of one pull gather into one message."""
@@ -20,8 +21,11 @@ KEY_BYTES = 32
 
 @dataclass(slots=True)
 class _News:
+    """Members with their bytes, -1: unknown."""
+
     public: bool = False
-    members: list[TaskId] = field(default_factory=list)
+    closed: bool = False
+    members: dict[TaskId, int] = field(default_factory=dict)
 
 
 class Knowledge:
@@ -53,6 +57,11 @@ class Knowledge:
             return True
         return authorization is not None and self.tables.accepted(place, self.credential(authorization), now)
 
+    def was_permitted(self, place: Place, authorization: str | None) -> bool:
+        """Tell whether this credential could read this repository when the origin could last be asked."""
+        known = self.tables.was_accepted(place, self.credential(authorization), self.now())
+        return self.tables.was_public(place) or (authorization is not None and known)
+
     def accepted(self, place: Place, authorization: str | None) -> None:
         """The origin took this credential, or a stranger, just now."""
         if authorization is None:
@@ -63,14 +72,35 @@ class Knowledge:
     def published(self, place: Place) -> None:
         """The origin let a stranger read this repository just now."""
         if self.tables.publish(place, self.now()):
-            self._report(place).public = True
+            news = self._report(place)
+            news.public, news.closed = True, False
+
+    def refused(self, place: Place, authorization: str | None, error: OriginStatus) -> None:
+        """The origin refused this credential, or a stranger, just now; then the repository is not public."""
+        self.tables.refuse(place, self.credential(authorization), error, self.now())
+        if authorization is None:
+            self.tables.close(place)
+            news = self._report(place)
+            news.public, news.closed = False, True
+
+    def refusal(self, place: Place, authorization: str | None) -> OriginStatus | None:
+        """Return the origin's no to this credential, if it is fresh enough to be repeated."""
+        return self.tables.refusal(place, self.credential(authorization), self.now())
+
+    def learn(self, place: Place, digest: Digest, answer: RepositoryAnswer) -> None:
+        """Take over what the cluster knows of a repository and a digest in it."""
+        if answer.public:
+            self.tables.publish(place, self.now(), answer.public_age_s)
+        if answer.member:
+            self.tables.add_member(place, digest, Member(answer.size or -1, "", True))
 
     def listed(self, place: Place, digest: Digest, member: Member) -> None:
         """A digest was seen in this repository."""
         if self.tables.add_member(place, digest, member):
             news = self._report(place)
             if len(news.members) < REPORT_MEMBERS_MAX:
-                news.members.append(digest.task)
+                known = self.tables.member(place, digest)
+                news.members[digest.task] = known.size if known is not None else -1
 
     def resolved(self, place: Place, tag: str, known: KnownTag) -> None:
         """The origin said what a tag means just now."""
@@ -88,8 +118,9 @@ class Knowledge:
         self._timer = None
         news, self._news = self._news, {}
         for place, entry in news.items():
-            public = entry.public or self.tables.is_public(place, self.now())
-            self._cluster.report_repository(RepositoryReport(*place, public, tuple(entry.members)))
+            public = not entry.closed and (entry.public or self.tables.is_public(place, self.now()))
+            members, sizes = tuple(entry.members), tuple(entry.members.values())
+            self._cluster.report_repository(RepositoryReport(*place, public, members, sizes, entry.closed))
 
     def close(self) -> None:
         """Tell what is left to tell."""

@@ -21,6 +21,7 @@ class Account:
     """One blob's story on this host. Bytes; times in seconds since the epoch."""
 
     size: int
+    digest: str = ""
     registry: str = ""
     repository: str = ""
     started_at: float = field(default_factory=time.time)
@@ -86,6 +87,11 @@ class Ledger:
                 self._accounts.popitem(last=False)
         self._accounts.move_to_end(task)
         return account
+
+    def named(self, digest: str) -> TaskId | None:
+        """Return the latest task on this content, if one is remembered."""
+        tasks = (task for task, account in reversed(self._accounts.items()) if account.digest == digest)
+        return next(tasks, None)
 
     def get(self, task: TaskId) -> Account | None:
         """Return the account of a blob, if it is remembered."""

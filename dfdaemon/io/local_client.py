@@ -46,10 +46,11 @@ class LocalDaemon:
     async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
-    async def control(self, path: str) -> dict[str, Any]:
-        """Ask one of the daemon's own paths; raises LocalError."""
+    async def control(self, path: str, order: dict[str, str] | None = None) -> dict[str, Any]:
+        """Ask one of the daemon's own paths, or give it an order; raises LocalError."""
+        method = "GET" if order is None else "POST"
         try:
-            async with self._session.get(f"/control/{path}") as answer:
+            async with self._session.request(method, f"/control/{path}", params=order) as answer:
                 found: dict[str, Any] = await answer.json()
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._unreachable(error) from error

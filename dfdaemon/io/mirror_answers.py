@@ -4,6 +4,7 @@ Never 408 or 429: containerd repeats those at once. With 401, 403, 404, 416 and 
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from aiohttp import web
@@ -14,6 +15,8 @@ from swarm.errors import (
     BadDigest,
     BadName,
     BadRange,
+    ClientError,
+    ContentDenied,
     DamselflyError,
     NotAllowed,
     OriginContent,
@@ -39,6 +42,7 @@ _REFUSALS: dict[type[DamselflyError], tuple[int, str, str]] = {
     BadName: (400, "NAME_INVALID", "see the distribution specification for names and paths"),
     BadRange: (416, "RANGE_INVALID", "ask for bytes within the blob"),
     NotAllowed: (403, "DENIED", "see [origin] in the mirror's configuration"),
+    ContentDenied: (403, "DENIED", "dfctl denials on the scheduler's machine says why"),
     OriginThrottled: (503, "UNAVAILABLE", "the registry asks clients to wait"),
     OriginUnreachable: (502, "UNAVAILABLE", ELSEWHERE),
     OriginTimeout: (504, "UNAVAILABLE", ELSEWHERE),
@@ -49,6 +53,10 @@ _REFUSALS: dict[type[DamselflyError], tuple[int, str, str]] = {
 
 class TooLarge(BadName):
     """A request with more header bytes than the mirror reads."""
+
+
+class UnknownMethod(ClientError):
+    """A method that no registry has: CONNECT, TRACE and such could only do harm."""
 
 
 class TooManyClients(DamselflyError):
@@ -91,6 +99,8 @@ def error_answer(error: DamselflyError) -> web.Response:
     if isinstance(error, OriginStatus) and error.status == 401:
         for challenge in error.challenges:
             response.headers.add("WWW-Authenticate", challenge)
+    if isinstance(error, OriginThrottled):
+        response.headers["Retry-After"] = str(max(1, ceil(error.retry_after_s)))
     if isinstance(error, BadRange):
         response.headers["Content-Range"] = f"bytes */{error.size}"
     return response
@@ -106,6 +116,8 @@ def _refusal(error: DamselflyError) -> tuple[int, str, str]:
         if error.status in PASSED_STATUSES:
             return error.status, *PASSED_STATUSES[error.status]
         return 502, "UNAVAILABLE", ELSEWHERE
+    if isinstance(error, UnknownMethod):
+        return 405, "UNSUPPORTED", "see the distribution specification for methods"
     for kind in type(error).__mro__:
         if kind in _REFUSALS:
             return _REFUSALS[kind]

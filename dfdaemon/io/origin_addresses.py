@@ -12,9 +12,11 @@ from urllib.request import getproxies, proxy_bypass
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from dfdaemon.config import is_network
 from swarm.errors import NotAllowed
 
 LITTLE_HELP = "list the registry in origin.registries if this is wanted"
+INSIDE = "a loopback, link-local, private or forbidden address"
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: an IPv4 address in the last four bytes."""
 
@@ -31,22 +33,39 @@ def is_public(address: str) -> bool:
     return found.is_global and not found.is_multicast
 
 
-def check_literal(host: str) -> None:
-    """Raise NotAllowed if a host is written as an address that is not public; names pass, numbers do not."""
-    try:
-        public = is_public(host)
-    except ValueError:
-        public = not host.replace(".", "").isdigit()  # 127.1 and 2130706433 are addresses to some libraries
-    if not public:
-        raise NotAllowed(host, f"it is a loopback, link-local or private address; {LITTLE_HELP}")
+class Addresses:
+    """The addresses that a registry which nobody listed may have; `forbidden` are networks in CIDR notation."""
+
+    def __init__(self, forbidden: tuple[str, ...] = ()) -> None:
+        self._forbidden = [ipaddress.ip_network(text, strict=False) for text in forbidden]
+
+    def is_outside(self, address: str) -> bool:
+        """Tell whether an IP address is public, and not in a forbidden network; raises ValueError for a name."""
+        if not is_public(address):
+            return False
+        found = ipaddress.ip_address(address.partition("%")[0])
+        inner = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+        return not any((inner or found) in network for network in self._forbidden)
+
+    def check_literal(self, host: str) -> None:
+        """Raise NotAllowed if a host is written as an address that is not outside; names pass, numbers do not."""
+        try:
+            outside = self.is_outside(host)
+        except ValueError:
+            outside = not host.replace(
+                ".", ""
+            ).isdigit()  # 127.1 and 2130706433 are addresses to some libraries
+        if not outside:
+            raise NotAllowed(host, f"it is {INSIDE}; {LITTLE_HELP}")
 
 
 class PublicResolver(AbstractResolver):
-    """Resolves names to public addresses only; `exempt` are the hosts of the environment's HTTP proxies."""
+    """Resolves names to addresses outside only; `exempt` are the hosts of the environment's HTTP proxies."""
 
-    def __init__(self, inner: AbstractResolver, exempt: frozenset[str]) -> None:
+    def __init__(self, inner: AbstractResolver, exempt: frozenset[str], addresses: Addresses) -> None:
         self._inner = inner
         self._exempt = exempt
+        self._addresses = addresses
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -55,10 +74,10 @@ class PublicResolver(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         if host in self._exempt:
             return found
-        public = [entry for entry in found if is_public(entry["host"])]
-        if found and not public:
-            raise NotAllowed(host, f"it resolves to a loopback, link-local or private address; {LITTLE_HELP}")
-        return public
+        outside = [entry for entry in found if self._addresses.is_outside(entry["host"])]
+        if found and not outside:
+            raise NotAllowed(host, f"it resolves to {INSIDE}; {LITTLE_HELP}")
+        return outside
 
     async def close(self) -> None:
         """Do nothing: the inner resolver is closed by its owner."""
@@ -94,8 +113,21 @@ class EnvironmentProxies:
             scheme: found[scheme] for scheme in ("http", "https") if scheme in found
         }
         self.hosts = frozenset(urlsplit(url).hostname or "" for url in self._urls.values())
+        self._networks = [
+            ipaddress.ip_network(text.strip(), strict=False)
+            for text in found.get("no", "").split(",")
+            if "/" in text and is_network(text.strip())
+        ]
 
     def url_for(self, scheme: str, host: str) -> str | None:
         """Return the proxy to use for a host, if any."""
         proxy = self._urls.get(scheme)
-        return None if proxy is None or proxy_bypass(host) else proxy
+        return None if proxy is None or proxy_bypass(host) or self._in_no_proxy(host) else proxy
+
+    def _in_no_proxy(self, host: str) -> bool:
+        """Tell whether a host is written as an address in one of no_proxy's networks, which Python leaves out."""
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)

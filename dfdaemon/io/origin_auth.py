@@ -1,4 +1,4 @@
-"""Anonymous tokens: what Docker Hub, GHCR and others want even from those who have no account.
+"""Tokens of this host: for its own accounts, and the anonymous ones that Docker Hub, GHCR and others want.
 
 Protocol: distribution's docs/spec/auth/token.md. Tokens of clients are never fetched, kept or replaced here.
 """
@@ -34,22 +34,26 @@ class _Token:
     expires_at: float
 
 
-class AnonymousTokens:
-    """The tokens that registries gave to nobody in particular, by repository; one fetch at a time each."""
+class Tokens:
+    """The tokens that this host got, by place (registry, and whose they are) and repository; one fetch at a time."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tokens: OrderedDict[tuple[str, str], _Token] = OrderedDict()
         self._fetching: dict[tuple[str, str], asyncio.Task[str | None]] = {}
 
-    def known(self, registry: str, repository: str) -> str | None:
+    def known(self, place: str, repository: str) -> str | None:
         """Return the Authorization header to use, if a live token is known."""
-        token = self._tokens.get((registry, repository))
+        token = self._tokens.get((place, repository))
         return token.header if token is not None and self._clock() < token.expires_at else None
 
-    async def fetch(self, registry: str, repository: str, challenge: Challenge, fetch: Fetch) -> str | None:
-        """Get a token as the challenge says; None when the registry gives none to strangers."""
-        key = (registry, repository)
+    def keep(self, place: str, repository: str, header: str) -> None:
+        """Use this header from now on, for as long as a token without a lifetime lives."""
+        self._put((place, repository), _Token(header, self._clock() + LIFETIME_DEFAULT_S))
+
+    async def fetch(self, place: str, repository: str, challenge: Challenge, fetch: Fetch) -> str | None:
+        """Get a token as the challenge says; None when the registry gives none."""
+        key = (place, repository)
         running = self._fetching.get(key)
         if running is None:
             running = asyncio.get_running_loop().create_task(self._fetch(key, challenge, fetch))
@@ -63,10 +67,13 @@ class AnonymousTokens:
             token = _read(await fetch(challenge), self._clock())
         except (DamselflyError, ValueError, TypeError):
             return None
+        self._put(key, token)
+        return token.header
+
+    def _put(self, key: tuple[str, str], token: _Token) -> None:
         self._tokens[key] = token
         if len(self._tokens) > TOKENS_MAX:
             self._tokens.popitem(last=False)
-        return token.header
 
 
 def _read(body: bytes, now: float) -> _Token:

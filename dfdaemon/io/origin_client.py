@@ -1,49 +1,36 @@
 """The origin registries as the daemon sees them: bytes of a blob or manifest, and what HEAD says of it.
 
-A client's own Authorization is used as it came; without one, the anonymous token flow is tried. Redirects are
-followed, without Authorization to another address. What may succeed a moment later is repeated, with jitter.
+A registry's mirrors are asked before it, in their order, for what a stranger or this host may have; a client's own
+credential goes to nobody but the registry that it is for.
 """
 
 import asyncio
 import contextlib
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from aiohttp import ClientResponse
 from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
-from dfdaemon.challenges import Challenge, bearer_challenge
 from dfdaemon.config import OriginConfig
 from dfdaemon.endpoints import Endpoint
-from dfdaemon.io.origin_auth import TOKEN_BYTES_MAX, AnonymousTokens
-from dfdaemon.io.origin_transport import Exchange, OriginTransport, body_chunks, mapped_errors, read_small
-from dfdaemon.retry_after import retry_after_s
+from dfdaemon.io.node_credentials import NodeCredentials
+from dfdaemon.io.origin_answers import OriginBody, OriginHead, body_of, head_of, require
+from dfdaemon.io.origin_asking import THIS_HOST, OriginAsking
+from dfdaemon.io.origin_transport import Exchange, OriginTransport
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import (
-    BadDigest,
-    NotAllowed,
-    OriginContent,
-    OriginCut,
-    OriginStatus,
-    OriginThrottled,
-    OriginUnreachable,
-)
+from swarm.errors import NotAllowed, OriginCut, OriginError, OriginTimeout, OriginUnreachable
+from swarm.facts import Note
+from swarm.ids import TaskId
 
-REDIRECTS_MAX = 5
-"""Registries redirect once, storages seldom again."""
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
-REPEATED = frozenset({500, 502, 503, 504})
-"""Answers that may be better a moment later."""
-PAUSE_S = 0.1
-"""Before the second attempt; doubles each time, times 0.5 to 1.5."""
-PAUSE_MAX_S = 2.0
+AWAY_S = 30.0
+"""A mirror that could not be asked is passed over for this long: each attempt may cost a time-out."""
 HEAD_IS_REFUSED = frozenset({400, 403, 405, 501})
 """What a storage answers to HEAD at an address that was signed for GET."""
 MANIFEST_TYPES = (
@@ -52,12 +39,17 @@ MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class OriginSource:
-    """Where the origin has some content, and the credential with which this host may fetch it."""
+    """Where the origin has some content, and the credential with which this host may fetch it.
+
+    `authorization`: a client's header as it came, None for nobody's, or THIS_HOST.
+    `scope`: copies are shared with it only, not with all registries (dfdaemon/trust.py).
+    """
 
     registry: str
     repository: str
@@ -65,30 +57,31 @@ class OriginSource:
     kind: Literal["blob", "manifest"]
     accept: tuple[str, ...] = ()
     authorization: str | None = field(default=None, repr=False)
+    scope: str = ""
+
+    @property
+    def task(self) -> TaskId:
+        """The swarm's task on this content."""
+        return self.digest.task_within(self.scope)
 
 
 @dataclass(frozen=True, slots=True)
-class OriginHead:
-    """What the origin says of some content. `size` in bytes, -1: unknown; `digest` None: it did not say."""
+class _Question:
+    """What is asked for, wherever it is asked."""
 
-    size: int
-    media_type: str
-    digest: Digest | None
+    method: str
+    repository: str
+    kind: Literal["blobs", "manifests"]
+    reference: str
+    headers: tuple[tuple[str, str], ...]
 
-
-@dataclass(slots=True)
-class OriginBody:
-    """An open answer. `total`: bytes of the whole blob, -1: unknown; `ranged`: it is the range asked for."""
-
-    total: int
-    ranged: bool
-    media_type: str
-    _response: ClientResponse = field(repr=False)
-    _target: str
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Give the bytes as they come, pieces of any length; raises OriginCut or OriginTimeout."""
-        return body_chunks(self._response, self._target)
+    def at(self, endpoint: Endpoint) -> Exchange:
+        """Return the request for one address."""
+        repository = endpoint.repository(self.repository)
+        url = URL(f"{endpoint.base}/v2/{repository}/{self.kind}/{self.reference}", encoded=True)
+        headers = CIMultiDict([("Accept-Encoding", "identity"), ("User-Agent", "damselfly"), *self.headers])
+        target = f"{self.method} {endpoint.registry}/{repository} {self.kind} {self.reference}"
+        return Exchange(endpoint, self.method, url, target, headers)
 
 
 class OriginClient:
@@ -101,12 +94,14 @@ class OriginClient:
         *,
         resolver: AbstractResolver | None = None,
         wall_clock: Callable[[], float] = time.time,
+        note: Callable[[Note], None] = lambda note: None,
     ) -> None:
-        self._config = config
-        self._dice = dice
         self._wall_clock = wall_clock
+        self._note = note
         self._transport = OriginTransport(config, resolver)
-        self._tokens = AnonymousTokens(asyncio.get_running_loop().time)
+        self._credentials = NodeCredentials(config, note)
+        self._asking = OriginAsking(self._transport, config, dice, self._credentials)
+        self._away: dict[str, float] = {}
 
     async def close(self) -> None:
         """End all connections."""
@@ -115,6 +110,17 @@ class OriginClient:
     def endpoint(self, registry: str) -> Endpoint:
         """Return where a registry is; raises NotAllowed when this daemon may not reach it."""
         return self._transport.endpoints.of(registry)
+
+    def credential(self, registry: str, authorization: str | None) -> str | None:
+        """Return as whom a client is served: with its own credential, or with this host's where that is lent."""
+        lent = authorization is None and self.endpoint(registry).lends
+        return THIS_HOST if lent else authorization
+
+    def as_this_host(self, source: OriginSource) -> OriginSource | None:
+        """Return a source that a client's credential opens no more, for this host's own; None without one."""
+        if source.authorization == THIS_HOST or not self._credentials.are_any:
+            return None
+        return replace(source, authorization=THIS_HOST)
 
     def fetch(
         self, source: OriginSource, start: int, end: int | None
@@ -129,11 +135,9 @@ class OriginClient:
 
     async def head_blob(self, source: OriginSource) -> OriginHead:
         """Ask whether the origin gives this credential that blob or manifest, and how large it is."""
-        kind = "manifests" if source.kind == "manifest" else "blobs"
-        accept = source.accept if source.kind == "manifest" else ()
-        return await self._head(
-            source.registry, source.repository, kind, str(source.digest), accept, source.authorization
-        )
+        accept = _accept(source.accept) if source.kind == "manifest" else ()
+        question = _Question("HEAD", source.repository, _kind(source), str(source.digest), accept)
+        return await self._head(source.registry, question, source.authorization)
 
     async def head_manifest(
         self,
@@ -144,27 +148,37 @@ class OriginClient:
         authorization: str | None,
     ) -> OriginHead:
         """Ask which manifest a tag (or digest) names now."""
-        return await self._head(registry, repository, "manifests", reference, accept, authorization)
+        question = _Question("HEAD", repository, "manifests", reference, _accept(accept))
+        return await self._head(registry, question, authorization)
 
     def request(
-        self, registry: str, method: str, path: str, headers: Mapping[str, str], body: Any = None
+        self,
+        registry: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: Any = None,
+        silence_s: float | None = None,
+        lent_for: str = "",
     ) -> AbstractAsyncContextManager[ClientResponse]:
         """Send a client's request and open the answer, both as they are: nothing is followed or repeated.
 
-        `path` is percent-encoded, with its query, without `ns`; `body` an async iterator of bytes or None.
+        `path` is percent-encoded, with its query, without `ns`; `body` an async iterator of bytes or None;
+        `silence_s`: when to give up, if not after origin.read_timeout_s; `lent_for`: the repository for which this
+        host's account is lent to the client, if it is.
         """
-        return self._request(registry, method, path, headers, body)
-
-    @contextlib.asynccontextmanager
-    async def _request(
-        self, registry: str, method: str, path: str, headers: Mapping[str, str], body: Any
-    ) -> AsyncIterator[ClientResponse]:
         endpoint = self.endpoint(registry)
         url = URL(endpoint.base + path, encoded=True)
         target = f"{method} {registry}{url.raw_path}"
-        response = await self._transport.send(
-            Exchange(endpoint, method, url, target, CIMultiDict(headers), body)
-        )
+        exchange = Exchange(endpoint, method, url, target, CIMultiDict(headers), body, silence_s)
+        return self._request(exchange, lent_for)
+
+    @contextlib.asynccontextmanager
+    async def _request(self, exchange: Exchange, lent_for: str) -> AsyncIterator[ClientResponse]:
+        if lent_for:
+            response, _ = await self._asking.ask(exchange, lent_for, THIS_HOST)
+        else:
+            response = await self._transport.send(exchange)
         try:
             yield response
         finally:
@@ -172,192 +186,95 @@ class OriginClient:
 
     @contextlib.asynccontextmanager
     async def _fetch(self, source: OriginSource, start: int, end: int | None) -> AsyncIterator[OriginBody]:
-        kind = "manifests" if source.kind == "manifest" else "blobs"
-        exchange = self._exchange("GET", source.registry, source.repository, kind, str(source.digest))
-        if source.kind == "manifest":
-            _add_accept(exchange.headers, source.accept)
+        headers = list(_accept(source.accept)) if source.kind == "manifest" else []
         ranged = start > 0 or end is not None
         if ranged:
-            exchange.headers["Range"] = f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"
-        response, _ = await self._ask(exchange, source.repository, source.authorization)
+            headers.append(("Range", f"bytes={start}-" if end is None else f"bytes={start}-{end - 1}"))
+        question = _Question("GET", source.repository, _kind(source), str(source.digest), tuple(headers))
+        wanted = (200, 206, 416) if ranged else (200,)
+
+        async def open_at(endpoint: Endpoint, authorization: str | None) -> tuple[ClientResponse, OriginBody]:
+            response, exchange, _ = await self._ask(question, endpoint, authorization, wanted)
+            with _releasing_if_bad(response):
+                manifest = source.kind == "manifest"
+                return response, body_of(response, exchange.target, start, end, manifest)
+
+        # Who gets this far was let through already: mirrors are asked as this host.
+        asked = [(mirror, THIS_HOST) for mirror in self._mirrors(source.registry)]
+        response, body = await self._through(source.registry, asked, source.authorization, open_at)
         try:
-            self._require(response, exchange, (200, 206) if ranged else (200,))
-            yield _body(response, exchange.target, start, end)
+            yield body
         finally:
             response.release()
 
-    async def _head(
-        self,
-        registry: str,
-        repository: str,
-        kind: str,
-        reference: str,
-        accept: tuple[str, ...],
-        authorization: str | None,
-    ) -> OriginHead:
-        exchange = self._exchange("HEAD", registry, repository, kind, reference)
-        if kind == "manifests":
-            _add_accept(exchange.headers, accept)
-        response, redirected = await self._ask(exchange, repository, authorization)
-        try:
-            if redirected and response.status in HEAD_IS_REFUSED:
-                return OriginHead(-1, "", None)  # the registry itself agreed: it sent us to the content
-            self._require(response, exchange, (200,))
-            return _head_of(response)
-        finally:
-            response.release()
+    async def _head(self, registry: str, question: _Question, authorization: str | None) -> OriginHead:
+        async def head_at(endpoint: Endpoint, authorization: str | None) -> OriginHead:
+            response, exchange, redirected = await self._ask(
+                question, endpoint, authorization, (200, *HEAD_IS_REFUSED)
+            )
+            try:
+                if redirected and response.status in HEAD_IS_REFUSED:
+                    return OriginHead(-1, "", None)  # the registry itself agreed: it sent us to the content
+                require(response, exchange.target, (200,), self._wall_clock())
+                return head_of(response)
+            finally:
+                response.release()
 
-    def _exchange(self, method: str, registry: str, repository: str, kind: str, reference: str) -> Exchange:
-        endpoint = self.endpoint(registry)
-        url = URL(f"{endpoint.base}/v2/{repository}/{kind}/{reference}", encoded=True)
-        headers = CIMultiDict({"Accept-Encoding": "identity", "User-Agent": "damselfly"})
-        return Exchange(
-            endpoint, method, url, f"{method} {registry}/{repository} {kind} {reference}", headers
-        )
-
-    def _require(self, response: ClientResponse, exchange: Exchange, wanted: tuple[int, ...]) -> None:
-        """Raise what an unwanted status means."""
-        if response.status in wanted:
-            return
-        wait = response.headers.get("Retry-After")
-        if response.status == 429 or (response.status == 503 and wait is not None):
-            pause = retry_after_s(wait, self._wall_clock())
-            raise OriginThrottled(response.status, exchange.target, pause)
-        challenges = tuple(response.headers.getall("WWW-Authenticate", ()))
-        raise OriginStatus(response.status, exchange.target, challenges)
-
-    # --- who asks -----------------------------------------------------------------------------------------
+        # A mirror's yes proves nothing of a client's credential, which it never sees.
+        strange = authorization in (None, THIS_HOST)
+        asked = [(mirror, authorization) for mirror in self._mirrors(registry)] if strange else []
+        return await self._through(registry, asked, authorization, head_at)
 
     async def _ask(
-        self, exchange: Exchange, repository: str, authorization: str | None
-    ) -> tuple[ClientResponse, bool]:
-        """Ask with the credential, or anonymously; return the answer, and whether a redirect led to it."""
-        if authorization is not None:
-            return await self._attempts(_authorized(exchange, authorization))
-        registry = exchange.endpoint.registry
-        known = self._tokens.known(registry, repository)
-        first = await self._attempts(exchange if known is None else _authorized(exchange, known))
-        challenge = bearer_challenge(first[0].headers.getall("WWW-Authenticate", ()))
-        if first[0].status != 401 or first[1] or challenge is None:
-            return first
-        token = await self._tokens.fetch(
-            registry, repository, challenge, lambda asked: self._fetch_token(exchange.endpoint, asked)
-        )
-        if token is None:
-            return first
-        second = await self._attempts(_authorized(exchange, token))
-        worse, better = (second, first) if second[0].status == 401 else (first, second)
-        worse[0].release()  # of two refusals the first holds the challenge that a client can answer
-        return better
+        self, question: _Question, endpoint: Endpoint, authorization: str | None, wanted: tuple[int, ...]
+    ) -> tuple[ClientResponse, Exchange, bool]:
+        exchange = question.at(endpoint)
+        repository = endpoint.repository(question.repository)
+        response, redirected = await self._asking.ask(exchange, repository, authorization)
+        with _releasing_if_bad(response):
+            require(response, exchange.target, wanted, self._wall_clock())
+        return response, exchange, redirected
 
-    async def _fetch_token(self, endpoint: Endpoint, challenge: Challenge) -> bytes:
-        """Ask the realm of a challenge for an anonymous token."""
-        asked = [
-            (key, challenge.parameters[key]) for key in ("service", "scope") if challenge.parameters.get(key)
-        ]
-        target = f"a token of {endpoint.registry}"
-        with mapped_errors(target):
-            url = URL(challenge.parameters["realm"]).extend_query(asked)
-        headers = CIMultiDict({"Accept-Encoding": "identity", "User-Agent": "damselfly"})
-        exchange = Exchange(endpoint, "GET", url, target, headers)
-        response, _ = await self._attempts(exchange)
-        try:
-            self._require(response, exchange, (200,))
-            return await read_small(response, TOKEN_BYTES_MAX, target)
-        finally:
-            response.release()
+    # --- mirrors of a registry --------------------------------------------------------------------------------
 
-    # --- how often ----------------------------------------------------------------------------------------
+    def _mirrors(self, registry: str) -> list[Endpoint]:
+        now = asyncio.get_running_loop().time()
+        mirrors = self._transport.endpoints.mirrors(registry)
+        return [mirror for mirror in mirrors if self._away.get(mirror.base, now) <= now]
 
-    async def _attempts(self, exchange: Exchange) -> tuple[ClientResponse, bool]:
-        """Repeat what may succeed a moment later, up to `origin.retries` attempts in all."""
-        for attempt in range(1, self._config.retries + 1):
-            last = attempt == self._config.retries
+    async def _through(
+        self,
+        registry: str,
+        mirrors: Sequence[tuple[Endpoint, str | None]],
+        authorization: str | None,
+        ask: Callable[[Endpoint, str | None], Awaitable[T]],
+    ) -> T:
+        """Ask the mirrors, then the registry, until one gives an answer; raises what the registry's means."""
+        own = self.endpoint(registry)
+        for mirror, credential in mirrors:
             try:
-                found = await self._follow(exchange)
-            except (OriginUnreachable, OriginCut):
-                if last:
-                    raise
-            else:
-                status, headers = found[0].status, found[0].headers
-                if last or status not in REPEATED or "Retry-After" in headers:
-                    return found
-                found[0].release()
-            await asyncio.sleep(self._pause_s(attempt))
-        raise AssertionError("the last attempt returns or raises")
-
-    def _pause_s(self, attempt: int) -> float:
-        return float(min(PAUSE_MAX_S, PAUSE_S * 2 ** (attempt - 1)) * (0.5 + self._dice.share()))
-
-    async def _follow(self, exchange: Exchange) -> tuple[ClientResponse, bool]:
-        """Send a request, and again to where it is redirected."""
-        for count in range(REDIRECTS_MAX + 1):
-            response = await self._transport.send(exchange)
-            if response.status not in REDIRECTS or "Location" not in response.headers:
-                return response, count > 0
-            location = response.headers["Location"]
-            response.release()
-            exchange = _redirected(exchange, location)
-        raise OriginContent(f"{exchange.target} was redirected more than {REDIRECTS_MAX} times")
+                return await ask(mirror, credential)
+            except (OriginError, NotAllowed) as error:
+                if isinstance(error, OriginUnreachable | OriginTimeout | OriginCut):
+                    self._away[mirror.base] = asyncio.get_running_loop().time() + AWAY_S
+                fields = (("registry", registry), ("mirror", mirror.base), ("reason", str(error)))
+                self._note(Note("mirror_passed_over", fields=fields))
+        return await ask(own, authorization)
 
 
-def _authorized(exchange: Exchange, authorization: str) -> Exchange:
-    headers = exchange.headers.copy()
-    headers["Authorization"] = authorization
-    return replace(exchange, headers=headers)
-
-
-def _redirected(exchange: Exchange, location: str) -> Exchange:
-    """Return the request at its new address, without Authorization unless the address is the same."""
-    with mapped_errors(exchange.target):
-        url = exchange.url.join(URL(location, encoded=True))
-        elsewhere = url.origin() != exchange.url.origin()
-    if exchange.url.scheme == "https" and url.scheme == "http":
-        raise NotAllowed(exchange.target, "it was redirected from https to http")
-    headers = exchange.headers.copy()
-    if elsewhere:
-        headers.popall("Authorization", None)
-    return replace(exchange, url=url, headers=headers)
-
-
-def _add_accept(headers: CIMultiDict[str], accept: tuple[str, ...]) -> None:
-    for line in accept or MANIFEST_TYPES:
-        headers.add("Accept", line)
-
-
-def _head_of(response: ClientResponse) -> OriginHead:
-    text = response.headers.get("Docker-Content-Digest", "")
+@contextlib.contextmanager
+def _releasing_if_bad(response: ClientResponse) -> Iterator[None]:
+    """Release an answer that nobody will read."""
     try:
-        digest = Digest.parse(text)
-    except BadDigest:
-        digest = None
-    return OriginHead(_length(response), response.headers.get("Content-Type", ""), digest)
+        yield
+    except BaseException:
+        response.release()
+        raise
 
 
-def _length(response: ClientResponse) -> int:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() and len(text) <= 15 else -1
+def _kind(source: OriginSource) -> Literal["blobs", "manifests"]:
+    return "manifests" if source.kind == "manifest" else "blobs"
 
 
-def _body(response: ClientResponse, target: str, start: int, end: int | None) -> OriginBody:
-    """Judge the headers of a body; raises OriginContent when they are not what was asked for."""
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding != "identity":
-        raise OriginContent(
-            f"the origin sent {target} with Content-Encoding {encoding[:40]!r}, identity was asked for"
-        )
-    media_type = response.headers.get("Content-Type", "")
-    if response.status == 200:
-        return OriginBody(_length(response), False, media_type, response, target)
-    text = response.headers.get("Content-Range", "")
-    found = _CONTENT_RANGE.fullmatch(text)
-    if found is None:
-        raise OriginContent(
-            f"the origin answered 206 to {target} with the malformed Content-Range {text[:80]!r}"
-        )
-    first, last = int(found[1]), int(found[2])
-    total = -1 if found[3] == "*" else int(found[3])
-    wanted = last + 1 if end is None else end
-    if first != start or last + 1 != (wanted if total < 0 else min(wanted, total)):
-        raise OriginContent(f"the origin answered {text[:80]!r} to {target} for bytes {start} to {end}")
-    return OriginBody(total, True, media_type, response, target)
+def _accept(lines: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    return tuple(("Accept", line) for line in lines or MANIFEST_TYPES)

@@ -10,10 +10,8 @@ from dfdaemon.io.driver import CommandTable
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_fetch import OriginFetch
-from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.scheduler_client import SchedulerClient
 from swarm.digest import Digest
-from swarm.ids import TaskId
 from swarm.messages import InlineContent, OriginFault
 
 Post = Callable[[events.Event], None]
@@ -68,24 +66,32 @@ class OriginCommands:
         def post(event: events.Event) -> None:
             if isinstance(event, events.OriginEnded):
                 blob.fetches.pop((command.epoch, command.start), None)
-                if event.fault is OriginFault.DENIED and len(blob.sources) > 1:
-                    blob.sources.pop(0)
+                if event.fault is OriginFault.DENIED and self._next_source(blob):
                     self._fetch(command)
                     return
             if isinstance(event, events.OriginPieceArrived) and command.inline:
-                self._share(command.task, blob.file)
+                self._share(blob)
             self._post(event)
 
         return post
 
-    def _share(self, task: TaskId, file: PieceFile | None) -> None:
+    def _next_source(self, blob: ActiveBlob) -> bool:
+        """Forget a source whose credential is refused; at the end this host's own account may do."""
+        last = blob.sources.pop(0)
+        if not blob.sources:
+            own = self._origin.as_this_host(last)
+            blob.sources.append(last if own is None else own)
+            return own is not None
+        return True
+
+    def _share(self, blob: ActiveBlob) -> None:
         """Give a tiny blob to everybody, if it is what its digest says."""
+        file, digest = blob.file, blob.digest
         if file is None:
             return
         content = os.pread(file.fd, file.pieces.size, file.place(0))
-        digest = Digest.parse(task)
         if Digest.of(content, digest.algorithm) == digest:
-            self._scheduler.tell(InlineContent(task, content))
+            self._scheduler.tell(InlineContent(blob.task, content, blob.scope))
 
     def _raise_limit(self, command: commands.RaiseLimit) -> None:
         for (epoch, _), (fetch, _job) in self._blobs.active[command.task].fetches.items():

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from dfdaemon.commands import FetchRange
 from dfdaemon.events import Event, OriginAdvanced, OriginEnded, OriginPieceArrived
-from dfdaemon.io.origin_client import OriginBody, OriginClient, OriginSource
+from dfdaemon.io.origin_answers import OriginBody
+from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.piece_file import PieceFile
 from swarm.errors import (
     DamselflyError,

@@ -1,12 +1,11 @@
 """One HTTP exchange with an origin: which session, which certificates, which error of ours.
 
-Two sessions: one for addresses that the configuration names, one for all others, whose resolver gives out
+Two kinds of sessions: for addresses that the configuration names, and for all others, whose resolver gives out
 public addresses only. They share no connections, so a kept one cannot carry a request past the check.
 """
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,27 +18,25 @@ from yarl import URL
 
 from dfdaemon.config import OriginConfig
 from dfdaemon.endpoints import Endpoint, Endpoints
-from dfdaemon.io.origin_addresses import (
-    EnvironmentProxies,
-    PublicResolver,
-    SharedResolver,
-    check_literal,
-    is_public,
-)
+from dfdaemon.io.origin_addresses import Addresses, EnvironmentProxies, PublicResolver, SharedResolver
+from dfdaemon.io.origin_tls import TlsContexts
+from dfdaemon.pace import WAIT_S_MAX, Pace
 from swarm.errors import (
     NotAllowed,
     OriginContent,
     OriginCut,
     OriginError,
+    OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
-    OurselvesError,
 )
 
 CONNECTIONS_MAX = 2048
 """Open connections to all origins: twice the clients that the mirror serves by default."""
 HEADER_BYTES_MAX = 32 * 1024
 """An origin's header line; signed storage addresses take up to 4 KiB."""
+QUEUE_S = 20.0
+"""How long a request may wait for one of a registry's connections; containerd waits 30 s for headers."""
 READ_BUFFER_BYTES = 512 * 1024
 """Bytes read ahead of whoever takes the body: one step of a fetch."""
 
@@ -54,6 +51,15 @@ class Exchange:
     target: str
     headers: CIMultiDict[str] = field(repr=False)
     body: Any = field(default=None, repr=False)
+    silence_s: float | None = None
+    """Silence after which the answer is given up; None: origin.read_timeout_s."""
+
+
+class OverBudget(OriginThrottled):
+    """More requests than requests_per_s_max lets a registry get."""
+
+    def __str__(self) -> str:
+        return f"{self.target} would have to wait {self.retry_after_s:.0f} s: see requests_per_s_max"
 
 
 class OriginTransport:
@@ -62,17 +68,19 @@ class OriginTransport:
     def __init__(self, config: OriginConfig, resolver: AbstractResolver | None = None) -> None:
         self.endpoints = Endpoints(config)
         self._config = config
+        self._addresses = Addresses(config.forbidden_networks)
         self._inner = resolver or aiohttp.ThreadedResolver()
         self._proxies = EnvironmentProxies()
         self._resolver = SharedResolver(self._inner, config.connect_timeout_s)
-        self._trusted = self._session(self._resolver)
-        self._guarded = self._session(PublicResolver(self._resolver, self._proxies.hosts))
-        self._contexts: dict[tuple[str, bool], ssl.SSLContext] = {}
+        self._guarding = PublicResolver(self._resolver, self._proxies.hosts, self._addresses)
+        self._sessions: dict[tuple[bool, str], ClientSession] = {}
+        self._paces: dict[str, Pace] = {}
+        self._contexts = TlsContexts()
 
     async def close(self) -> None:
         """End all connections."""
-        await self._trusted.close()
-        await self._guarded.close()
+        for session in self._sessions.values():
+            await session.close()
         await self._inner.close()
 
     async def send(self, exchange: Exchange) -> ClientResponse:
@@ -85,6 +93,7 @@ class OriginTransport:
                 exchange.target, f"a redirect to {url.scheme or 'nothing'}: is not one over HTTP"
             )
         session = await self._session_for(url, endpoint)
+        await self._take_turn(endpoint, exchange.target)
         with mapped_errors(exchange.target):
             return await session.request(
                 exchange.method,
@@ -92,73 +101,66 @@ class OriginTransport:
                 headers=exchange.headers,
                 data=exchange.body,
                 allow_redirects=False,
-                ssl=self._tls(url, endpoint),
+                ssl=self._contexts.of(url, endpoint),
                 proxy=self._proxies.url_for(url.scheme, host),
+                timeout=self._timeout(exchange.silence_s),
             )
+
+    async def _take_turn(self, endpoint: Endpoint, target: str) -> None:
+        """Keep to the requests a second that a registry may get; raises OverBudget."""
+        if not endpoint.requests_per_s_max:
+            return
+        pace = self._paces.setdefault(endpoint.base, Pace(endpoint.requests_per_s_max))
+        wait = pace.wait_s(asyncio.get_running_loop().time())
+        if wait > WAIT_S_MAX:
+            raise OverBudget(503, target, wait)
+        await asyncio.sleep(wait)
 
     async def _session_for(self, url: URL, endpoint: Endpoint) -> ClientSession:
         host, port = url.host or "", url.port or 0
-        if self.endpoints.is_listed(host, port):
-            return self._trusted
-        if endpoint.listed and not await self._leads_outside(endpoint):
-            return self._trusted
-        check_literal(host)
+        listed = self.endpoints.is_listed(host, port)
+        if listed or (endpoint.listed and not await self._leads_outside(endpoint)):
+            return self._session(endpoint, guarded=False)
+        self._addresses.check_literal(host)
         if host in self._proxies.hosts:
             raise NotAllowed(host, "it is the HTTP proxy of this machine")
-        return self._guarded
+        return self._session(endpoint, guarded=True)
 
     async def _leads_outside(self, endpoint: Endpoint) -> bool:
         """Tell whether a listed registry is on a public address: then its redirects stay outside too."""
         try:
-            return is_public(endpoint.host)
+            return self._addresses.is_outside(endpoint.host)
         except ValueError:
             pass
         try:
             found = await self._resolver.resolve(endpoint.host, endpoint.port)
         except OSError:
             return True
-        return all(is_public(entry["host"]) for entry in found)
+        return all(self._addresses.is_outside(entry["host"]) for entry in found)
 
-    def _session(self, resolver: AbstractResolver) -> ClientSession:
-        timeout = ClientTimeout(
-            total=None, sock_connect=self._config.connect_timeout_s, sock_read=self._config.read_timeout_s
-        )
-        return ClientSession(
-            connector=TCPConnector(resolver=resolver, limit=CONNECTIONS_MAX),
-            timeout=timeout,
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            read_bufsize=READ_BUFFER_BYTES,
-            max_line_size=HEADER_BYTES_MAX,
-            max_field_size=HEADER_BYTES_MAX,
-            skip_auto_headers=("User-Agent", "Content-Type"),
+    def _timeout(self, silence_s: float | None) -> ClientTimeout:
+        silence_s = self._config.read_timeout_s if silence_s is None else silence_s
+        connect_s = self._config.connect_timeout_s
+        return ClientTimeout(
+            total=None, connect=connect_s + QUEUE_S, sock_connect=connect_s, sock_read=silence_s
         )
 
-    def _tls(self, url: URL, endpoint: Endpoint) -> ssl.SSLContext | bool:
-        """Return how to verify: `verified = false` counts for the registry's own address alone."""
-        if url.scheme != "https":
-            return True
-        own = (url.host, url.port) == (endpoint.host, endpoint.port)
-        verified = endpoint.verified or not own
-        if verified and not endpoint.ca_file:
-            return True
-        key = endpoint.ca_file, verified
-        if key not in self._contexts:
-            self._contexts[key] = _context(*key)
-        return self._contexts[key]
-
-
-def _context(ca_file: str, verified: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not verified:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    try:
-        context.load_verify_locations(cafile=ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise OurselvesError(f"certificates in {ca_file} cannot be read: {error}; check ca_file") from error
-    return context
+    def _session(self, endpoint: Endpoint, *, guarded: bool) -> ClientSession:
+        """Return the connections of a kind; a registry with a limit has its own, so that the limit holds."""
+        key = guarded, endpoint.base if endpoint.connections_max else ""
+        if key not in self._sessions:
+            resolver = self._guarding if guarded else self._resolver
+            limit = endpoint.connections_max or CONNECTIONS_MAX
+            self._sessions[key] = ClientSession(
+                connector=TCPConnector(resolver=resolver, limit=limit),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=READ_BUFFER_BYTES,
+                max_line_size=HEADER_BYTES_MAX,
+                max_field_size=HEADER_BYTES_MAX,
+                skip_auto_headers=("User-Agent", "Content-Type"),
+            )
+        return self._sessions[key]
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from dfdaemon.io.peer_socket import Target, connect, connect_first
 from dfdaemon.io.piece_connection import Answer, Key, PieceConnection, Taken, Wish
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.patience import Patience
 from swarm.errors import PeerError, WireError
 from swarm.facts import Note
 from swarm.frames import (
@@ -49,6 +50,7 @@ class ParentLink:
         parent: Parent,
         identity: Identity,
         receivers: ReceiverPool,
+        patience: Patience,
         post: Callable[[events.Event], None],
         on_note: Callable[[Note], None],
         on_end: Callable[[], None],
@@ -58,6 +60,7 @@ class ParentLink:
         self._parent = parent
         self._identity = identity
         self._receivers = receivers
+        self._patience = patience
         self._post = post
         self._on_note = on_note
         self._on_end = on_end
@@ -148,9 +151,9 @@ class ParentLink:
 
     async def _open_control(self) -> None:
         try:
-            sock = await connect(self._parent.addresses)
+            sock = await connect(self._parent.addresses, self._patience)
             target = (sock.family, sock.getpeername())
-            await greet(sock, self._identity, self._parent.host, Purpose.CONTROL)
+            await greet(sock, self._identity, self._parent.host, Purpose.CONTROL, self._patience)
             self._control = control = ControlConnection(FROM_PARENT, self._heard, self._lost)
             await self._loop.create_connection(lambda: control, sock=sock)
         except (PeerError, OSError) as error:
@@ -162,14 +165,16 @@ class ParentLink:
 
     async def _open_data(self, target: Target) -> None:
         try:
-            sock = await connect_first([target])
-            await greet(sock, self._identity, self._parent.host, Purpose.DATA)
+            sock = await connect_first([target], self._patience)
+            await greet(sock, self._identity, self._parent.host, Purpose.DATA, self._patience)
         except PeerError as error:
             self._note("parent_data_failed", str(error))
             if self._waiting:
                 self._report(self._waiting.pop(next(iter(self._waiting))), _fault_of(error))
             return
-        self._idle.append(PieceConnection(sock, self._receivers, self._answered, self._closed))
+        self._idle.append(
+            PieceConnection(sock, self._receivers, self._patience, self._answered, self._closed)
+        )
 
     # --- the control connection -----------------------------------------------------------------------------
 
@@ -179,7 +184,9 @@ class ParentLink:
 
     def _heard(self, frame: Frame) -> None:
         host = self._parent.host
-        if isinstance(frame, ReadyFrame):
+        if isinstance(frame, HaveFrame):  # nearly all frames are
+            self._gained(frame)
+        elif isinstance(frame, ReadyFrame):
             self._post(events.ParentReady(host))
         elif isinstance(frame, RefusedFrame):
             self._lost(PeerFault.UNREACHABLE, str(refused(host, frame)))
@@ -191,8 +198,6 @@ class ParentLink:
                 self._gone(frame.task)
             elif frame.task in self._sizes:
                 self._post(events.ParentAvailable(host, frame.task, frame.bits))
-        elif isinstance(frame, HaveFrame):
-            self._gained(frame)
 
     def _gone(self, task: TaskId) -> None:
         if self._sizes.pop(task, None) is not None:

@@ -9,12 +9,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from dfdaemon.config import PeerConfig
 from dfdaemon.events import Event, ParentLost, PeerFault, PieceFailed
 from dfdaemon.io.parent_link import ParentLink
 from dfdaemon.io.peer_handshake import Identity
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.patience import Patience
 from swarm.facts import Note
 from swarm.ids import HostId, TaskId
 from swarm.messages import HostInfo, Parent
@@ -34,17 +34,18 @@ class PeerClient:
         self,
         identity: HostInfo,
         token: bytes,
-        config: PeerConfig,
         receivers: ReceiverPool,
+        patience: Patience,
         emit: Callable[[Event], None],
         on_note: Callable[[Note], None] = _unheard,
     ) -> None:
         """Connect to nobody yet. `token` is the cluster's (empty: none); `receivers` stays the caller's."""
         self._identity = Identity(identity.host, token)
-        self._config = config
         self._receivers = receivers
+        self._patience = patience
         self._emit = emit
         self._on_note = on_note
+        self._loop = asyncio.get_running_loop()
         self._links: dict[HostId, ParentLink] = {}
         self._all_ended = asyncio.Event()
         self._closing = False
@@ -57,6 +58,7 @@ class PeerClient:
                 parent,
                 self._identity,
                 self._receivers,
+                self._patience,
                 self._post,
                 self._on_note,
                 lambda: self._soon_ended(host),
@@ -98,11 +100,11 @@ class PeerClient:
                 await self._all_ended.wait()
 
     def _post(self, event: Event) -> None:
-        asyncio.get_running_loop().call_soon(self._emit, event)
+        self._loop.call_soon(self._emit, event)
 
     def _soon_ended(self, host: HostId) -> None:
         """Forget a link in turn with its events: until the machine hears ParentLost, there is no new link."""
-        asyncio.get_running_loop().call_soon(self._ended, host)
+        self._loop.call_soon(self._ended, host)
 
     def _ended(self, host: HostId) -> None:
         fault = self._links.pop(host).fault

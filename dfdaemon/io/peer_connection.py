@@ -11,8 +11,9 @@ from swarm.wire import Decoder, encode
 
 PING_AFTER_S = 5.0
 """Silence after which the other side is asked whether it is there."""
-SILENCE_S_MAX = 15.0
-"""Silence after which it is dead: three pings without an answer."""
+PINGS_MAX = 2
+"""Pings without any word in return, each PING_AFTER_S after the one before, after which it is dead. Counted rather than
+timed: while we were not running ourselves, nobody could be heard."""
 BACKLOG_BYTES_MAX = 1 << 20
 """Frames that wait for a peer that does not read, before it is given up: 16 of the largest bitmaps."""
 
@@ -33,6 +34,7 @@ class ControlConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._closed = False
         self._heard = self._loop.time()
+        self._pings = 0
         self._timer = self._loop.call_later(PING_AFTER_S, self._watch)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -44,6 +46,7 @@ class ControlConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take bytes; called by the loop."""
         self._heard = self._loop.time()
+        self._pings = 0
         try:
             received = self._decoder.feed(data)
         except WireError as error:
@@ -93,12 +96,12 @@ class ControlConnection(asyncio.Protocol):
         return True
 
     def _watch(self) -> None:
-        silence_s = self._loop.time() - self._heard
-        wait_s = PING_AFTER_S - silence_s
-        if silence_s >= SILENCE_S_MAX:
-            self.fail(PeerFault.TIMEOUT, f"it was silent for {SILENCE_S_MAX:g} s")
+        wait_s = PING_AFTER_S - (self._loop.time() - self._heard)
+        if wait_s <= 0 and self._pings >= PINGS_MAX:
+            self.fail(PeerFault.TIMEOUT, f"it answered none of {PINGS_MAX} pings")
         elif wait_s <= 0:
             self.send(PingFrame())
+            self._pings += 1
             wait_s = PING_AFTER_S
         if not self._closed:
             self._timer = self._loop.call_later(wait_s, self._watch)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from dfdaemon.patience import Patience
 from swarm import frames
 from swarm.errors import PeerRefused, PeerUnreachable, WireError
 from swarm.frames import (
@@ -22,8 +23,8 @@ from swarm.handshake import Side, choose_version, is_proof, prove
 from swarm.ids import HostId
 from swarm.wire import Decoder, encode
 
-HANDSHAKE_S_MAX = 2.0
-"""For all of it: two round trips and no work. Whoever is slower holds a place that others need."""
+HANDSHAKE_S = 2.0
+"""For all of it where nobody is busy: two round trips and no work (patience.py says when it is more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +47,33 @@ class Greeting:
     version: int
 
 
-async def greet(sock: socket.socket, me: Identity, parent: HostId, purpose: Purpose) -> int:
+async def greet(
+    sock: socket.socket, me: Identity, parent: HostId, purpose: Purpose, patience: Patience
+) -> int:
     """Open a connection to a parent as its child; return the version to speak.
 
     Raises PeerUnreachable, PeerRefused or WireError, and then closes the socket.
     """
     try:
-        return await _greet(sock, me, parent, purpose)
+        return await _greet(sock, me, parent, purpose, patience)
     except BaseException:
         sock.close()
         raise
 
 
-async def _greet(sock: socket.socket, me: Identity, parent: HostId, purpose: Purpose) -> int:
+async def _greet(
+    sock: socket.socket, me: Identity, parent: HostId, purpose: Purpose, patience: Patience
+) -> int:
     hello = HelloFrame(
         frames.VERSION_MIN, frames.VERSION_MAX, purpose, me.host, secrets.token_bytes(NONCE_BYTES)
     )
+    clock, limit_s = asyncio.get_running_loop().time, patience.limit_s(HANDSHAKE_S)
+    began = clock()
     try:
-        async with asyncio.timeout(HANDSHAKE_S_MAX):
+        async with asyncio.timeout(limit_s):
             await _send(sock, hello)
             answer = await _receive(sock, frames.WELCOME_OR_REFUSED)
+            patience.heard(clock() - began)
             if isinstance(answer, RefusedFrame):
                 raise refused(parent, answer)
             assert isinstance(answer, WelcomeFrame), "the decoder lets nothing else through"
@@ -73,18 +81,22 @@ async def _greet(sock: socket.socket, me: Identity, parent: HostId, purpose: Pur
             nonce = answer.nonce
             proof = prove(me.token, Side.CHILD, hello, answer.version, parent, nonce)
             await _send(sock, ProofFrame(proof))
+    except TimeoutError as error:
+        patience.missed(limit_s)
+        raise PeerUnreachable(f"{parent} did not finish the handshake within {limit_s:.3g} s") from error
     except OSError as error:
-        raise PeerUnreachable(f"{parent} did not finish the handshake: {_reason(error)}") from error
+        raise PeerUnreachable(f"{parent} did not finish the handshake: {error}") from error
     return answer.version
 
 
-async def take_greeting(sock: socket.socket, me: Identity) -> Greeting:
-    """Take a connection from a child, as its parent.
+async def take_greeting(sock: socket.socket, me: Identity, patience: Patience) -> Greeting:
+    """Take a connection from a child, as its parent. Only from children that prove the token is patience learned.
 
     Raises PeerUnreachable, PeerRefused (it was told why) or WireError; the socket is then to be closed.
     """
+    clock, limit_s = asyncio.get_running_loop().time, patience.limit_s(HANDSHAKE_S)
     try:
-        async with asyncio.timeout(HANDSHAKE_S_MAX):
+        async with asyncio.timeout(limit_s):
             hello = await _receive(sock, frames.HELLO_ONLY)
             assert isinstance(hello, HelloFrame), "the decoder lets nothing else through"
             version = choose_version(hello)
@@ -96,21 +108,26 @@ async def take_greeting(sock: socket.socket, me: Identity) -> Greeting:
                 version, me.host, nonce, prove(me.token, Side.PARENT, hello, version, me.host, nonce)
             )
             await _send(sock, welcome)
+            welcomed = clock()
             answer = await _receive(sock, frames.PROOF_ONLY)
+            answered_s = clock() - welcomed
             assert isinstance(answer, ProofFrame), "the decoder lets nothing else through"
             if not is_proof(answer.proof, prove(me.token, Side.CHILD, hello, version, me.host, nonce)):
                 raise await refuse(sock, hello.host, Refusal.TOKEN, "the cluster token is another one here")
             if hello.host == me.host:
                 raise await refuse(sock, hello.host, Refusal.ITSELF, "this host has the same name")
+    except TimeoutError as error:
+        raise PeerUnreachable(f"a child did not finish the handshake within {limit_s:.3g} s") from error
     except OSError as error:
-        raise PeerUnreachable(f"a child did not finish the handshake: {_reason(error)}") from error
+        raise PeerUnreachable(f"a child did not finish the handshake: {error}") from error
+    patience.heard(answered_s)
     return Greeting(hello.host, hello.purpose, version)
 
 
 async def refuse(sock: socket.socket, child: HostId, reason: Refusal, text: str) -> PeerRefused:
     """Tell a child why not; return the error that says so here."""
     try:
-        async with asyncio.timeout(HANDSHAKE_S_MAX):
+        async with asyncio.timeout(HANDSHAKE_S):
             await _send(sock, RefusedFrame(reason, text))
     except OSError:
         pass  # it went away first: it is refused all the same
@@ -146,7 +163,3 @@ async def _receive(sock: socket.socket, expected: Collection[type[Frame]]) -> Fr
         received = decoder.feed(data)
         if received:
             return received[0]
-
-
-def _reason(error: OSError) -> str:
-    return f"nothing for {HANDSHAKE_S_MAX:g} s" if isinstance(error, TimeoutError) else str(error)

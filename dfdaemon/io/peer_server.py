@@ -27,6 +27,7 @@ from dfdaemon.io.peer_handshake import Greeting, Identity, refuse, take_greeting
 from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.upload_connection import Sent, UploadConnection
+from dfdaemon.patience import Patience
 from swarm.errors import PeerError
 from swarm.facts import Note
 from swarm.frames import (
@@ -89,14 +90,17 @@ class PeerServer:
         identity: HostInfo,
         token: bytes,
         config: PeerConfig,
+        patience: Patience,
         emit: Callable[[Event], None],
         on_note: Callable[[Note], None] = _unheard,
     ) -> None:
         """Listen nowhere yet. `token` is the cluster's (empty: none)."""
         self._identity = Identity(identity.host, token)
         self._config = config
+        self._patience = patience
         self._emit = emit
         self._on_note = on_note
+        self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
         self._accepting = False
         self._greeting: set[asyncio.Task[None]] = set()
@@ -231,7 +235,7 @@ class PeerServer:
     async def _admit(self, sock: socket.socket) -> None:
         try:
             tune(sock)
-            greeting = await take_greeting(sock, self._identity)
+            greeting = await take_greeting(sock, self._identity, self._patience)
             if greeting.purpose is Purpose.CONTROL:
                 await self._admit_control(sock, greeting)
             else:
@@ -266,7 +270,9 @@ class PeerServer:
             text = f"{UPLOAD_CONNECTIONS_MAX} data connections are enough"
             raise await refuse(sock, greeting.child, Refusal.CONNECTIONS, text)
         child.connections.add(
-            UploadConnection(sock, partial(self._asked, child), partial(self._data_closed, child))
+            UploadConnection(
+                sock, self._patience, partial(self._asked, child), partial(self._data_closed, child)
+            )
         )
 
     # --- what children say ----------------------------------------------------------------------------------
@@ -314,7 +320,7 @@ class PeerServer:
         self._post(ChildLost(child.host))
 
     def _post(self, event: Event) -> None:
-        asyncio.get_running_loop().call_soon(self._emit, event)
+        self._loop.call_soon(self._emit, event)
 
     def _note(self, name: str, host: HostId | None, reason: str) -> None:
         self._on_note(Note(name, host=host, fields=(("reason", reason),)))

@@ -4,12 +4,14 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 
+from dfdaemon.patience import Patience
 from swarm.errors import ConfigError, PeerUnreachable
 from swarm.messages import Address
 
-CONNECT_S_MAX = 2.0
-"""A host of the same cluster that takes longer is not worth waiting for."""
+CONNECT_S = 2.0
+"""Time for a connection where nobody is busy (patience.py says when it is more)."""
 STAGGER_S = 0.25
 """Head start of one address over the next (RFC 8305, section 5)."""
 TARGETS_MAX = 8
@@ -21,6 +23,8 @@ UNSENT_BYTES_MAX = 256 * 1024
 count as sent at once, however slow the child, and uploads are admitted by the rate that is measured."""
 LOOPBACK_CONGESTION = b"reno"
 """Needs no privilege, and on loopback costs a quarter of what bbr does."""
+ADDRESSES_KEPT = 1024
+"""Addresses whose kind is remembered: those of a daemon's neighbours, and their neighbours'."""
 
 Target = tuple[socket.AddressFamily, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
 
@@ -58,30 +62,30 @@ def tune(sock: socket.socket) -> None:
         _prefer_cheap_congestion_control(sock)
 
 
-async def connect(addresses: Sequence[Address]) -> socket.socket:
+async def connect(addresses: Sequence[Address], patience: Patience) -> socket.socket:
     """Return a connection to the first of a host's addresses that answers; raises PeerUnreachable."""
+    limit_s = patience.limit_s(CONNECT_S)
     targets: list[Target] = []
     for address in addresses:
-        targets += await _resolve(address)
-    return await connect_first(targets[:TARGETS_MAX])
+        targets += await _resolve(address, limit_s)
+    return await connect_first(targets[:TARGETS_MAX], patience)
 
 
-async def connect_first(targets: Sequence[Target]) -> socket.socket:
+async def connect_first(targets: Sequence[Target], patience: Patience) -> socket.socket:
     """Try targets in turn, each with a head start over the next; raises PeerUnreachable when none answers."""
+    limit_s = patience.limit_s(CONNECT_S)
     alone = len(targets) == 1  # nearly always: nothing to wait for beside it
-    sock = await (_attempt(targets[0]) if alone else _race(targets))
+    sock = await (_attempt(targets[0], limit_s) if alone else _race(targets, limit_s))
     if sock is None:
-        raise PeerUnreachable(
-            f"none of {len(targets)} addresses takes a connection within {CONNECT_S_MAX:g} s"
-        )
+        raise PeerUnreachable(f"none of {len(targets)} addresses takes a connection within {limit_s:.3g} s")
     return sock
 
 
-async def _race(targets: Sequence[Target]) -> socket.socket | None:
+async def _race(targets: Sequence[Target], limit_s: float) -> socket.socket | None:
     attempts: set[asyncio.Task[socket.socket | None]] = set()
     try:
         for target in targets:
-            attempts.add(asyncio.create_task(_attempt(target)))
+            attempts.add(asyncio.create_task(_attempt(target, limit_s)))
             last = target is targets[-1]
             while attempts:
                 done, _ = await asyncio.wait(
@@ -107,12 +111,12 @@ def _close_result(task: asyncio.Task[socket.socket | None]) -> None:
         sock.close()
 
 
-async def _attempt(target: Target) -> socket.socket | None:
+async def _attempt(target: Target, limit_s: float) -> socket.socket | None:
     family, where = target
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        async with asyncio.timeout(CONNECT_S_MAX):
+        async with asyncio.timeout(limit_s):
             await asyncio.get_running_loop().sock_connect(sock, where)
         tune(sock)
     except (OSError, ValueError):
@@ -124,7 +128,7 @@ async def _attempt(target: Target) -> socket.socket | None:
     return sock
 
 
-async def _resolve(address: Address) -> list[Target]:
+async def _resolve(address: Address, limit_s: float) -> list[Target]:
     """Return where an address is; nothing when it is a name that nobody knows, or no address at all."""
     loop = asyncio.get_running_loop()
     try:
@@ -133,13 +137,14 @@ async def _resolve(address: Address) -> list[Target]:
                 address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
             )
         else:
-            async with asyncio.timeout(CONNECT_S_MAX):
+            async with asyncio.timeout(limit_s):
                 found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, ValueError, OverflowError):
         return []
     return [(family, where) for family, _, _, _, where in found]
 
 
+@lru_cache(maxsize=ADDRESSES_KEPT)
 def _is_numeric(host: str) -> bool:
     try:
         ipaddress.ip_address(host.partition("%")[0])
@@ -148,6 +153,7 @@ def _is_numeric(host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=ADDRESSES_KEPT)
 def _is_loopback(host: str) -> bool:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from dfdaemon.events import PeerFault
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
+from dfdaemon.patience import Patience
 from swarm.errors import WireError
 from swarm.frames import REPLIES, BusyFrame, Frame, PieceFrame, RefusedFrame, RequestFrame
 from swarm.ids import TaskId
 from swarm.messages import PieceRecord
 from swarm.wire import Decoder, encode
 
-REPLY_S_MAX = 3.0
-"""A parent answers at once, from memory; its loop may be busy with a herd, but not for this long."""
+REPLY_S = 3.0
+"""A parent answers at once, from memory; where nobody is busy never after this long (patience.py)."""
+SILENCE_S = 1.0
+"""A transfer without a byte for this long, where nobody is busy, has failed: another parent is faster than waiting."""
 IDLE_S_MAX = 30.0
 """An unused connection is closed after this; the parent waits twice as long, so the child closes."""
 
@@ -57,6 +60,7 @@ class PieceConnection:
         self,
         sock: socket.socket,
         receivers: ReceiverPool,
+        patience: Patience,
         on_answer: OnAnswer,
         on_closed: Callable[["PieceConnection"], None],
     ) -> None:
@@ -64,11 +68,14 @@ class PieceConnection:
         self.closed = False
         self._sock = sock
         self._receivers = receivers
+        self._patience = patience
         self._on_answer = on_answer
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder(REPLIES)
         self._number = 0
+        self._asked = 0.0
+        self._limit_s = 0.0
         self._wish: Wish | None = None
         self._transfer: Transfer | None = None
         self._fault = PeerFault.CANCELLED
@@ -83,7 +90,8 @@ class PieceConnection:
         self._number = (self._number + 1) & 0xFFFFFFFF
         frame = encode(RequestFrame(self._number, wish.task, wish.index))
         self._timer.cancel()
-        self._timer = self._loop.call_later(REPLY_S_MAX, self._fail, PeerFault.TIMEOUT)
+        self._asked, self._limit_s = self._loop.time(), self._patience.limit_s(REPLY_S)
+        self._timer = self._loop.call_at(self._asked + self._limit_s, self._silent)
         try:
             sent = self._sock.send(frame)
         except OSError:
@@ -144,8 +152,13 @@ class PieceConnection:
             elif received:
                 self._replied(received[0])
 
+    def _silent(self) -> None:
+        self._patience.missed(self._limit_s)
+        self._fail(PeerFault.TIMEOUT)
+
     def _replied(self, frame: Frame) -> None:
         wish = self._wish
+        self._patience.heard(self._loop.time() - self._asked)
         if isinstance(frame, RefusedFrame):
             self._fail(PeerFault.UNREACHABLE)
         elif wish is None or getattr(frame, "request", None) != self._number:
@@ -166,12 +179,16 @@ class PieceConnection:
         def done(outcome: Outcome) -> None:
             self._transfer = None
             if isinstance(outcome, Received):
+                self._patience.heard(outcome.silence_s)
                 self._loop.add_reader(self._sock, self._readable)
                 self._answer(wish, Taken(frame.record, outcome.digest))
             else:
+                if outcome is PeerFault.TIMEOUT:
+                    self._patience.missed(limit_s)
                 self._fail(self._fault if outcome is PeerFault.CANCELLED else outcome)
 
-        self._transfer = self._receivers.receive(self._sock, wish.file, wish.index, done)
+        limit_s = self._patience.limit_s(SILENCE_S)
+        self._transfer = self._receivers.receive(self._sock, wish.file, wish.index, limit_s, done)
 
     def _answer(self, wish: Wish, answer: Answer) -> None:
         self._wish = None

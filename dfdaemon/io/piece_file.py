@@ -6,13 +6,23 @@ sendfile hands references to its pages to the socket: the range of a piece is ne
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 
 from swarm.errors import StoreError
 from swarm.pieces import PieceMap
 
 READ_BYTES = 256 * 1024
 """One read for a hash: large enough that its cost hides, small enough to stay in a core's cache."""
+
+_kept = local()
+
+
+def _room() -> memoryview:
+    """Return this thread's buffer: a new one for every piece would cost more than the read."""
+    if not hasattr(_kept, "room"):
+        _kept.room = memoryview(bytearray(READ_BYTES))
+    room: memoryview = _kept.room
+    return room
 
 
 class PieceFile:
@@ -79,7 +89,7 @@ class PieceFile:
 
     def feed(self, index: int, take: Callable[[memoryview], object]) -> None:
         """Read a piece from front to back and hand its bytes on; blocks. Raises StoreError when it cannot be read."""
-        room = memoryview(bytearray(READ_BYTES))
+        room = _room()
         start, length = self.place(index), self.pieces.length(index)
         done = 0
         while done < length:

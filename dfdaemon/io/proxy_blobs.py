@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -9,12 +10,13 @@ from time import monotonic
 from aiohttp import web
 
 from dfdaemon.descriptors import MANIFEST_BYTES_MAX
-from dfdaemon.http_range import ByteRange, requested_range
+from dfdaemon.http_range import ByteRange, Multipart, requested_ranges
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import BlobReader, Blobs, Span
 from dfdaemon.io.body_sender import BodySender
 from dfdaemon.io.mirror_answers import Content
 from dfdaemon.io.origin_client import OriginClient, OriginSource
+from dfdaemon.io.parts_sender import PartsSender
 from swarm.digest import Digest
 from swarm.errors import DamselflyError, OriginContent, OriginTimeout, StoreBroken
 from swarm.facts import Note
@@ -50,7 +52,7 @@ class ProxyBlobs:
         """Authorise, and find out what the headers need; the size is -1 where nobody says it."""
         allowed = await self._authoriser.authorise(source)
         content = Content(source.registry, source.digest, allowed.size, allowed.media_type)
-        stored = self._blobs.stored(source.digest.task)
+        stored = self._blobs.stored(source.task)
         # Of a part, the size is only what a client said.
         if stored is not None and (stored.complete or content.size < 0):
             content = replace(content, size=stored.size, media_type=content.media_type or stored.media_type)
@@ -74,17 +76,29 @@ class ProxyBlobs:
             raise OriginTimeout(f"{source.digest} did not arrive within {WHOLE_AFTER_S:g} s") from error
         finally:
             reader.close()
-        if Digest.of(body, source.digest.algorithm) != source.digest:
-            raise OriginContent(
-                f"what arrived as {source.digest} has another digest; nothing of it was served"
-            )
-        return body
+        return _checked(body, source.digest)
+
+    async def read_unsized(self, source: OriginSource) -> bytes:
+        """Return a manifest whose size nobody says before it is there, as a compressed one's; its digest checked."""
+        body = bytearray()
+        try:
+            async with asyncio.timeout(WHOLE_AFTER_S), self._origin.fetch(source, 0, None) as answer:
+                async for chunk in answer.chunks():
+                    body += chunk
+                    if len(body) > MANIFEST_BYTES_MAX:
+                        raise OriginContent(f"{source.digest} is larger than a manifest may be")
+        except TimeoutError as error:
+            raise OriginTimeout(f"{source.digest} did not arrive within {WHOLE_AFTER_S:g} s") from error
+        return _checked(bytes(body), source.digest)
 
     async def stream(
         self, request: web.BaseRequest, source: OriginSource, content: Content
     ) -> web.StreamResponse:
         """Send a blob, or the range of it that was asked for, while it arrives."""
-        part = _part(request, content)
+        parts = _parts(request, content)
+        if len(parts) > 1:
+            return await self._stream_parts(request, source, content, parts)
+        part = parts[0]
         response = web.StreamResponse(status=206 if part.partial else 200, headers=content.headers())
         response.content_length = part.end - part.start
         if part.partial:
@@ -101,14 +115,47 @@ class ProxyBlobs:
             raise
         finally:
             reader.close()
-        if failure is not None:
-            response.force_close()
-            self._tell("body_ended_early", source, sender.at - part.start, began, str(failure))
-            if isinstance(failure, StoreBroken):
-                self._blobs.broken(source.digest.task, str(failure))
-        else:
-            self._tell("blob_served", source, sender.at - part.start, began)
+        self._ended(response, source, sender.at - part.start, began, failure)
         return response
+
+    async def _stream_parts(
+        self, request: web.BaseRequest, source: OriginSource, content: Content, parts: tuple[ByteRange, ...]
+    ) -> web.StreamResponse:
+        """Send several ranges in one answer."""
+        headers = content.headers()
+        body = Multipart(parts, content.size, headers["Content-Type"], secrets.token_hex(16))
+        response = web.StreamResponse(status=206, headers=headers)
+        response.headers["Content-Type"] = body.content_type
+        response.content_length = body.length
+        sender = PartsSender(request, parts, body, lambda part: self._open(source, content, part))
+        began = monotonic()
+        try:
+            first = await _first(await sender.first(), parts[0].start)
+            failure = await sender.send(response, first)
+        except (ConnectionError, asyncio.CancelledError):
+            self._tell("client_left", source, sender.sent, began)
+            raise
+        finally:
+            sender.close()
+        self._ended(response, source, sender.sent, began, failure)
+        return response
+
+    def _ended(
+        self,
+        response: web.StreamResponse,
+        source: OriginSource,
+        sent: int,
+        began: float,
+        failure: DamselflyError | None,
+    ) -> None:
+        """Tell how a body ended; one that ended early must not be followed by another answer."""
+        if failure is None:
+            self._tell("blob_served", source, sent, began)
+            return
+        response.force_close()
+        self._tell("body_ended_early", source, sent, began, str(failure))
+        if isinstance(failure, StoreBroken):
+            self._blobs.broken(source.task, str(failure))
 
     async def pass_body(
         self, request: web.BaseRequest, source: OriginSource, content: Content
@@ -159,12 +206,18 @@ async def _gather(reader: BlobReader, size: int) -> bytes:
     return bytes(gathered)
 
 
-def _part(request: web.BaseRequest, content: Content) -> ByteRange:
-    """Return the range to send; If-Range with another content's tag makes it whole (RFC 9110, section 13.1.5)."""
+def _checked(body: bytes, digest: Digest) -> bytes:
+    if Digest.of(body, digest.algorithm) != digest:
+        raise OriginContent(f"what arrived as {digest} has another digest; nothing of it was served")
+    return body
+
+
+def _parts(request: web.BaseRequest, content: Content) -> tuple[ByteRange, ...]:
+    """Return the ranges to send; If-Range with another content's tag makes it whole (RFC 9110, section 13.1.5)."""
     header = request.headers.get("Range")
     if request.headers.get("If-Range", f'"{content.digest}"') != f'"{content.digest}"':
         header = None
-    return requested_range(header, content.size)
+    return requested_ranges(header, content.size)
 
 
 async def _first(reader: BlobReader, start: int) -> Span | None:

@@ -12,14 +12,19 @@ from dfdaemon.io.proxy_blobs import ProxyBlobs
 from dfdaemon.io.tags import Resolved, Tags
 from dfdaemon.names import Wanted
 from dfdaemon.permissions import Member, Place
+from dfdaemon.trust import Trust
 from swarm.digest import Digest
 
 
 class ProxyManifests:
     """Serves manifests: a tag costs one HEAD at the origin, the bytes come from the swarm."""
 
-    def __init__(self, origin: OriginClient, authoriser: Authoriser, blobs: ProxyBlobs, tags: Tags) -> None:
+    def __init__(
+        self, origin: OriginClient, authoriser: Authoriser, blobs: ProxyBlobs, tags: Tags, trust: Trust
+    ) -> None:
         self._origin = origin
+        self._trust = trust
+        self._authoriser = authoriser
         self._knowledge = authoriser.knowledge
         self._blobs = blobs
         self._tags = tags
@@ -27,19 +32,27 @@ class ProxyManifests:
     async def answer(self, request: web.BaseRequest, wanted: Wanted) -> web.StreamResponse | None:
         """Answer a request for a manifest; None: the origin does not say the tag's digest, pass the request on."""
         accept = tuple(request.headers.getall("Accept", ()))
-        authorization = request.headers.get("Authorization")
+        authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
         if wanted.digest is not None:
-            source = _source(wanted, wanted.digest, accept, authorization)
+            source = self._source(wanted, wanted.digest, accept, authorization)
             return await self._by_digest(request, source, None)
         place = Place(wanted.registry, wanted.repository)
-        resolved = await self._tags.resolve(place, wanted.reference, accept, authorization)
+        anew = "no-cache" in request.headers.get("Cache-Control", "").lower()
+        resolved = await self._tags.resolve(place, wanted.reference, accept, authorization, anew=anew)
         if resolved is None:
             return None
-        source = _source(wanted, resolved.digest, accept, authorization)
+        self._authoriser.check(resolved.digest)
+        source = self._source(wanted, resolved.digest, accept, authorization)
         if request.method == "HEAD" and resolved.size >= 0:
             content = Content(wanted.registry, resolved.digest, resolved.size, resolved.media_type)
             return replace(content, stale=resolved.stale).head()
         return await self._by_digest(request, source, resolved)
+
+    def _source(
+        self, wanted: Wanted, digest: Digest, accept: tuple[str, ...], authorization: str | None
+    ) -> OriginSource:
+        place, scope = (wanted.registry, wanted.repository), self._trust.scope(wanted.registry)
+        return OriginSource(*place, digest, "manifest", accept, authorization, scope)
 
     async def _by_digest(
         self, request: web.BaseRequest, source: OriginSource, resolved: Resolved | None
@@ -48,11 +61,15 @@ class ProxyManifests:
         if resolved is not None:
             media_type = resolved.media_type or content.media_type
             content = replace(content, media_type=media_type, stale=resolved.stale)
-        if not 0 <= content.size <= MANIFEST_BYTES_MAX:
+        if content.size > MANIFEST_BYTES_MAX:
             return await self._blobs.pass_body(request, source, content)
-        if request.method == "HEAD" and content.media_type:
+        if request.method == "HEAD" and content.media_type and content.size >= 0:
             return content.head()
-        body = await self._blobs.read(source, content)
+        if content.size < 0:
+            body = await self._blobs.read_unsized(source)
+            content = replace(content, size=len(body))
+        else:
+            body = await self._blobs.read(source, content)
         content = self._learn(source, content, body)
         if request.method == "HEAD":
             return content.head()
@@ -67,9 +84,3 @@ class ProxyManifests:
         for entry in manifest.descriptors:
             self._knowledge.listed(place, entry.digest, Member(entry.size, entry.media_type, entry.proven))
         return replace(content, media_type=media_type)
-
-
-def _source(
-    wanted: Wanted, digest: Digest, accept: tuple[str, ...], authorization: str | None
-) -> OriginSource:
-    return OriginSource(wanted.registry, wanted.repository, digest, "manifest", accept, authorization)

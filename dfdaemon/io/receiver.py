@@ -21,18 +21,19 @@ from swarm.piece_digest import PieceHash, piece_digest
 
 BUFFER_BYTES = 512 * 1024
 """One buffer per thread, reused: fresh memory costs page faults, a small one costs system calls."""
-SILENCE_S_MAX = 1.0
-"""A transfer without a byte for this long ends with TIMEOUT: another parent is faster than waiting."""
+LOOK_S = 0.05
+"""How often to look for transfers that are silent for too long."""
 JOIN_S_MAX = 5.0
 """How long close() waits for a thread that may be inside a write to a slow disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A whole piece is written; `digest` was made from its bytes."""
+    """A whole piece is written; `digest` was made from its bytes. `silence_s`: the longest pause between them."""
 
     digest: bytes
     seconds: float
+    silence_s: float
 
 
 Outcome = Received | PeerFault
@@ -42,10 +43,28 @@ OnDone = Callable[[Outcome], None]
 class Transfer:
     """One piece on its way from a socket to its place. Its thread owns it until `on_done` was called."""
 
-    __slots__ = ("_worker", "fd", "hash", "left", "on_done", "place", "sock", "started", "touched")
+    __slots__ = (
+        "_worker",
+        "fd",
+        "hash",
+        "left",
+        "limit_s",
+        "on_done",
+        "place",
+        "silence_s",
+        "sock",
+        "started",
+        "touched",
+    )
 
     def __init__(
-        self, worker: "_Worker", sock: socket.socket, file: PieceFile, index: int, on_done: OnDone
+        self,
+        worker: "_Worker",
+        sock: socket.socket,
+        file: PieceFile,
+        index: int,
+        limit_s: float,
+        on_done: OnDone,
     ) -> None:
         self._worker = worker
         self.sock = sock
@@ -53,7 +72,9 @@ class Transfer:
         self.place = file.place(index)
         self.left = file.pieces.length(index)
         self.hash = worker.make_hash()
+        self.limit_s = limit_s
         self.on_done = on_done
+        self.silence_s = 0.0
         self.started = self.touched = time.monotonic()
 
     def cancel(self) -> None:
@@ -68,11 +89,14 @@ class ReceiverPool:
         """Start `threads` workers that make piece digests of this kind ("xxh3" or "blake3")."""
         self._workers = [_Worker(number, piece_digest(kind)) for number in range(threads)]
 
-    def receive(self, sock: socket.socket, file: PieceFile, index: int, on_done: OnDone) -> Transfer:
+    def receive(
+        self, sock: socket.socket, file: PieceFile, index: int, limit_s: float, on_done: OnDone
+    ) -> Transfer:
         """Take piece `index` from a non-blocking socket, at its first byte, to its place in `file`.
 
-        Until `on_done` is called on this loop, once, the socket and the file belong to the thread: the
-        caller keeps both open and leaves the socket alone. After a Received it stands behind the piece.
+        When no byte comes for `limit_s` it ends with TIMEOUT. Until `on_done` is called on this loop, once, the
+        socket and the file belong to the thread: the caller keeps both open and leaves the socket alone. After a
+        Received it stands behind the piece.
         """
         worker = min(self._workers, key=lambda each: each.load)
         worker.load += 1
@@ -82,7 +106,7 @@ class ReceiverPool:
             worker.load -= 1
             on_done(outcome)
 
-        transfer = Transfer(worker, sock, file, index, partial(_tell, loop, finish))
+        transfer = Transfer(worker, sock, file, index, limit_s, partial(_tell, loop, finish))
         worker.post(transfer, True)
         return transfer
 
@@ -113,7 +137,8 @@ class _Worker:
         self._epoll = select.epoll()
         self._epoll.register(self._wake, select.EPOLLIN)
         self._active: dict[int, Transfer] = {}
-        """Transfers by their socket's descriptor, the one silent for the longest first."""
+        """Transfers by their socket's descriptor."""
+        self._look_at = 0.0
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._thread = threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True)
         self._thread.start()
@@ -143,23 +168,22 @@ class _Worker:
                     self._read_inbox()
                 elif fd in self._active:
                     self._advance(self._active[fd])
-            self._expire()
+            if self._active and time.monotonic() >= self._look_at:
+                self._expire()
         self._read_inbox()
         for transfer in list(self._active.values()):
             self._finish(transfer, PeerFault.CANCELLED)
 
     def _patience_s(self) -> float | None:
-        for transfer in self._active.values():
-            return max(0.0, transfer.touched + SILENCE_S_MAX - time.monotonic())
-        return None
+        return max(0.0, self._look_at - time.monotonic()) if self._active else None
 
     def _expire(self) -> None:
-        long_ago = time.monotonic() - SILENCE_S_MAX
-        while self._active:
-            transfer = next(iter(self._active.values()))
-            if transfer.touched > long_ago:
-                return
-            self._finish(transfer, PeerFault.TIMEOUT)
+        """End what was silent for too long. It comes after reading: what arrived while we were busy counts."""
+        now = time.monotonic()
+        for transfer in list(self._active.values()):
+            if transfer.touched + transfer.limit_s <= now:
+                self._finish(transfer, PeerFault.TIMEOUT)
+        self._look_at = now + LOOK_S
 
     def _read_inbox(self) -> None:
         while self._inbox:
@@ -194,10 +218,7 @@ class _Worker:
             return
         if transfer.left == 0:
             seconds = transfer.touched - transfer.started
-            self._finish(transfer, Received(transfer.hash.digest(), seconds))
-            return
-        fd = transfer.sock.fileno()
-        self._active[fd] = self._active.pop(fd)
+            self._finish(transfer, Received(transfer.hash.digest(), seconds, transfer.silence_s))
 
     def _store(self, transfer: Transfer, data: memoryview) -> None:
         transfer.hash.update(data)
@@ -206,4 +227,6 @@ class _Worker:
             transfer.place += count
             transfer.left -= count
             data = data[count:]
-        transfer.touched = time.monotonic()
+        now = time.monotonic()
+        transfer.silence_s = max(transfer.silence_s, now - transfer.touched)
+        transfer.touched = now

@@ -10,13 +10,23 @@ from aiohttp import web
 from dfdaemon.config import DaemonConfig
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import Blobs, Cluster
-from dfdaemon.io.mirror_answers import API_VERSION, TooLarge, TooManyClients, error_answer, fault_answer
+from dfdaemon.io.mirror_answers import (
+    API_VERSION,
+    TooLarge,
+    TooManyClients,
+    UnknownMethod,
+    error_answer,
+    fault_answer,
+)
+from dfdaemon.io.mirror_server import MirrorServer
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.passthrough import Passthrough
 from dfdaemon.io.proxy_blobs import ProxyBlobs
 from dfdaemon.io.proxy_manifests import ProxyManifests
 from dfdaemon.io.tags import Tags
 from dfdaemon.names import URL_CHARS_MAX, Wanted, resolve
+from dfdaemon.permissions import Place
+from dfdaemon.trust import Trust
 from swarm.errors import ConfigError, DamselflyError
 from swarm.facts import Note
 from swarm.io.addresses import parse_listen
@@ -31,6 +41,8 @@ BACKLOG = 512
 STOP_S = 0.5
 """What answers get to leave their last buffer after the grace."""
 READS = frozenset({"GET", "HEAD"})
+METHODS = READS | {"POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+"""What the distribution specification knows, and what browsers ask before."""
 
 _SILENT = logging.getLogger("dfdaemon.mirror.http")
 _SILENT.setLevel(
@@ -54,22 +66,23 @@ class RegistryProxy:
         self._origin = origin
         self._authoriser = authoriser
         self._blobs = ProxyBlobs(origin, authoriser, blobs, note)
-        tags = Tags(origin, authoriser, cluster, note)
-        self._manifests = ProxyManifests(origin, authoriser, self._blobs, tags)
+        self.tags = Tags(config.mirror, origin, authoriser, cluster, note)
+        self._trust = Trust(config.origin)
+        self._manifests = ProxyManifests(origin, authoriser, self._blobs, self.tags, self._trust)
         self._passthrough = Passthrough(origin)
         self._note = note
         self._answering = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._server: web.Server | None = None
+        self._server: MirrorServer | None = None
         self._runner: web.ServerRunner | None = None
 
     async def start(self) -> Address:
         """Listen, and return where; raises ConfigError when that is not possible."""
         host, port = parse_listen(self._config.listen, "mirror.listen")
-        self._server = web.Server(
+        self._server = MirrorServer(
             self.handle,
-            handler_cancellation=True,
+            self._config.connections_max,
             access_log=None,
             logger=_SILENT,
             auto_decompress=False,
@@ -102,11 +115,14 @@ class RegistryProxy:
             async with asyncio.timeout(grace_s):
                 await self._idle.wait()
         await runner.cleanup()
+        self.tags.close()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         self._answering += 1
         self._idle.clear()
+        if self._server is not None:
+            self._server.spoke(request.transport)
         try:
             return await self._handle(request)
         finally:
@@ -123,7 +139,10 @@ class RegistryProxy:
             return await self._answer(request, wanted)
         except DamselflyError as error:
             self._note(Note("request_refused", fields=(("method", request.method), ("reason", str(error)))))
-            return error_answer(error)
+            response = error_answer(error)
+            if isinstance(error, TooManyClients):
+                response.force_close()
+            return response
         except ConnectionError:
             return _gone(request)
         except Exception as error:
@@ -134,27 +153,37 @@ class RegistryProxy:
 
     async def _answer(self, request: web.BaseRequest, wanted: Wanted) -> web.StreamResponse:
         reads = request.method in READS
-        if wanted.kind == "ping" and reads:
+        if wanted.kind == "ping" and reads and not self._config.ping_registry:
             return web.json_response({}, headers=dict([API_VERSION]))
         self._origin.endpoint(wanted.registry)
         if reads and wanted.kind == "blob":
             assert wanted.digest is not None, "a blob is named by its digest"
-            authorization = request.headers.get("Authorization")
+            authorization = self._origin.credential(wanted.registry, request.headers.get("Authorization"))
             source = OriginSource(
-                wanted.registry, wanted.repository, wanted.digest, "blob", authorization=authorization
+                wanted.registry,
+                wanted.repository,
+                wanted.digest,
+                "blob",
+                authorization=authorization,
+                scope=self._trust.scope(wanted.registry),
             )
             return await self._blobs.answer(request, source)
         if reads and wanted.kind == "manifest":
             answer = await self._manifests.answer(request, wanted)
             if answer is not None:
                 return answer
-        return await self._passthrough.answer(request, wanted)
+        passed = await self._passthrough.answer(request, wanted)
+        if not reads and wanted.kind == "manifest" and passed.status < 300:
+            self.tags.pushed(Place(wanted.registry, wanted.repository), wanted.reference)
+        return passed
 
     def _check_limits(self, request: web.BaseRequest) -> None:
+        if request.method not in METHODS:
+            raise UnknownMethod(f"{request.method[:20]!r} is no method of a registry")
         if sum(len(key) + len(value) + 4 for key, value in request.raw_headers) > HEADER_BYTES_MAX:
             raise TooLarge("headers", f"a request may have {HEADER_BYTES_MAX} bytes of them")
-        limit = self._config.connections_max
-        if self._server is not None and len(self._server.connections) > limit:
+        if self._server is not None and self._server.is_full:
+            limit = self._config.connections_max
             raise TooManyClients(f"more than {limit} clients are connected; raise mirror.connections_max")
 
 

@@ -55,7 +55,7 @@ class StoreCommands:
         blob = self._blobs.active.get(command.task)
         self._store.pin(command.task)  # before it is there: nothing may take its room again
         try:
-            stored = await self._store.open(command.task, command.size)
+            stored = await self._store.open(command.task, command.size, blob.digest if blob else None)
             if stored.size != command.size:
                 raise StoreError(f"{command.task} is here with {stored.size} bytes, not {command.size}")
             file = self._store.file(command.task)
@@ -178,14 +178,13 @@ class StoreCommands:
         blob = self._blobs.active.get(command.task)
         if blob is None:
             return
-        digest = Digest.parse(command.task)
         right = len(command.content) == blob.pieces.size
-        if not right or Digest.of(command.content, digest.algorithm) != digest:
+        if not right or Digest.of(command.content, blob.digest.algorithm) != blob.digest:
             self._telemetry.note(Note("inline_wrong", command.task))
             self._post(events.StoreRefused(command.task))  # peers or the origin have it too
             return
         try:
-            await self._store.put(command.task, command.content, blob.media_type)
+            await self._store.put(command.task, command.content, blob.media_type, blob.digest)
         except StoreError as error:
             self._complain(command.task, error)
             self._post(events.StoreRefused(command.task))

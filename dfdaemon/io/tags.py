@@ -1,15 +1,30 @@
-"""What a tag means: asked at the origin with the client's credential; in an outage, what it meant last."""
+"""What a tag means: asked at the origin with the client's credential, or by a seed for all; in an outage, what it
+meant last.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dfdaemon.accept import takes
+from dfdaemon.config import MirrorConfig
 from dfdaemon.io.authorisation import Authoriser, is_outage
 from dfdaemon.io.blobs import Cluster
+from dfdaemon.io.one_at_a_time import OneAtATime
+from dfdaemon.io.origin_answers import OriginHead
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.permissions import KnownTag, Member, Place
 from swarm.digest import Digest
-from swarm.errors import BadDigest, DamselflyError
+from swarm.errors import BadDigest, DamselflyError, OriginStatus, OriginUnreachable
 from swarm.facts import Note
+from swarm.repositories import (
+    RepositoryAnswer,
+    RepositoryReport,
+    ResolveTag,
+    TagPushed,
+    TagUnresolved,
+)
+
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +38,67 @@ class Resolved:
 
 
 class Tags:
-    """Resolves tags for clients."""
+    """Resolves tags for clients, and, on a seed, for the cluster."""
 
     def __init__(
-        self, origin: OriginClient, authoriser: Authoriser, cluster: Cluster, note: Callable[[Note], None]
+        self,
+        config: MirrorConfig,
+        origin: OriginClient,
+        authoriser: Authoriser,
+        cluster: Cluster,
+        note: Callable[[Note], None],
     ) -> None:
+        self._shared = config.tags == "shared"
         self._origin = origin
         self._authoriser = authoriser
         self._knowledge = authoriser.knowledge
         self._cluster = cluster
         self._note = note
+        self._asking: OneAtATime[OriginHead] = OneAtATime()
+
+    def close(self) -> None:
+        """End the questions that run."""
+        self._asking.close()
 
     async def resolve(
-        self, place: Place, tag: str, accept: tuple[str, ...], authorization: str | None
+        self,
+        place: Place,
+        tag: str,
+        accept: tuple[str, ...],
+        authorization: str | None,
+        *,
+        anew: bool = False,
     ) -> Resolved | None:
         """Return what a tag means now; None when the origin does not say a digest.
 
-        Raises what the origin's answer means, as authorise() does.
+        `anew`: the client wants the origin's own word. Raises what the origin's answer means, as authorise() does.
         """
+        if self._shared and not anew:
+            shared = await self._of_the_cluster(place, tag, accept)
+            if shared is not None:
+                return shared
+        if not anew:
+            self._authoriser.raise_refusal(place, authorization)
+            down = self._authoriser.failure(place)
+            stale = await self._last_known(place, tag, authorization, down) if down is not None else None
+            if stale is not None:
+                return stale
+        key = (place, tag, accept, self._knowledge.credential(authorization))
         try:
-            head = await self._origin.head_manifest(*place, tag, accept, authorization)
+            head = await self._asking.do(
+                key, lambda: self._origin.head_manifest(*place, tag, accept, authorization)
+            )
         except DamselflyError as error:
-            return await self._last_known(place, tag, authorization, error)
+            self._authoriser.refused(place, authorization, error)
+            gone = isinstance(error, OriginStatus) and error.status == NOT_FOUND
+            if gone and self._knowledge.is_permitted(place, authorization):
+                self.pushed(
+                    place, tag
+                )  # it was deleted, if it ever was; to who may not read nothing is there
+            stale = await self._last_known(place, tag, authorization, error)
+            if stale is None:
+                raise self._authoriser.unanswered(place, authorization, error) from error
+            return stale
         self._knowledge.accepted(place, authorization)
         if head.digest is None:
             return None
@@ -52,17 +106,63 @@ class Tags:
         self._authoriser.probe(OriginSource(*place, head.digest, "manifest", accept, authorization))
         return Resolved(head.digest, head.size, head.media_type)
 
+    async def _of_the_cluster(self, place: Place, tag: str, accept: tuple[str, ...]) -> Resolved | None:
+        """Return what a seed found out within the TTL, if anybody may read the repository, and the client takes it."""
+        if self._knowledge.refusal(place, None) is not None:
+            return None  # no seed is let in either
+        answer = await self._cluster.ask(*place, tag=tag, fresh=True)
+        if answer is not None and answer.down:
+            error = OriginUnreachable(f"a seed could not ask {place.registry} what {tag} means")
+            self._knowledge.tables.fail(place, error, self._knowledge.now())
+        if answer is None or not answer.public or not takes(accept, answer.media_type):
+            return None
+        known = self._adopt(place, answer)
+        if known is None or not self._knowledge.is_permitted(place, None):
+            return None
+        self._knowledge.tables.set_tag(place, tag, known)
+        return Resolved(known.digest, known.size, known.media_type)
+
+    async def resolve_for_cluster(self, wanted: ResolveTag) -> None:
+        """Find out as a stranger what a tag means, and tell all; on a seed, when the scheduler asks for it."""
+        place = Place(wanted.registry, wanted.repository)
+        try:
+            head = await self._origin.head_manifest(*place, wanted.tag, (), None)
+        except DamselflyError as error:
+            self._authoriser.refused(place, None, error)
+            self._cluster.report_tag(TagUnresolved(*place, wanted.tag, is_outage(error)))
+            return
+        self._knowledge.published(place)
+        if head.digest is None:
+            self._cluster.report_tag(TagUnresolved(*place, wanted.tag))
+            return
+        # The scheduler answers with the tag's report: before it must come that strangers may read it.
+        public = RepositoryReport(*place, True, (head.digest.task,), (head.size,))
+        self._cluster.report_repository(public)
+        self._knowledge.resolved(place, wanted.tag, KnownTag(head.digest, head.size, head.media_type))
+
+    def pushed(self, place: Place, reference: str) -> None:
+        """A client pushed or deleted a manifest through this mirror: what its tags meant counts no more."""
+        try:
+            digest = Digest.parse(reference)
+        except BadDigest:
+            tags = [reference]
+        else:
+            tags = self._knowledge.tables.tags_of(place, digest)
+        for tag in tags:
+            self._knowledge.tables.drop_tag(place, tag)
+            self._cluster.report_tag(TagPushed(*place, tag))
+
     async def _last_known(
         self, place: Place, tag: str, authorization: str | None, error: DamselflyError
-    ) -> Resolved:
-        """Return what the tag meant last, here or in the cluster; raise `error` if the client may not know."""
+    ) -> Resolved | None:
+        """Return what the tag meant last, here or in the cluster, if the client may know although asking failed."""
         if not is_outage(error):
-            raise error
+            return None
         known = self._knowledge.tables.tag(place, tag)
         if known is None or not self._authoriser.in_outage(place, authorization, error):
             known = await self._cluster_knows(place, tag) or known
         if known is None or not self._authoriser.in_outage(place, authorization, error):
-            raise error
+            return None
         fields = (("registry", place.registry), ("repository", place.repository), ("tag", tag))
         self._note(Note("tag_stale", known.digest.task, fields=(*fields, ("reason", str(error)))))
         return Resolved(known.digest, known.size, known.media_type, stale=True)
@@ -70,9 +170,11 @@ class Tags:
     async def _cluster_knows(self, place: Place, tag: str) -> KnownTag | None:
         """Ask the cluster what a tag meant last; learn whether the repository is public."""
         answer = await self._cluster.ask(*place, tag=tag)
-        if answer is None or not answer.public:
-            return None
-        self._knowledge.tables.publish(place, self._knowledge.now())
+        return self._adopt(place, answer) if answer is not None and answer.public else None
+
+    def _adopt(self, place: Place, answer: RepositoryAnswer) -> KnownTag | None:
+        """Take over what the cluster knows of a tag in a public repository."""
+        self._knowledge.tables.publish(place, self._knowledge.now(), answer.public_age_s)
         try:
             digest = Digest.parse(answer.digest)
         except BadDigest:

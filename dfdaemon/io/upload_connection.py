@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.patience import Patience
 from swarm.errors import WireError
 from swarm.frames import REQUESTS, AbsentFrame, BusyFrame, Frame, PieceFrame, RequestFrame
 from swarm.messages import PieceRecord
@@ -17,8 +18,9 @@ from swarm.wire import Decoder, encode
 
 QUANTUM_BYTES = 1 << 20
 """Sent in one go before other connections get their turn: 0.1 ms of the loop's time."""
-STALL_S_MAX = 1.0
-"""An upload whose child takes nothing for this long is ended: the slot is worth more to another."""
+STALL_S = 1.0
+"""An upload whose child takes nothing for this long, where nobody is busy (patience.py), is ended: the slot is worth
+more to another."""
 LOOK_S = 0.5
 """How often an upload that waits for room is looked at."""
 IDLE_S_MAX = 60.0
@@ -58,11 +60,13 @@ class UploadConnection:
     def __init__(
         self,
         sock: socket.socket,
+        patience: Patience,
         on_request: Callable[["UploadConnection", RequestFrame], None],
         on_closed: Callable[["UploadConnection", str], None],
     ) -> None:
         """Take over a socket after its handshake. `on_closed` is called once, with the reason."""
         self._sock = sock
+        self._patience = patience
         self._on_request = on_request
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
@@ -174,8 +178,8 @@ class UploadConnection:
         now = self._loop.time()
         if taken > upload.taken:
             upload.taken, upload.touched = taken, now
-        if now - upload.touched >= STALL_S_MAX:
-            self.close(f"it took nothing for {STALL_S_MAX:g} s")
+        if now - upload.touched >= self._patience.limit_s(STALL_S):
+            self.close(f"it took nothing for {now - upload.touched:.3g} s")
         else:
             self._timer = self._loop.call_later(LOOK_S, self._look)
 

@@ -26,6 +26,10 @@ class InlineCache:
             self._contents.move_to_end(task)
         return content
 
+    def drop(self, task: TaskId) -> None:
+        """Forget a blob, if it is held."""
+        self.usage_bytes -= len(self._contents.pop(task, b""))
+
     def evict(self) -> list[TaskId]:
         """Drop what is over the limit; returns the tasks that were dropped."""
         dropped = []

@@ -12,7 +12,16 @@ from typing import Any, Protocol
 
 import grpc
 
-from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRecords, Send, SendInline
+from scheduler.commands import (
+    Command,
+    DropInline,
+    LoadTask,
+    SaveDenials,
+    SaveEpoch,
+    SaveRecords,
+    Send,
+    SendInline,
+)
 from scheduler.events import (
     DaemonMessage,
     EpochSaved,
@@ -25,6 +34,7 @@ from scheduler.events import (
     TaskLoaded,
     TimeReached,
 )
+from scheduler.io.denials_file import DenialsFile
 from scheduler.io.inline_cache import InlineCache
 from scheduler.io.introductions import Introductions
 from scheduler.io.outbox import Outbox, StreamEnd
@@ -67,7 +77,9 @@ class SchedulerLoop:
         inline: InlineCache,
         telemetry: Telemetry,
         clock: Callable[[], float] = monotonic,
+        denials: DenialsFile | None = None,
     ) -> None:
+        self.denials = denials or DenialsFile("")
         self.streams: dict[HostId, Outbox] = {}
         self._machine = machine
         self._store = store
@@ -85,6 +97,8 @@ class SchedulerLoop:
         self._execute: dict[type, Callable[[Any], None]] = {
             Send: self._send,
             SendInline: self._send_inline,
+            DropInline: lambda command: self._inline.drop(command.task),
+            SaveDenials: self._save_denials,
             LoadTask: self._load_task,
             SaveEpoch: self._save_epoch,
             SaveRecords: self._save_records,
@@ -146,7 +160,7 @@ class SchedulerLoop:
 
     def _keep_inline(self, host: HostId, message: InlineContent) -> None:
         actual = Digest.of(message.content, Digest.parse(message.task).algorithm)
-        if actual.task != message.task:
+        if actual.task_within(message.scope) != message.task:
             raise WireError(f"the inline blob {message.task} has the digest {actual}")
         self._inline.put(message.task, message.content)
         self.post(InlineArrived(host, message.task))
@@ -205,6 +219,13 @@ class SchedulerLoop:
         message = Inline(command.task, content)
         for host in command.hosts:
             self._send(Send(host, message))
+
+    def _save_denials(self, command: SaveDenials) -> None:
+        """Write them before anybody is told that it is done: rare, and less than a megabyte."""
+        self.denials.save(command)
+        if self.denials.error:
+            fields = (("error", self.denials.error),)
+            self._telemetry.note(Note("denials_not_saved", fields=fields))
 
     def _load_task(self, command: LoadTask) -> None:
         nothing = TaskLoaded(command.task, Epoch(0))

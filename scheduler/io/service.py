@@ -27,7 +27,7 @@ from swarm.io.attach_proof import (
 )
 from swarm.io.log_lines import where
 from swarm.io.telemetry import Telemetry
-from swarm.messages import Hello, Leave
+from swarm.messages import Hello, Leave, Role
 
 HANDSHAKE_S = 10.0
 """From a stream's start to its Hello: a daemon takes milliseconds, a stranger shall not stay."""
@@ -45,10 +45,16 @@ class AttachService:
     """Serves the streams of all daemons; `attach` is the handler of the method Attach."""
 
     def __init__(
-        self, loop: SchedulerLoop, token: bytes, telemetry: Telemetry, handshake_s: float = HANDSHAKE_S
+        self,
+        loop: SchedulerLoop,
+        token: bytes,
+        telemetry: Telemetry,
+        handshake_s: float = HANDSHAKE_S,
+        seed_token: bytes = b"",
     ) -> None:
         self._loop = loop
         self._token = token
+        self._seed_token = seed_token
         self._telemetry = telemetry
         self._handshake_s = handshake_s
 
@@ -58,8 +64,9 @@ class AttachService:
         try:
             async with aclosing(_messages(context)) as messages:
                 async with asyncio.timeout(self._handshake_s):
-                    host = await self._authenticate(messages, context)
+                    host, as_seed = await self._authenticate(messages, context)
                     hello = await _hello(messages, host)
+                self._check_role(hello, as_seed)
                 await self._serve(hello, messages, context)
         except StreamEnd as end:
             await self._end(host, end, context)
@@ -77,7 +84,8 @@ class AttachService:
 
     # --- handshake ------------------------------------------------------------------------------------
 
-    async def _authenticate(self, messages: Messages, context: Context) -> HostId:
+    async def _authenticate(self, messages: Messages, context: Context) -> tuple[HostId, bool]:
+        """Return who it is, and whether it knows the token of seeds."""
         challenge = Challenge(VERSION, secrets.token_bytes(NONCE_BYTES))
         await _write(context, [challenge])
         proof = await anext(messages, None)
@@ -86,13 +94,24 @@ class AttachService:
         if proof.version < VERSION_MIN:
             reason = f"version {proof.version} of the Attach stream is too old: upgrade the daemon"
             raise StreamEnd(grpc.StatusCode.FAILED_PRECONDITION, reason)
-        expected = daemon_mac(self._token, challenge.nonce, proof.nonce, proof.host)
-        if self._token and not same_mac(expected, proof.mac):
+        seed = bool(self._seed_token) and self._knows(self._seed_token, challenge, proof)
+        if self._token and not seed and not self._knows(self._token, challenge, proof):
             has = "has another cluster token than" if proof.mac else "has no cluster token, unlike"
             reason = f"host {proof.host} {has} the scheduler: give both the same token_file"
             raise StreamEnd(grpc.StatusCode.UNAUTHENTICATED, reason)
-        await _write(context, [Welcome(scheduler_mac(self._token, challenge.nonce, proof.nonce, proof.host))])
-        return proof.host
+        token = self._seed_token if seed else self._token
+        await _write(context, [Welcome(scheduler_mac(token, challenge.nonce, proof.nonce, proof.host))])
+        return proof.host, seed
+
+    @staticmethod
+    def _knows(token: bytes, challenge: Challenge, proof: Proof) -> bool:
+        return same_mac(daemon_mac(token, challenge.nonce, proof.nonce, proof.host), proof.mac)
+
+    def _check_role(self, hello: Hello, as_seed: bool) -> None:
+        """A seed's word about tags counts for all: who only says that it is one is not let in."""
+        if self._seed_token and hello.info.role is Role.SEED and not as_seed:
+            reason = f"host {hello.info.host} says that it is a seed: give it the seeds' token"
+            raise StreamEnd(grpc.StatusCode.PERMISSION_DENIED, f"{reason} (scheduler.seed_token_file)")
 
     # --- the open stream ------------------------------------------------------------------------------
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from swarm import messages as m
 from swarm.ids import Epoch
+from swarm.io import attach_repositories as repositories
 from swarm.io.attach_fields import (
     ACTIVE_MAX,
     HELD_MAX,
     LEASES_MAX,
-    MEMBERS_MAX,
     PARENTS_MAX,
     PIECES_MAX,
     Malformed,
@@ -163,33 +163,7 @@ def _leave(fact: pb.Leave) -> m.Leave:
 
 
 def _inline_content(fact: pb.InlineContent) -> m.InlineContent:
-    return m.InlineContent(read_task(fact.task), read_content(fact.content))
-
-
-def _tag_report(fact: pb.TagReport) -> m.TagReport:
-    return m.TagReport(
-        read_text(fact.registry),
-        read_text(fact.repository),
-        read_text(fact.tag),
-        read_task(fact.digest),
-        read_text(fact.media_type),
-        read_size_or_unknown(fact.size),
-    )
-
-
-def _repository_report(fact: pb.RepositoryReport) -> m.RepositoryReport:
-    members = tuple(map(read_task, read_list(fact.members, MEMBERS_MAX, "members")))
-    return m.RepositoryReport(read_text(fact.registry), read_text(fact.repository), fact.public, members)
-
-
-def _ask_repository(fact: pb.AskRepository) -> m.AskRepository:
-    return m.AskRepository(
-        fact.request,
-        read_text(fact.registry),
-        read_text(fact.repository),
-        read_text(fact.tag),
-        read_task_or_none(fact.digest),
-    )
+    return m.InlineContent(read_task(fact.task), read_content(fact.content), read_text(fact.scope))
 
 
 def _challenge(fact: pb.Challenge) -> Challenge:
@@ -253,17 +227,6 @@ def _no_source(fact: pb.NoSource) -> m.NoSource:
     return m.NoSource(read_task(fact.task), read_fault(fact.fault))
 
 
-def _repository_answer(fact: pb.RepositoryAnswer) -> m.RepositoryAnswer:
-    return m.RepositoryAnswer(
-        fact.request,
-        fact.public,
-        read_task_or_none(fact.digest),
-        read_text(fact.media_type),
-        read_size_or_unknown(fact.size),
-        fact.member,
-    )
-
-
 FROM_DAEMON: dict[str, Callable[[Any], m.ToScheduler | Proof]] = {
     "proof": _proof,
     "hello": _hello,
@@ -277,9 +240,7 @@ FROM_DAEMON: dict[str, Callable[[Any], m.ToScheduler | Proof]] = {
     "completed": _completed,
     "leave": _leave,
     "inline_content": _inline_content,
-    "tag_report": _tag_report,
-    "repository_report": _repository_report,
-    "ask_repository": _ask_repository,
+    **repositories.FROM_DAEMON,
 }
 """How a daemon's facts are read, by their name in DaemonFact."""
 
@@ -294,6 +255,6 @@ FROM_SCHEDULER: dict[str, Callable[[Any], m.ToDaemon | Challenge | Welcome]] = {
     "quarantine": _quarantine,
     "inline": _inline,
     "no_source": _no_source,
-    "repository_answer": _repository_answer,
+    **repositories.FROM_SCHEDULER,
 }
 """How a scheduler's facts are read, by their name in SchedulerFact."""

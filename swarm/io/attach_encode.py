@@ -6,7 +6,8 @@ from typing import Any
 
 from swarm import messages as m
 from swarm.ids import HostId
-from swarm.io.attach_fields import HELD_MAX, MEMBERS_MAX, write_addresses, write_bits, write_records
+from swarm.io import attach_repositories as repositories
+from swarm.io.attach_fields import HELD_MAX, write_addresses, write_bits, write_records
 from swarm.io.attach_proof import Challenge, Proof, Welcome
 from swarm.rpc import attach_pb2 as pb
 
@@ -141,43 +142,7 @@ def _leave(fact: pb.DaemonFact, value: m.Leave) -> None:
 
 
 def _inline_content(fact: pb.DaemonFact, value: m.InlineContent) -> None:
-    fact.inline_content.CopyFrom(pb.InlineContent(task=value.task, content=value.content))
-
-
-def _tag_report(fact: pb.DaemonFact, value: m.TagReport) -> None:
-    fact.tag_report.CopyFrom(
-        pb.TagReport(
-            registry=value.registry,
-            repository=value.repository,
-            tag=value.tag,
-            digest=value.digest,
-            media_type=value.media_type,
-            size=value.size,
-        )
-    )
-
-
-def _repository_report(fact: pb.DaemonFact, value: m.RepositoryReport) -> None:
-    fact.repository_report.CopyFrom(
-        pb.RepositoryReport(
-            registry=value.registry,
-            repository=value.repository,
-            public=value.public,
-            members=value.members[:MEMBERS_MAX],  # more would be refused; the origin is asked about the rest
-        )
-    )
-
-
-def _ask_repository(fact: pb.DaemonFact, value: m.AskRepository) -> None:
-    fact.ask_repository.CopyFrom(
-        pb.AskRepository(
-            request=value.request,
-            registry=value.registry,
-            repository=value.repository,
-            tag=value.tag,
-            digest=value.digest,
-        )
-    )
+    fact.inline_content.CopyFrom(pb.InlineContent(task=value.task, content=value.content, scope=value.scope))
 
 
 def _challenge(fact: pb.SchedulerFact, value: Challenge) -> None:
@@ -271,19 +236,6 @@ def _no_source(fact: pb.SchedulerFact, value: m.NoSource) -> None:
     fact.no_source.CopyFrom(pb.NoSource(task=value.task, fault=_FAULTS[value.fault]))
 
 
-def _repository_answer(fact: pb.SchedulerFact, value: m.RepositoryAnswer) -> None:
-    fact.repository_answer.CopyFrom(
-        pb.RepositoryAnswer(
-            request=value.request,
-            public=value.public,
-            digest=value.digest,
-            media_type=value.media_type,
-            size=value.size,
-            member=value.member,
-        )
-    )
-
-
 _ROLES = {role: pb.Role.ValueType(role) for role in m.Role}
 _PRIORITIES = {priority: pb.Priority.ValueType(priority) for priority in m.Priority}
 _FAULTS = {fault: pb.OriginFault.ValueType(fault) for fault in m.OriginFault}
@@ -301,9 +253,7 @@ DAEMON_FACTS: dict[type, Callable[[pb.DaemonFact, Any], None]] = {
     m.Completed: _completed,
     m.Leave: _leave,
     m.InlineContent: _inline_content,
-    m.TagReport: _tag_report,
-    m.RepositoryReport: _repository_report,
-    m.AskRepository: _ask_repository,
+    **repositories.DAEMON_FACTS,
 }
 """How a daemon's messages are written."""
 
@@ -318,6 +268,6 @@ SCHEDULER_FACTS: dict[type, Callable[[pb.SchedulerFact, Any], None]] = {
     m.Quarantine: _quarantine,
     m.Inline: _inline,
     m.NoSource: _no_source,
-    m.RepositoryAnswer: _repository_answer,
+    **repositories.SCHEDULER_FACTS,
 }
 """How a scheduler's messages are written."""

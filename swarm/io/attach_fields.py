@@ -26,6 +26,8 @@ ADDRESSES_MAX = 16
 """Addresses of one host."""
 MEMBERS_MAX = 4_096
 """Digests of one repository in one report; an image has tens, an index hundreds."""
+DENIED_MAX = 4_096
+"""Digests in one message about denials: every leak and every bad image of years."""
 TEXT_MAX = 255
 """Characters of names: what the OCI specification and DNS allow."""
 SECONDS_MAX = 1e6

@@ -1,6 +1,6 @@
 """/healthz, /readyz and /metrics of a process, on an address of their own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
@@ -16,12 +16,15 @@ STOP_S = 1.0
 
 
 class HealthServer:
-    """Serves the state of the process to probes and to Prometheus."""
+    """Serves the state of the process to probes and to Prometheus; `more` are paths that a process adds."""
 
-    def __init__(self, listen: str, telemetry: Telemetry, missing: Readiness) -> None:
+    def __init__(
+        self, listen: str, telemetry: Telemetry, missing: Readiness, more: Sequence[web.RouteDef] = ()
+    ) -> None:
         self._host, self._port = parse_listen(listen, "metrics_listen")
         self._telemetry = telemetry
         self._missing = missing
+        self._more = more
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
@@ -30,6 +33,7 @@ class HealthServer:
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/metrics", self._metrics)
+        application.router.add_routes(self._more)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_S)
         await self._runner.setup()
         try:

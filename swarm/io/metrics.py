@@ -58,6 +58,7 @@ DAEMON = {
     "uploaded_bytes_total": Metric("counter", "Bytes of pieces that were sent to other hosts."),
     "rings_total": Metric("counter", "Downloads that found no room on disk and streamed through memory."),
     "scheduler_attached": Metric("gauge", "1 while the daemon is attached to a scheduler, else 0."),
+    "denied_digests": Metric("gauge", "Digests that an administrator lets nobody have, as this node knows."),
     "join_answer_seconds": Metric(
         "histogram", "Time from asking the scheduler for a blob to its answer.", buckets=QUICK_BUCKETS
     ),
@@ -66,6 +67,7 @@ DAEMON = {
 
 SCHEDULER = {
     "streams": Metric("gauge", "Daemons that are attached."),
+    "denied_digests": Metric("gauge", "Digests that an administrator lets nobody have."),
     "tasks": Metric("gauge", "Blobs that the scheduler knows of."),
     "inline_cache_bytes": Metric("gauge", "Bytes of tiny blobs that are held for daemons."),
     "decision_seconds": Metric(

@@ -18,6 +18,9 @@ UNLISTED = NoteKind("info", "An event without a place in the table.")
 """What an event gets that is missing in the tables; a test keeps that from happening."""
 
 COMMON: dict[str, NoteKind] = {
+    "denials_not_saved": NoteKind(
+        "error", "What is denied could not be written to a file; it holds until this process ends."
+    ),
     "piece_rejected": NoteKind(
         "warning", "A piece from `host` does not have the digest that was claimed for it."
     ),
@@ -52,6 +55,9 @@ SCHEDULER: dict[str, NoteKind] = {
     "overload": NoteKind("warning", "A table is full: `table` and `limit` say which."),
     "inline_missing": NoteKind("warning", "A tiny blob was to be sent that is not held any more."),
     "state_store_failed": NoteKind("warning", "The shared store did not answer; it goes on without."),
+    "digest_denied": NoteKind("warning", "An administrator denied `digest`: nobody gets it, for `reason`."),
+    "digest_allowed": NoteKind("warning", "An administrator allowed `digest` again."),
+    "purged": NoteKind("info", "An administrator let all hosts forget `digest`, or what a tag meant."),
     "machine_failed": NoteKind("error", "A fault of ours while an event was handled; please report it."),
 }
 """Events of the scheduler."""
@@ -69,6 +75,13 @@ DAEMON: dict[str, NoteKind] = {
         "warning", "An answer had to be cut; the client asks again or goes to the origin."
     ),
     "request_refused": NoteKind("info", "A client asked for something that cannot be."),
+    "mirror_passed_over": NoteKind(
+        "info",
+        "A mirror of a registry did not give what was asked for; the next one, or the registry, was asked.",
+    ),
+    "credentials_failed": NoteKind(
+        "warning", "A source of this host's accounts cannot be used; `reason` says which, and why."
+    ),
     "outage_allowed": NoteKind(
         "warning", "The origin cannot be asked; a client got what it was allowed before."
     ),
@@ -80,6 +93,9 @@ DAEMON: dict[str, NoteKind] = {
         "info", "Pieces are fetched without a lease: no scheduler, or no source."
     ),
     "origin_fetch_failed": NoteKind("warning", "A fetch from the origin ended early; `fault` says how."),
+    "blob_denied": NoteKind("warning", "An administrator lets nobody have this blob; its copy is removed."),
+    "blob_allowed": NoteKind("info", "An administrator lets this blob be had again."),
+    "blob_purged": NoteKind("info", "The copy of a blob was removed, as somebody asked."),
     "blob_mismatch": NoteKind("warning", "All pieces are there and the blob's own digest is wrong."),
     "blob_damaged": NoteKind("warning", "A piece on disk is not what it was: it is served no more."),
     "host_quarantined": NoteKind("warning", "The scheduler says to take nothing from `host` for a while."),

@@ -152,6 +152,8 @@ class DaemonFact(_message.Message):
     TAG_REPORT_FIELD_NUMBER: _builtins.int
     REPOSITORY_REPORT_FIELD_NUMBER: _builtins.int
     ASK_REPOSITORY_FIELD_NUMBER: _builtins.int
+    TAG_UNRESOLVED_FIELD_NUMBER: _builtins.int
+    TAG_PUSHED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def proof(self) -> Global___Proof: ...
     @_builtins.property
@@ -182,6 +184,10 @@ class DaemonFact(_message.Message):
     def repository_report(self) -> Global___RepositoryReport: ...
     @_builtins.property
     def ask_repository(self) -> Global___AskRepository: ...
+    @_builtins.property
+    def tag_unresolved(self) -> Global___TagUnresolved: ...
+    @_builtins.property
+    def tag_pushed(self) -> Global___TagPushed: ...
     def __init__(
         self,
         *,
@@ -200,12 +206,14 @@ class DaemonFact(_message.Message):
         tag_report: Global___TagReport | None = ...,
         repository_report: Global___RepositoryReport | None = ...,
         ask_repository: Global___AskRepository | None = ...,
+        tag_unresolved: Global___TagUnresolved | None = ...,
+        tag_pushed: Global___TagPushed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_report", b"tag_report"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_pushed", b"tag_pushed", "tag_report", b"tag_report", "tag_unresolved", b"tag_unresolved"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_report", b"tag_report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_pushed", b"tag_pushed", "tag_report", b"tag_report", "tag_unresolved", b"tag_unresolved"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["proof", "hello", "join", "progress", "starving", "lease_progress", "lease_failed", "piece_rejected", "load", "completed", "leave", "inline_content", "tag_report", "repository_report", "ask_repository"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["proof", "hello", "join", "progress", "starving", "lease_progress", "lease_failed", "piece_rejected", "load", "completed", "leave", "inline_content", "tag_report", "repository_report", "ask_repository", "tag_unresolved", "tag_pushed"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -226,6 +234,9 @@ class SchedulerFact(_message.Message):
     INLINE_FIELD_NUMBER: _builtins.int
     NO_SOURCE_FIELD_NUMBER: _builtins.int
     REPOSITORY_ANSWER_FIELD_NUMBER: _builtins.int
+    RESOLVE_TAG_FIELD_NUMBER: _builtins.int
+    DENIALS_FIELD_NUMBER: _builtins.int
+    PURGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def challenge(self) -> Global___Challenge: ...
     @_builtins.property
@@ -248,6 +259,12 @@ class SchedulerFact(_message.Message):
     def no_source(self) -> Global___NoSource: ...
     @_builtins.property
     def repository_answer(self) -> Global___RepositoryAnswer: ...
+    @_builtins.property
+    def resolve_tag(self) -> Global___ResolveTag: ...
+    @_builtins.property
+    def denials(self) -> Global___Denials: ...
+    @_builtins.property
+    def purge(self) -> Global___Purge: ...
     def __init__(
         self,
         *,
@@ -262,12 +279,15 @@ class SchedulerFact(_message.Message):
         inline: Global___Inline | None = ...,
         no_source: Global___NoSource | None = ...,
         repository_answer: Global___RepositoryAnswer | None = ...,
+        resolve_tag: Global___ResolveTag | None = ...,
+        denials: Global___Denials | None = ...,
+        purge: Global___Purge | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "fact", b"fact", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "fact", b"fact", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["challenge", "welcome", "settings", "task_info", "parents", "lease", "lease_revoked", "quarantine", "inline", "no_source", "repository_answer"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["challenge", "welcome", "settings", "task_info", "parents", "lease", "lease_revoked", "quarantine", "inline", "no_source", "repository_answer", "resolve_tag", "denials", "purge"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -831,17 +851,21 @@ class InlineContent(_message.Message):
 
     TASK_FIELD_NUMBER: _builtins.int
     CONTENT_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     content: _builtins.bytes
+    scope: _builtins.str
+    """what the task's name is made with, if it is not the content's digest"""
     def __init__(
         self,
         *,
         task: _builtins.str = ...,
         content: _builtins.bytes = ...,
+        scope: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "scope", b"scope", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -890,11 +914,18 @@ class RepositoryReport(_message.Message):
     REPOSITORY_FIELD_NUMBER: _builtins.int
     PUBLIC_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    SIZES_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     registry: _builtins.str
     repository: _builtins.str
     public: _builtins.bool
+    closed: _builtins.bool
     @_builtins.property
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """of the members, -1: unknown; may be left out"""
+
     def __init__(
         self,
         *,
@@ -902,14 +933,69 @@ class RepositoryReport(_message.Message):
         repository: _builtins.str = ...,
         public: _builtins.bool = ...,
         members: _abc.Iterable[_builtins.str] | None = ...,
+        sizes: _abc.Iterable[_builtins.int] | None = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "public", b"public", "registry", b"registry", "repository", b"repository"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "members", b"members", "public", b"public", "registry", b"registry", "repository", b"repository", "sizes", b"sizes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RepositoryReport: _TypeAlias = RepositoryReport  # noqa: Y015
+
+@_typing.final
+class TagUnresolved(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGISTRY_FIELD_NUMBER: _builtins.int
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
+    registry: _builtins.str
+    repository: _builtins.str
+    tag: _builtins.str
+    down: _builtins.bool
+    def __init__(
+        self,
+        *,
+        registry: _builtins.str = ...,
+        repository: _builtins.str = ...,
+        tag: _builtins.str = ...,
+        down: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["down", b"down", "registry", b"registry", "repository", b"repository", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagUnresolved: _TypeAlias = TagUnresolved  # noqa: Y015
+
+@_typing.final
+class TagPushed(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGISTRY_FIELD_NUMBER: _builtins.int
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    registry: _builtins.str
+    repository: _builtins.str
+    tag: _builtins.str
+    def __init__(
+        self,
+        *,
+        registry: _builtins.str = ...,
+        repository: _builtins.str = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["registry", b"registry", "repository", b"repository", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagPushed: _TypeAlias = TagPushed  # noqa: Y015
 
 @_typing.final
 class AskRepository(_message.Message):
@@ -920,11 +1006,13 @@ class AskRepository(_message.Message):
     REPOSITORY_FIELD_NUMBER: _builtins.int
     TAG_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    FRESH_FIELD_NUMBER: _builtins.int
     request: _builtins.int
     registry: _builtins.str
     repository: _builtins.str
     tag: _builtins.str
     digest: _builtins.str
+    fresh: _builtins.bool
     def __init__(
         self,
         *,
@@ -933,10 +1021,11 @@ class AskRepository(_message.Message):
         repository: _builtins.str = ...,
         tag: _builtins.str = ...,
         digest: _builtins.str = ...,
+        fresh: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "registry", b"registry", "repository", b"repository", "request", b"request", "tag", b"tag"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fresh", b"fresh", "registry", b"registry", "repository", b"repository", "request", b"request", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1182,6 +1271,9 @@ class RepositoryAnswer(_message.Message):
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     MEMBER_FIELD_NUMBER: _builtins.int
+    PUBLIC_AGE_S_FIELD_NUMBER: _builtins.int
+    DOWN_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
     request: _builtins.int
     public: _builtins.bool
     digest: _builtins.str
@@ -1189,6 +1281,9 @@ class RepositoryAnswer(_message.Message):
     size: _builtins.int
     """-1: unknown"""
     member: _builtins.bool
+    public_age_s: _builtins.float
+    down: _builtins.bool
+    closed: _builtins.bool
     def __init__(
         self,
         *,
@@ -1198,11 +1293,92 @@ class RepositoryAnswer(_message.Message):
         media_type: _builtins.str = ...,
         size: _builtins.int = ...,
         member: _builtins.bool = ...,
+        public_age_s: _builtins.float = ...,
+        down: _builtins.bool = ...,
+        closed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "media_type", b"media_type", "member", b"member", "public", b"public", "request", b"request", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "digest", b"digest", "down", b"down", "media_type", b"media_type", "member", b"member", "public", b"public", "public_age_s", b"public_age_s", "request", b"request", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RepositoryAnswer: _TypeAlias = RepositoryAnswer  # noqa: Y015
+
+@_typing.final
+class ResolveTag(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGISTRY_FIELD_NUMBER: _builtins.int
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    registry: _builtins.str
+    repository: _builtins.str
+    tag: _builtins.str
+    def __init__(
+        self,
+        *,
+        registry: _builtins.str = ...,
+        repository: _builtins.str = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["registry", b"registry", "repository", b"repository", "tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveTag: _TypeAlias = ResolveTag  # noqa: Y015
+
+@_typing.final
+class Denials(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DENIED_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def denied(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        denied: _abc.Iterable[_builtins.str] | None = ...,
+        allowed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "denied", b"denied"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Denials: _TypeAlias = Denials  # noqa: Y015
+
+@_typing.final
+class Purge(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    REGISTRY_FIELD_NUMBER: _builtins.int
+    REPOSITORY_FIELD_NUMBER: _builtins.int
+    TAG_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """empty: the tag is meant"""
+    registry: _builtins.str
+    repository: _builtins.str
+    tag: _builtins.str
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        registry: _builtins.str = ...,
+        repository: _builtins.str = ...,
+        tag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["registry", b"registry", "repository", b"repository", "tag", b"tag", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Purge: _TypeAlias = Purge  # noqa: Y015

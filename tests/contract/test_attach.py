@@ -35,6 +35,7 @@ TASK = Digest.of(CONTENT).task
 OTHER = Digest.of(b"another").task
 JOIN = m.Join(TASK, len(CONTENT), "docker.io", True)
 TOKEN = b"a token of many bytes"
+SEED_TOKEN = b"a token of seeds"
 
 
 def answer_joins(event: Event) -> list[Command]:
@@ -149,6 +150,31 @@ async def test_different_tokens_do_not_attach_and_say_so(ours: bytes, theirs: by
         assert daemon.attachments() == 0
     assert machine.events == []
     assert "token of many" not in scheduler.log.getvalue() + daemon.losses()[0]
+
+
+@pytest.mark.parametrize(
+    ("role", "shown", "taken"),
+    [
+        (m.Role.SEED, SEED_TOKEN, True),
+        (m.Role.SEED, TOKEN, False),
+        (m.Role.NORMAL, TOKEN, True),
+        (m.Role.NORMAL, SEED_TOKEN, True),
+    ],
+)
+async def test_where_seeds_have_a_token_of_their_own_only_they_are_seeds(
+    role: m.Role, shown: bytes, taken: bool
+) -> None:
+    machine = ScriptedMachine(answer_joins)
+    scheduler = Scheduler(machine, TOKEN, seed_token=SEED_TOKEN)
+    hello = m.Hello(m.HostInfo(HostId("a"), (m.Address("10.0.0.1", 4002),), role=role))
+    async with scheduler.running() as address, Daemon("a", [address], shown, hello).running() as daemon:
+        if taken:
+            await daemon.heard(m.Settings())
+        else:
+            await daemon.until(lambda it: bool(it.losses()))
+            assert "host a says that it is a seed" in daemon.losses()[0]
+            assert machine.events == []
+    assert "token of seeds" not in scheduler.log.getvalue()
 
 
 async def test_a_recorded_proof_is_worth_nothing_on_another_stream() -> None:

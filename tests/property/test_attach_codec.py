@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swarm import messages as m
+from swarm import repositories as r
 from swarm.errors import SchedulerError, WireError
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.io import attach_codec as codec
@@ -114,6 +115,14 @@ def few(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, 
     return st.lists(strategy, max_size=3).map(tuple)
 
 
+@st.composite
+def repository_reports(draw: st.DrawFn) -> r.RepositoryReport:
+    members = tuple(draw(st.lists(tasks, max_size=3)))
+    sizes = tuple(draw(sizes_or_unknown) for _ in members) if draw(st.booleans()) else ()
+    flags = draw(st.tuples(st.booleans(), st.booleans()))
+    return r.RepositoryReport(draw(texts), draw(texts), flags[0], members, sizes, flags[1])
+
+
 DAEMON = {
     Proof: st.builds(Proof, st.integers(0, 1 << 31), hosts, nonces, macs),
     m.Hello: st.builds(m.Hello, host_infos, few(active_tasks()), few(held_blobs)),
@@ -128,10 +137,14 @@ DAEMON = {
     m.Load: st.builds(m.Load, rates, rates, st.integers(0, 1 << 31)),
     m.Completed: st.builds(m.Completed, tasks),
     m.Leave: st.builds(m.Leave, tasks_or_none),
-    m.InlineContent: st.builds(m.InlineContent, tasks, contents),
-    m.TagReport: st.builds(m.TagReport, texts, texts, texts, tasks, texts, sizes_or_unknown),
-    m.RepositoryReport: st.builds(m.RepositoryReport, texts, texts, st.booleans(), few(tasks)),
-    m.AskRepository: st.builds(m.AskRepository, st.integers(0, 1 << 60), texts, texts, texts, tasks_or_none),
+    m.InlineContent: st.builds(m.InlineContent, tasks, contents, texts),
+    r.TagReport: st.builds(r.TagReport, texts, texts, texts, tasks, texts, sizes_or_unknown),
+    r.TagUnresolved: st.builds(r.TagUnresolved, texts, texts, texts, st.booleans()),
+    r.TagPushed: st.builds(r.TagPushed, texts, texts, texts),
+    r.RepositoryReport: repository_reports(),
+    r.AskRepository: st.builds(
+        r.AskRepository, st.integers(0, 1 << 60), texts, texts, texts, tasks_or_none, st.booleans()
+    ),
 }
 SCHEDULER = {
     Challenge: st.builds(Challenge, st.integers(0, 1 << 31), nonces),
@@ -144,15 +157,21 @@ SCHEDULER = {
     m.Quarantine: st.builds(m.Quarantine, hosts, seconds),
     m.Inline: st.builds(m.Inline, tasks, contents),
     m.NoSource: st.builds(m.NoSource, tasks, faults),
-    m.RepositoryAnswer: st.builds(
-        m.RepositoryAnswer,
+    r.RepositoryAnswer: st.builds(
+        r.RepositoryAnswer,
         st.integers(0, 1 << 60),
         st.booleans(),
         tasks_or_none,
         texts,
         sizes_or_unknown,
         st.booleans(),
+        seconds,
+        st.booleans(),
+        st.booleans(),
     ),
+    r.ResolveTag: st.builds(r.ResolveTag, texts, texts, texts),
+    r.Denials: st.builds(r.Denials, few(tasks), few(tasks)),
+    r.Purge: st.builds(r.Purge, tasks_or_none, texts, texts, texts),
 }
 
 

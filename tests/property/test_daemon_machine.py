@@ -44,6 +44,10 @@ def stir(world: World, task: TaskId) -> None:
         lambda: bring_inline(world, task),
         lambda: task in world.machine.downloads and world.read_more(task, world.dice.below(count)),
         lambda: world.post(events.BlobEvicted(task)),
+        lambda: (
+            task in world.machine.downloads
+            and world.post(events.BlobWanted(task, world.sizes[task], "registry.test", True, part=True))
+        ),
     ]
     world.dice.choose(happenings)()
 
@@ -165,6 +169,42 @@ def test_without_faults_every_byte_is_fetched_at_most_once(
     for held in world.parents.values():
         offered |= held[TASK]
     assert set(fetched) == set(availability.indexes(availability.full(count) & ~offered))
+
+
+@slow
+@given(
+    seed=SEEDS,
+    pieces=st.integers(4, 60),
+    parents=st.integers(0, 3),
+    attached=st.booleans(),
+    parts=st.lists(st.tuples(st.integers(0, 59), st.integers(1, 3)), min_size=1, max_size=5),
+)
+def test_readers_of_parts_get_these_and_the_rest_is_left_until_it_is_wanted(
+    seed: int, pieces: int, parents: int, attached: bool, parts: list[tuple[int, int]]
+) -> None:
+    world = World(seed, Odds(busy=20, origin=4), attached)
+    (world.attach if attached else world.lose)()
+    for number in range(parents):
+        world.add_parent(f"host-{number}", TASK, Dice(seed + number).throw() & availability.full(pieces))
+    demanded = 0
+    for piece, count in parts:
+        start = piece % pieces
+        demanded |= availability.span(start, min(pieces, start + count))
+        world.want_part(TASK, pieces * PIECE, start, count)
+        world.run(seed % 20)
+
+    def served() -> bool:
+        disk = world.disks.get(TASK)
+        return disk is not None and not demanded & ~disk.released
+
+    world.run(4000, served)
+    assert served()
+    assert not world.disks[TASK].recorded & ~demanded, "nothing else was fetched"
+    world.want(TASK, pieces * PIECE)
+    world.run(4000, lambda: finished(world))
+    assert world.has_read(TASK)
+    fetched = world.origin_pieces.get(TASK, [])
+    assert len(fetched) == len(set(fetched))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -7,6 +7,8 @@ from scheduler.commands import Command, LoadTask, SaveEpoch, Send
 from scheduler.config import LeaseConfig, PlacementConfig, SchedulerConfig
 from scheduler.events import (
     DaemonMessage,
+    DigestAllowed,
+    DigestDenied,
     EpochSaved,
     Event,
     HostAttached,
@@ -14,6 +16,7 @@ from scheduler.events import (
     HostSaid,
     InlineArrived,
     InlineForgotten,
+    PurgeWanted,
     TaskLoaded,
     TimeReached,
 )
@@ -24,7 +27,6 @@ from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import (
     ActiveTask,
     Address,
-    AskRepository,
     Completed,
     HeldBlob,
     HeldLease,
@@ -41,11 +43,17 @@ from swarm.messages import (
     PieceRejected,
     Priority,
     Progress,
-    RepositoryReport,
     Role,
     Starving,
-    TagReport,
     TaskProgress,
+)
+from swarm.repositories import (
+    AskRepository,
+    Purge,
+    RepositoryReport,
+    TagPushed,
+    TagReport,
+    TagUnresolved,
 )
 
 HOSTS = [HostId(f"h{number}") for number in range(6)]
@@ -176,7 +184,10 @@ class World:
             Leave(TaskId("") if dice.below(4) == 0 else task),
             TagReport(REGISTRIES[0], "image", f"v{dice.below(3)}", task, "type", 10),
             RepositoryReport(REGISTRIES[0], "image", bool(dice.below(2)), (task,)),
-            AskRepository(1, REGISTRIES[0], "image", f"v{dice.below(3)}", task),
+            AskRepository(1, REGISTRIES[0], "image", f"v{dice.below(3)}", task, fresh=bool(dice.below(2))),
+            AskRepository(1, REGISTRIES[0], "image", "", task, fresh=bool(dice.below(2))),
+            TagUnresolved(REGISTRIES[0], "image", f"v{dice.below(3)}"),
+            TagPushed(REGISTRIES[0], "image", f"v{dice.below(3)}"),
         )
         return HostSaid(dice.choose(HOSTS), dice.choose(messages))
 
@@ -190,6 +201,8 @@ class World:
             return InlineArrived(host, TASKS[2])
         if kind == 3:
             return InlineForgotten(dice.choose(TASKS))
+        if kind == 4 and dice.below(4) == 0:
+            return dice.choose((DigestDenied(task, ""), DigestAllowed(task), PurgeWanted(Purge(task))))
         info = HostInfo(host, (Address("10.0.0.1", 1),), f"z{dice.below(3)}", role=Role(dice.below(8) // 7))
         active = tuple(self.active(name, dice) for name in dice.sample(TASKS, dice.below(3)))
         held = (HeldBlob(task, SIZES[task]),) if dice.below(3) == 0 else ()

@@ -63,12 +63,17 @@ class Scheduler:
     """A scheduler's I/O around a machine, on a port of its own."""
 
     def __init__(
-        self, machine: Machine, token: bytes = b"", inline_bytes: int = 1 << 20, handshake_s: float = 10.0
+        self,
+        machine: Machine,
+        token: bytes = b"",
+        inline_bytes: int = 1 << 20,
+        handshake_s: float = 10.0,
+        seed_token: bytes = b"",
     ) -> None:
         self.log = io.StringIO()
         self.telemetry = Telemetry("scheduler", stream=self.log)
         self.loop = SchedulerLoop(machine, self.store(), InlineCache(inline_bytes), self.telemetry)
-        self.service = AttachService(self.loop, token, self.telemetry, handshake_s)
+        self.service = AttachService(self.loop, token, self.telemetry, handshake_s, seed_token)
         self.address = "127.0.0.1:0"
 
     def store(self) -> StateStore:

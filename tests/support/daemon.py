@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfdaemon.__main__ import Daemon, build, open_doors
+from dfdaemon.__main__ import Daemon, Threads, build, open_doors
 from dfdaemon.config import (
     DaemonConfig,
     MirrorConfig,
@@ -50,12 +50,14 @@ def daemon_config(
 
 
 @contextlib.asynccontextmanager
-async def running_daemon(config: DaemonConfig) -> AsyncIterator[RunningDaemon]:
-    """Run a daemon for the length of the block."""
+async def running_daemon(
+    config: DaemonConfig, threads: Threads | None = None
+) -> AsyncIterator[RunningDaemon]:
+    """Run a daemon for the length of the block; many in one process may share their threads."""
     log = io.StringIO()
     telemetry = Telemetry("daemon", stream=log)
     async with contextlib.AsyncExitStack() as closing:
-        daemon = await build(config, telemetry, closing)
+        daemon = await build(config, telemetry, closing, threads)
         await open_doors(config, daemon, telemetry, closing)
         host, _, port = log.getvalue().partition("mirror=")[2].split()[0].rpartition(":")
         yield RunningDaemon(daemon, Address(host, int(port)), config.control_socket, log, telemetry)

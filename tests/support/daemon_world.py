@@ -193,6 +193,15 @@ class World:
         self.post(events.BlobWanted(task, size, "registry.test", may_fetch))
         self.post(events.ReaderOpened(task, READER, 0, size))
 
+    def want_part(self, task: TaskId, size: int, piece: int, count: int = 1) -> None:
+        """A client reads some pieces in the middle of a blob, and nobody wants the rest; it stays."""
+        self.sizes[task] = size
+        self._readers += 1
+        pieces = PieceMap.of(size)
+        start, end = pieces.start(piece), pieces.end(min(pieces.count, piece + count) - 1)
+        self.post(events.BlobWanted(task, size, "registry.test", True, part=True))
+        self.post(events.ReaderOpened(task, ReaderId(100 + self._readers), start, end))
+
     def read_more(self, task: TaskId, piece: int) -> None:
         """Another client reads from some piece on, and leaves some time later."""
         self._readers += 1
@@ -501,7 +510,10 @@ class World:
         for tasks in self.parents.values():
             offered |= tasks.get(task, 0)
         missing = download.blob.table.missing & ~offered
-        if missing and not any(fetching == task for fetching, _ in self.fetches):
+        if download.blob.is_part:  # its Join says that it takes no lease
+            if not offered:
+                self.post(events.SchedulerSaid(messages.NoSource(task, OriginFault.ABANDONED)))
+        elif missing and not any(fetching == task for fetching, _ in self.fetches):
             self._epoch += 1
             run = next(availability.runs(missing))
             self.granted[task, Epoch(self._epoch)] = run[0]

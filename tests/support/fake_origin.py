@@ -1,6 +1,7 @@
 """A server that answers what a test says, and remembers the requests it got, headers as they came."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from socket import AF_INET, AddressFamily
@@ -8,7 +9,7 @@ from socket import AF_INET, AddressFamily
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-Answer = Callable[[web.BaseRequest], web.StreamResponse]
+Answer = Callable[[web.BaseRequest], web.StreamResponse | Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class FakeOrigin:
         headers = [(key.decode(), value.decode()) for key, value in request.raw_headers]
         self.seen.append(Seen(request.method, request.raw_path, headers, await request.read()))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return answer(request)
+        found = answer(request)
+        return await found if inspect.isawaitable(found) else found
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from dfdaemon.events import ChildLost, ChildSubscribed, Event, PieceRequested, S
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.scheduler_client import LinkEvent, SchedulerClient
+from dfdaemon.patience import Patience
 from swarm.availability import full
 from swarm.digest import Digest
 from swarm.frames import PieceFrame, WelcomeFrame
@@ -115,7 +116,7 @@ class FaultyPeer:
         self._file = PieceFile.ring(len(content), max(1, self.pieces.count))
         with open(self._file.fd, "wb", closefd=False) as file:
             file.write(self._served)
-        self._server = _Server(HostInfo(host, ()), token, PeerConfig(listen=listen), self._react)
+        self._server = _Server(HostInfo(host, ()), token, PeerConfig(listen=listen), Patience(), self._react)
         self._server.fault = fault
 
     async def start(self) -> Address:

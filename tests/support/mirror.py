@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,9 +71,9 @@ class Mirror:
         """One request on a connection of its own, headers as they are given."""
         return await ask(self.port, method, path, headers, body)
 
-    async def get(self, path: str, *headers: tuple[str, str]) -> Answer:
+    async def get(self, path: str, *headers: tuple[str, str], registry: str = REGISTRY) -> Answer:
         """GET with the registry named as containerd does."""
-        return await self.ask("GET", f"{path}?ns={REGISTRY}", headers)
+        return await self.ask("GET", f"{path}?ns={registry}", headers)
 
     async def head(self, path: str, *headers: tuple[str, str]) -> Answer:
         """HEAD with the registry named as containerd does."""
@@ -126,23 +126,41 @@ def _unchunk(raw: bytes) -> tuple[bytes, bool]:
     return body, False
 
 
-def origin_config(origin: Registry, **settings: Any) -> OriginConfig:
-    """A configuration in which REGISTRY is this origin."""
-    listed = (RegistryConfig(name=REGISTRY, url=origin.url),)
+def origin_config(
+    origin: Registry,
+    listing: Mapping[str, Any] = {},
+    strangers: Mapping[str, str] = {},
+    **settings: Any,
+) -> OriginConfig:
+    """A configuration in which REGISTRY is this origin; `listing`: more of its RegistryConfig.
+
+    `strangers` are registries without trust, by name.
+    """
+    others = (RegistryConfig(name=name, url=url, trusted=False) for name, url in strangers.items())
+    listed = (RegistryConfig(name=REGISTRY, url=origin.url, **listing), *others)
     defaults: dict[str, Any] = {"retries": 2, "connect_timeout_s": 2.0, "read_timeout_s": 2.0}
     return OriginConfig(registries=listed, **(defaults | settings))
 
 
 @asynccontextmanager
 async def running_mirror(
-    origin: Registry, directory: Path, *, ring: bool = False, any_registry: bool = True, **settings: Any
+    origin: Registry,
+    directory: Path,
+    *,
+    ring: bool = False,
+    any_registry: bool = True,
+    read_timeout_s: float = 2.0,
+    listing: Mapping[str, Any] = {},
+    strangers: Mapping[str, str] = {},
+    **settings: Any,
 ) -> AsyncIterator[Mirror]:
-    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig.
+    """A mirror of REGISTRY on a free port; `settings` are those of MirrorConfig, `listing` of RegistryConfig.
 
-    Without `any_registry` it looks no other names up.
+    Without `any_registry` it looks no other names up; `strangers` are registries without trust, by name.
     """
+    asking = {"allow_any_registry": any_registry, "read_timeout_s": read_timeout_s}
     mirror = MirrorConfig(**({"listen": "127.0.0.1:0", "default_registry": REGISTRY} | settings))
-    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, allow_any_registry=any_registry))
+    config = DaemonConfig(mirror=mirror, origin=origin_config(origin, listing, strangers, **asking))
     client = OriginClient(config.origin, Dice(1))
     cluster, blobs = PlainCluster(), PlainBlobs(client, directory, ring=ring)
     notes: list[Note] = []

@@ -12,6 +12,7 @@ from dfdaemon.io.peer_client import PeerClient
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.patience import Patience
 from swarm.digest import Digest
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, TaskId
@@ -109,6 +110,11 @@ class Ends:
         return Parent(PARENT, (self.at,))
 
 
+def quick() -> Patience:
+    """A patience that begins with the least that its users ask for."""
+    return Patience(start_s=0.0)
+
+
 @asynccontextmanager
 async def receivers(threads: int = 2, kind: str = "xxh3") -> AsyncIterator[ReceiverPool]:
     pool = ReceiverPool(threads, kind)
@@ -128,7 +134,7 @@ async def serving(
     children_max: int = 8,
 ) -> AsyncIterator[tuple[PeerServer, Address]]:
     config = PeerConfig(listen=listen, children_max=children_max)
-    server = PeerServer(HostInfo(host, ()), token, config, inbox.emit, inbox.notes.append)
+    server = PeerServer(HostInfo(host, ()), token, config, quick(), inbox.emit, inbox.notes.append)
     at = await server.start()
     try:
         yield server, at
@@ -141,9 +147,7 @@ async def taking(
     inbox: Inbox, *, host: HostId = CHILD, token: bytes = TOKEN, pool: ReceiverPool | None = None
 ) -> AsyncIterator[PeerClient]:
     async with receivers() as own:
-        client = PeerClient(
-            HostInfo(host, ()), token, PeerConfig(), pool or own, inbox.emit, inbox.notes.append
-        )
+        client = PeerClient(HostInfo(host, ()), token, pool or own, quick(), inbox.emit, inbox.notes.append)
         try:
             yield client
         finally:

@@ -8,10 +8,10 @@ from dfdaemon.io.blob_store import StoredBlob
 from dfdaemon.io.blobs import Span
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.piece_file import PieceFile
-from swarm.errors import DamselflyError
+from swarm.errors import DamselflyError, OriginCut
 from swarm.ids import TaskId
-from swarm.messages import RepositoryAnswer, RepositoryReport, TagReport
 from swarm.pieces import PieceMap
+from swarm.repositories import RepositoryAnswer, RepositoryReport, TagPushed, TagReport, TagUnresolved
 
 
 class PlainBlob:
@@ -35,6 +35,8 @@ class PlainBlob:
                     os.pwrite(self.file.fd, chunk, at)
                     at += len(chunk)
                     await self.advance(at)
+            if at < self.size:
+                raise OriginCut("the origin's body ended early")
         except DamselflyError as error:
             await self.fail(error)
 
@@ -113,7 +115,7 @@ class PlainBlobs:
     ) -> PlainReader:
         """Start to read, and to fetch if nobody did."""
         self.sources.append(source)
-        task = source.digest.task
+        task = source.task
         blob = self.blobs.get(task)
         if blob is None or blob.failure is not None:
             blob = self.blobs[task] = PlainBlob(size, media_type, self._file(source, size))
@@ -139,7 +141,7 @@ class PlainBlobs:
         """Hold a blob that nobody asked for yet."""
         blob = PlainBlob(len(content), "", self._file(source, len(content)))
         os.pwrite(blob.file.fd, content, 0)
-        self.blobs[source.digest.task] = blob
+        self.blobs[source.task] = blob
         await blob.advance(len(content))
         return blob
 
@@ -147,7 +149,7 @@ class PlainBlobs:
         pieces = PieceMap.of(size)
         if self._ring:
             return PieceFile.ring(size, pieces.count)
-        path = self._directory / source.digest.hex
+        path = self._directory / source.task
         with path.open("wb") as file:
             file.truncate(size)
         return PieceFile.on_disk(path, pieces)
@@ -167,19 +169,28 @@ class PlainCluster:
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str, str, str], RepositoryAnswer] = {}
         self.questions: list[tuple[str, str, str, str]] = []
+        self.fresh_answers: dict[tuple[str, str, str], RepositoryAnswer] = {}
+        self.fresh_questions: list[tuple[str, str, str]] = []
         self.tags: list[TagReport] = []
+        self.moved: list[TagUnresolved | TagPushed] = []
         self.repositories: list[RepositoryReport] = []
 
     async def ask(
-        self, registry: str, repository: str, tag: str = "", digest: str = ""
+        self, registry: str, repository: str, tag: str = "", digest: str = "", *, fresh: bool = False
     ) -> RepositoryAnswer | None:
         """Answer as the test said."""
+        if tag and fresh:
+            self.fresh_questions.append((registry, repository, tag))
+            return self.fresh_answers.get((registry, repository, tag))
         self.questions.append((registry, repository, tag, digest))
         return self.answers.get((registry, repository, tag, digest))
 
-    def report_tag(self, report: TagReport) -> None:
+    def report_tag(self, report: TagReport | TagUnresolved | TagPushed) -> None:
         """Remember it."""
-        self.tags.append(report)
+        if isinstance(report, TagReport):
+            self.tags.append(report)
+        else:
+            self.moved.append(report)
 
     def report_repository(self, report: RepositoryReport) -> None:
         """Remember it."""

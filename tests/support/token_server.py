@@ -31,7 +31,7 @@ VALID = datetime.timedelta(days=1)
 
 
 class TokenServer:
-    """Gives tokens for what `policy` allows; accounts may push too. `asked` keeps every request's query."""
+    """Gives tokens for what `policy` allows; accounts may push and delete too. `asked` keeps every request's query."""
 
     def __init__(self, directory: Path, policy: AccessPolicy) -> None:
         self.certificate = directory / "token.crt"
@@ -67,7 +67,7 @@ class TokenServer:
         if authorization is not None and account is None:
             return None
         readable = self._gate.readable(authorization, scopes)
-        actions = ["pull"] if account is None else ["pull", "push"]
+        actions = ["pull"] if account is None else ["pull", "push", "delete"]
         token = self._sign([{"type": "repository", "name": name, "actions": actions} for name in readable])
         return {"token": token, "access_token": token, "expires_in": int(self._ttl_s)}
 

@@ -4,8 +4,8 @@ from dfdaemon import events
 from dfdaemon.blob_state import BlobState
 from dfdaemon.commands import CommitPiece, TellScheduler
 from dfdaemon.piece_table import Stage
-from swarm.ids import HostId
-from swarm.messages import PieceRejected, TaskProgress
+from swarm.ids import HostId, ReaderId
+from swarm.messages import Join, PieceRejected, TaskProgress
 from tests.support.daemon_playbook import PIECE, REGISTRY, TASK, Playbook, record
 
 
@@ -67,3 +67,28 @@ def test_a_dropped_piece_is_missing_and_wakes_the_download(blob: BlobState) -> N
     blob.validate()
     assert blob.table.missing == 0b111
     assert TASK in blob.means.ripe
+
+
+def test_of_a_part_only_what_is_read_is_wanted_and_no_lease_is_asked_for() -> None:
+    playbook = Playbook().attached()
+    playbook >> events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True, part=True)
+    blob = playbook.machine.downloads[TASK].blob
+    blob.readers.open(ReaderId(1), 5 * PIECE, 6 * PIECE, 0.0)
+    assert blob.wanted() == 1 << 5
+    blob.means.out.clear()
+    blob.join()
+    (told,) = blob.means.out
+    assert isinstance(told, TellScheduler)
+    assert told.message == Join(TASK, 40 * PIECE, REGISTRY, False)
+    assert not blob.active_task(()).may_fetch
+
+
+def test_one_that_wants_all_of_it_makes_a_part_the_whole() -> None:
+    playbook = Playbook().attached()
+    playbook >> events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True, part=True)
+    blob = playbook.machine.downloads[TASK].blob
+    assert not blob.want(events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True, part=True))
+    assert blob.want(events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True))
+    assert blob.wanted() == (1 << 40) - 1
+    assert not blob.want(events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True, part=True)), "and it stays so"
+    assert blob.wanted() == (1 << 40) - 1

@@ -8,15 +8,16 @@ from dfdaemon.commands import (
     CommitPiece,
     FailReaders,
     FetchRange,
+    OpenStore,
     ReleaseReaders,
     RequestPiece,
     Subscribe,
 )
-from dfdaemon.fallback import HANG_S, REMEMBERED_JITTER_S, REMEMBERED_S, STALL_JITTER_S, STALL_S
+from dfdaemon.fallback import HANG_S, PART_S, REMEMBERED_JITTER_S, REMEMBERED_S, STALL_JITTER_S, STALL_S
 from dfdaemon.origin_side import OWN_TRIES_MAX
 from swarm.ids import UNGRANTED, Epoch, HostId
-from swarm.messages import Lease, OriginFault, Parent
-from tests.support.daemon_playbook import OTHER_TASK, TASK, Playbook, record
+from swarm.messages import Lease, NoSource, OriginFault, Parent
+from tests.support.daemon_playbook import OTHER_TASK, PIECE, READER, REGISTRY, TASK, Playbook, record
 
 A = HostId("a")
 
@@ -139,3 +140,41 @@ def test_hosts_that_hold_nothing_are_not_waited_for_for_ever(playbook: Playbook)
     reason = "no host has it, and no credential of this host lets it ask the origin"
     assert FailReaders(TASK, reason) not in later(playbook, HANG_S - 1)
     assert FailReaders(TASK, reason) in later(playbook, STALL_S + STALL_JITTER_S + 1)
+
+
+def part(playbook: Playbook, piece: int) -> None:
+    """A client reads one piece of forty."""
+    size = 40 * PIECE
+    playbook >> events.BlobWanted(TASK, size, REGISTRY, True, part=True) << OpenStore(TASK, size)
+    playbook >> events.ReaderOpened(TASK, READER, piece * PIECE, (piece + 1) * PIECE)
+    playbook >> events.StoreOpened(TASK)
+    playbook.skip()
+
+
+def test_a_part_is_fetched_at_once_where_there_is_nobody_to_ask(playbook: Playbook) -> None:
+    playbook.alone()
+    part(playbook, 17)
+    assert later(playbook, 0.0) == [own(17, 18)]
+
+
+def test_a_part_is_fetched_at_once_when_the_scheduler_knows_nobody(playbook: Playbook) -> None:
+    playbook.attached()
+    part(playbook, 17)
+    assert own(17, 18) not in later(playbook, PART_S - 0.01)
+    playbook.said(NoSource(TASK, OriginFault.ABANDONED))
+    assert own(17, 18) in later(playbook, 0.0)
+
+
+def test_a_part_that_no_parent_offers_is_waited_for_a_moment_only(playbook: Playbook) -> None:
+    playbook.attached()
+    part(playbook, 17)
+    playbook.with_parents("1" * 10).skip()
+    assert own(17, 18) in later(playbook, PART_S)
+
+
+def test_a_part_that_a_parent_offers_comes_from_there(playbook: Playbook) -> None:
+    playbook.attached()
+    part(playbook, 1)
+    playbook.with_parents("11")
+    assert playbook.requests() == [("a", 1)]
+    assert not [done for done in later(playbook, 1.0) if isinstance(done, FetchRange)]

@@ -19,3 +19,10 @@ def test_hop_by_hop_headers_go() -> None:
         ("Authorization", "Bearer x"),
     ]
     assert end_to_end(headers, frozenset({"host"})) == [("Authorization", "Bearer x")]
+
+
+def test_what_nobody_may_send_stays_here() -> None:
+    assert end_to_end([("A", "x\ty"), ("B", "x\x00y"), ("C", "x\x7f"), ("D", "\xff")]) == [
+        ("A", "x\ty"),
+        ("D", "\xff"),
+    ]

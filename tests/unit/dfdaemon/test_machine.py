@@ -3,21 +3,22 @@
 import pytest
 
 from dfdaemon import events
-from dfdaemon.commands import CloseTask, FailReaders, RequestPiece, SendAvailability, SendGone, StartUpload
+from dfdaemon.commands import (
+    CloseTask,
+    FailReaders,
+    RequestPiece,
+    SendAvailability,
+    SendGone,
+    SendHave,
+    StartUpload,
+)
 from dfdaemon.events import PeerFault
 from dfdaemon.machine import DOWNLOADS_MAX
+from dfdaemon.sharing import HAVE_DELAY_S
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, RequestId, TaskId
-from swarm.messages import (
-    HeldBlob,
-    Hello,
-    Leave,
-    Parent,
-    Parents,
-    Priority,
-    RepositoryAnswer,
-    Settings,
-)
+from swarm.messages import HeldBlob, Hello, Leave, Parent, Parents, Priority, Settings
+from swarm.repositories import RepositoryAnswer
 from tests.support.daemon_playbook import OTHER_TASK, PIECE, REGISTRY, TASK, Anything, Playbook, record
 
 A, B, CHILD = HostId("a"), HostId("b"), HostId("child")
@@ -106,6 +107,21 @@ def test_what_a_container_waits_for_goes_before_a_preheat() -> None:
     playbook >> events.ParentAvailable(A, TASK, 0b1) << RequestPiece(A, TASK, 0)
     playbook >> events.ParentAvailable(B, OTHER_TASK, 0b1)
     playbook >> events.PieceFailed(A, TASK, 0, PeerFault.CANCELLED) << RequestPiece(B, OTHER_TASK, 0)
+
+
+def test_a_child_that_is_a_parent_too_hears_only_of_what_it_lacks() -> None:
+    playbook = Playbook(slots=1)
+    playbook.attached().joined(2).with_parents("1", "01")
+    playbook.skip()
+    for child in (A, B, CHILD):
+        playbook >> events.ChildSubscribed(child, TASK) << SendAvailability(child, TASK, 2 * PIECE, 0)
+    (asked,) = playbook.waiting
+    playbook.arrives(asked.parent, asked.index).skip()
+    playbook >> events.PieceCommitted(TASK, asked.index)
+    playbook.skip()
+    playbook.at(HAVE_DELAY_S) >> events.TimeReached()
+    others = tuple(host for host in (A, B, CHILD) if host != asked.parent)
+    assert SendHave(others, TASK, (record(asked.index),)) in playbook.skip()
 
 
 def test_a_daemon_that_stops_leaves_and_takes_nothing_new(playbook: Playbook) -> None:

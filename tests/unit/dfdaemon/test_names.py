@@ -74,9 +74,14 @@ def test_the_default_registrys_library_is_put_before_other_calls_too() -> None:
     assert wanted("/v2/busybox/tags/list").path == "/v2/library/busybox/tags/list"
 
 
-@pytest.mark.parametrize("raw_path", ["/v2", "/v2/", "/v2/?ns=x.io"])
+@pytest.mark.parametrize("raw_path", ["/v2", "/v2/"])
 def test_ping(raw_path: str) -> None:
     assert wanted(raw_path).kind == "ping"
+
+
+def test_a_ping_that_names_its_registry_is_for_that_one() -> None:
+    found = wanted("/v2/?ns=x.io")
+    assert (found.kind, found.registry, found.path) == ("other", "x.io", "/v2/")
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,12 @@ import pytest
 
 from dfdaemon import permissions
 from dfdaemon.permissions import (
+    ANONYMOUS,
     CREDENTIAL_TTL_S,
+    DOWN_S,
+    OUTAGE_S,
     PUBLIC_TTL_S,
+    REFUSED_TTL_S,
     CredentialHash,
     KnownTag,
     Member,
@@ -13,6 +17,7 @@ from dfdaemon.permissions import (
     Place,
 )
 from swarm.digest import Digest
+from swarm.errors import OriginError, OriginStatus, OriginThrottled, OriginTimeout, OriginUnreachable
 
 HERE, THERE = Place("a.io", "one"), Place("a.io", "two")
 ANN, BOB = CredentialHash(b"ann"), CredentialHash(b"bob")
@@ -83,3 +88,83 @@ def test_the_least_recently_used_goes_first(monkeypatch: pytest.MonkeyPatch) -> 
     assert tables.tag(HERE, "one") is known
     tables.set_tag(HERE, "three", known)
     assert [tables.tag(HERE, name) is known for name in ("one", "two", "three")] == [True, False, True]
+
+
+def test_what_the_cluster_proved_is_as_old_as_it_is() -> None:
+    tables = Permissions()
+    tables.publish(HERE, 1000.0, age_s=PUBLIC_TTL_S - 1)
+    assert tables.is_public(HERE, 1000.0)
+    assert not tables.is_public(HERE, 1001.0)
+    tables.publish(HERE, 1000.0)
+    tables.publish(HERE, 1000.0, age_s=PUBLIC_TTL_S)
+    assert tables.is_public(HERE, 1001.0), "older news change nothing"
+
+
+def test_a_refusal_is_repeated_for_a_moment_and_takes_the_permission() -> None:
+    tables = Permissions()
+    no = OriginStatus(403, "a.io/one")
+    tables.accept(HERE, ANN, 100.0)
+    tables.refuse(HERE, ANN, no, 101.0)
+    assert not tables.accepted(HERE, ANN, 101.0)
+    assert not tables.was_accepted(HERE, ANN, 101.0)
+    assert tables.refusal(HERE, ANN, 101.0 + REFUSED_TTL_S - 0.1) is no
+    assert tables.refusal(HERE, ANN, 101.0 + REFUSED_TTL_S) is None
+    assert tables.refusal(HERE, BOB, 101.0) is None
+    assert tables.refusal(THERE, ANN, 101.0) is None
+    tables.accept(HERE, ANN, 102.0)
+    assert tables.refusal(HERE, ANN, 102.0) is None
+    tables.refuse(HERE, ANONYMOUS, no, 103.0)
+    tables.publish(HERE, 103.0)
+    assert tables.refusal(HERE, ANONYMOUS, 103.0) is None
+
+
+def test_how_strangers_were_asked_is_remembered_for_an_outage() -> None:
+    tables = Permissions()
+    asked = OriginStatus(401, "a.io/one", ('Basic realm="a"',))
+    tables.refuse(HERE, ANONYMOUS, asked, 100.0)
+    assert tables.challenge(HERE, 100.0 + OUTAGE_S - 1) is asked
+    assert tables.challenge(HERE, 100.0 + OUTAGE_S) is None
+    assert tables.challenge(THERE, 100.0) is None
+    tables.refuse(THERE, ANONYMOUS, OriginStatus(403, "a.io/two"), 100.0)
+    assert tables.challenge(THERE, 100.0) is None
+
+
+def test_a_credential_counts_for_longer_in_an_outage() -> None:
+    tables = Permissions()
+    tables.accept(HERE, ANN, 100.0)
+    assert tables.was_accepted(HERE, ANN, 100.0 + OUTAGE_S - 0.1)
+    assert not tables.was_accepted(HERE, ANN, 100.0 + OUTAGE_S)
+    assert not tables.was_accepted(HERE, BOB, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "for_all"),
+    [
+        (OriginUnreachable("no route"), True),
+        (OriginThrottled(429, "a.io/one", 60.0), True),
+        (OriginStatus(500, "a.io/one"), False),
+        (OriginTimeout("no answer"), False),
+    ],
+)
+def test_an_origin_that_failed_is_down_for_a_moment(error: OriginError, for_all: bool) -> None:
+    tables = Permissions()
+    tables.fail(HERE, error, 100.0)
+    assert tables.failure(HERE, 100.0 + DOWN_S - 0.1) is error
+    assert tables.failure(HERE, 100.0 + DOWN_S) is None
+    assert (tables.failure(THERE, 100.0) is error) is for_all
+    assert tables.failure(Place("b.io", "one"), 100.0) is None
+
+
+def test_what_is_withdrawn_is_forgotten() -> None:
+    tables = Permissions()
+    for place in HERE, THERE:
+        tables.add_member(place, BLOB, Member(5, "a/b", True))
+        for tag in "v1", "v2":
+            tables.set_tag(place, tag, KnownTag(BLOB, 5, "a/b"))
+    tables.set_tag(HERE, "v3", KnownTag(Digest.of(b"other"), 5, "a/b"))
+    assert tables.tags_of(HERE, BLOB) == ["v1", "v2"]
+    tables.drop_tag(HERE, "v1")
+    assert tables.tags_of(HERE, BLOB) == ["v2"]
+    tables.drop_member(BLOB)
+    assert tables.member(HERE, BLOB) is None
+    assert tables.member(THERE, BLOB) is None

@@ -25,7 +25,9 @@ def pick(missing: str, *parents: str, readers: tuple[int, ...] = ()) -> set[int 
         rarity.add(bits_of(picture))
         offered |= bits_of(picture)
     wanted = bits_of(missing)
-    return {picker.pick_piece(wanted, offered, readers, rarity, Dice(seed)) for seed in range(50)}
+    return {
+        picker.pick_piece(wanted, offered, readers, rarity, len(parents), Dice(seed)) for seed in range(50)
+    }
 
 
 def test_nothing_is_picked_that_nobody_has_or_that_is_not_missing() -> None:
@@ -59,7 +61,14 @@ def test_a_piece_beyond_the_window_is_picked_only_where_nobody_offers_one_within
     missing = "*" * (picker.WINDOW + 1)
     far = " " * picker.WINDOW + "1"
     assert pick(missing, far) == {picker.WINDOW}
-    assert pick(missing, " 1" + far[2:], " 1") == {1}, "however rare the one beyond is"
+    held = "11" + far[2:]
+    assert pick(missing, held, held, "11") == {0, 1}, "what two of three parents have is not rare"
+
+
+def test_what_few_parents_have_goes_first_wherever_it_lies() -> None:
+    missing = "*" * (picker.WINDOW + 1)
+    near = " 1" + " " * (picker.WINDOW - 2)
+    assert pick(missing, near + "1", near, near) == {picker.WINDOW}, "one of three parents has it"
 
 
 def test_the_window_begins_at_the_first_missing_piece() -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from dfdaemon.readers import PATIENCE_PIECES, PATIENCE_S, Readers
+from dfdaemon.readers import PART_BYTES_MAX, PATIENCE_PIECES, PATIENCE_S, Readers, is_part
 from swarm.ids import ReaderId
 from swarm.pieces import PIECE_BYTES_MIN as PIECE
 from swarm.pieces import PieceMap
@@ -66,3 +66,29 @@ def test_an_empty_blob_can_be_read() -> None:
     readers = Readers(PieceMap.of(0))
     readers.open(ONE, 0, 0, now=0.0)
     assert readers.lowest() == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "start", "end", "expected"),
+    [
+        (1 << 30, 0, 2, True),
+        (1 << 30, 5, 5 + PART_BYTES_MAX, True),
+        (1 << 30, (1 << 30) - 100, 1 << 30, True),
+        (1 << 30, 0, PART_BYTES_MAX + 1, False),
+        (1 << 30, 0, 1 << 30, False),
+        (1000, 0, 300, False),
+        (0, 0, 0, True),
+    ],
+)
+def test_what_is_a_part(size: int, start: int, end: int, expected: bool) -> None:
+    assert is_part(size, start, end) is expected
+
+
+def test_what_readers_may_still_need(readers: Readers) -> None:
+    assert readers.demand() == 0
+    readers.open(ONE, 2 * PIECE + 5, 4 * PIECE, now=0.0)
+    readers.open(TWO, 8 * PIECE, 8 * PIECE + 1, now=0.0)
+    assert readers.demand() == 0b1_0000_1100
+    readers.advance(ONE, 3 * PIECE, now=1.0)
+    readers.close(TWO)
+    assert readers.demand() == 0b1000

@@ -11,6 +11,7 @@ from dfdaemon.piece_table import Stage
 from swarm import messages
 from swarm.ids import Epoch, HostId, ReaderId, RequestId, TaskId
 from swarm.messages import OriginFault, Parent
+from swarm.repositories import Denials, Purge, RepositoryAnswer, ResolveTag
 from tests.support.daemon_playbook import PIECE, READER, REGISTRY, TASK, Playbook, record
 
 A, CHILD = HostId("a"), HostId("child")
@@ -74,7 +75,10 @@ SAID: list[messages.ToDaemon] = [
     messages.Quarantine(A, 10.0),
     messages.Inline(TASK, b"content"),
     messages.NoSource(TASK, OriginFault.TIMEOUT),
-    messages.RepositoryAnswer(1, public=False),
+    RepositoryAnswer(1, public=False),
+    ResolveTag("r", "n", "v1"),
+    Denials((TASK,)),
+    Purge(TASK),
 ]
 EVENTS: list[events.Event] = [
     events.SchedulerAttached(),
@@ -113,6 +117,7 @@ EVENTS: list[events.Event] = [
     events.ChildLost(CHILD),
     events.PieceRequested(CHILD, RequestId(1), TASK, 0),
     events.UploadEnded(CHILD, RequestId(1), TASK, PIECE, 0.1),
+    events.BlobWithdrawn(TASK, "purged"),
     events.TimeReached(),
     events.Stopping(),
     *(events.SchedulerSaid(message) for message in SAID),

@@ -41,7 +41,13 @@ def test_ranges_are_early_contiguous_and_bounded(
 
 def test_a_large_blob_is_leased_in_parts_of_whole_pieces() -> None:
     pieces = PieceMap.of(1000 * MIB)
-    assert leases.lease_pieces(pieces, CONFIG) == -(-125 * MIB // pieces.piece_bytes)
+    assert leases.lease_pieces(pieces, pieces.count, CONFIG) == -(-125 * MIB // pieces.piece_bytes)
+
+
+def test_the_last_leases_are_smaller_so_that_they_end_together() -> None:
+    pieces = PieceMap.of(1000 * MIB)
+    assert leases.lease_pieces(pieces, 100, CONFIG) == 100 // leases.SHRINK
+    assert leases.lease_pieces(pieces, 3, CONFIG) * pieces.piece_bytes == CONFIG.bytes_min
 
 
 def team(*names: str) -> tuple[Task, dict[str, Peer]]:

@@ -5,19 +5,21 @@ import pytest
 from scheduler.commands import Command, LoadTask, SaveRecords, Send
 from scheduler.events import (
     DaemonMessage,
+    DigestAllowed,
+    DigestDenied,
     EpochSaved,
     Event,
     HostLost,
     HostSaid,
     InlineArrived,
     InlineForgotten,
+    PurgeWanted,
     TaskLoaded,
     TimeReached,
 )
 from swarm.availability import full
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import (
-    AskRepository,
     Completed,
     LeaseFailed,
     LeaseProgress,
@@ -27,12 +29,18 @@ from swarm.messages import (
     PieceRecord,
     PieceRejected,
     Progress,
-    RepositoryAnswer,
-    RepositoryReport,
     Starving,
-    TagReport,
     TaskInfo,
     TaskProgress,
+)
+from swarm.repositories import (
+    AskRepository,
+    Purge,
+    RepositoryAnswer,
+    RepositoryReport,
+    TagPushed,
+    TagReport,
+    TagUnresolved,
 )
 from tests.support.scheduler_playbook import BLOB, LAYER, Playbook
 
@@ -48,6 +56,8 @@ MESSAGES: list[DaemonMessage] = [
     Leave(BLOB),
     Leave(TaskId("")),
     TagReport("r", "n", "t", BLOB, "", 1),
+    TagUnresolved("r", "n", "t"),
+    TagPushed("r", "n", "t"),
     RepositoryReport("r", "n", True),
 ]
 EVENTS: list[Event] = [
@@ -56,6 +66,9 @@ EVENTS: list[Event] = [
     InlineForgotten(BLOB),
     TaskLoaded(BLOB, Epoch(3)),
     EpochSaved(BLOB, Epoch(1)),
+    DigestDenied(TaskId("sha256:" + "d" * 64), ""),
+    DigestAllowed(BLOB),
+    PurgeWanted(Purge(BLOB)),
     TimeReached(),
     *[HostSaid(A, message) for message in MESSAGES],
 ]

@@ -50,3 +50,14 @@ def test_what_is_no_digest_is_refused_with_the_reason(text: str, reason: str) ->
 def test_digits_of_other_scripts_are_no_digest() -> None:
     with pytest.raises(BadDigest):
         Digest.parse("sha256:" + "\u0663" * 64)
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_a_task_of_its_own_for_those_who_share_with_a_scope_only(algorithm: str) -> None:
+    digest = Digest.of(b"layer", algorithm)
+    assert digest.task_within("") == digest.task
+    scoped = {digest.task_within(scope) for scope in ("a.example", "b.example")}
+    scoped |= {Digest.of(b"other", algorithm).task_within("a.example")}
+    assert len(scoped | {digest.task}) == 4
+    assert all(Digest.parse(task).algorithm == algorithm for task in scoped), "it passes as a digest"
+    assert digest.task_within("a.example") == digest.task_within("a.example")

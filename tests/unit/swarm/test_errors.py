@@ -18,6 +18,7 @@ EXAMPLES = [
     (errors.BadName("A/b", "upper case"), "malformed name 'A/b': upper case"),
     (errors.BadRange("bytes=9-", 5), "range 'bytes=9-' lies outside a blob of 5 bytes"),
     (errors.NotAllowed("10.0.0.1", "private"), "10.0.0.1 may not be reached through this mirror: private"),
+    (errors.ContentDenied("sha256:0"), "sha256:0 is denied by an administrator of this cluster"),
     (errors.OriginStatus(404, "r/x"), "the origin answered 404 to r/x"),
     (errors.OriginThrottled(429, "r/x", 2.5), "the origin answered 429 to r/x: wait 2.5 s"),
 ]

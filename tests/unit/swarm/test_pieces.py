@@ -11,16 +11,16 @@ MIB = 1 << 20
         (0, PIECE_BYTES_MIN),
         (1, PIECE_BYTES_MIN),
         (128 * MIB, PIECE_BYTES_MIN),
-        (256 * MIB - 1, PIECE_BYTES_MIN),
-        (256 * MIB, 1 * MIB),
-        (300 * MIB, 1 * MIB),
-        (512 * MIB, 2 * MIB),
-        (1500 * MIB, 4 * MIB),
-        (2048 * MIB, PIECE_BYTES_MAX),
+        (512 * MIB - 1, PIECE_BYTES_MIN),
+        (512 * MIB, 1 * MIB),
+        (600 * MIB, 1 * MIB),
+        (1024 * MIB, 2 * MIB),
+        (3000 * MIB, 4 * MIB),
+        (4096 * MIB, PIECE_BYTES_MAX),
         (BLOB_BYTES_MAX, PIECE_BYTES_MAX),
     ],
 )
-def test_pieces_are_a_power_of_two_just_below_a_256th(size: int, piece_bytes: int) -> None:
+def test_pieces_are_a_power_of_two_just_below_a_512th(size: int, piece_bytes: int) -> None:
     assert piece_bytes_for(size) == piece_bytes
 
 

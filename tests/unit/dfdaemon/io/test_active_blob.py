@@ -37,7 +37,7 @@ class Moves:
 
 @pytest.fixture
 def blob() -> Iterator[ActiveBlob]:
-    made = ActiveBlob(DIGEST.task, PieceMap.of(SIZE), "", Account(SIZE))
+    made = ActiveBlob(DIGEST.task, DIGEST, PieceMap.of(SIZE), "", Account(SIZE))
     made.file = PieceFile.ring(SIZE, made.pieces.count)
     yield made
     made.close()

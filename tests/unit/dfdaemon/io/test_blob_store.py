@@ -442,3 +442,39 @@ async def test_a_store_has_threads_of_its_own_unless_it_is_given_some(tmp_path: 
     await download(stores[1], TWO)
     await stores[1].close()
     workers.close()
+
+
+async def test_a_copy_under_another_name_has_the_digest_of_its_content(stores: Stores) -> None:
+    name = ONE.digest.task_within("r.example")
+    store = stores.start()
+
+    async def take(*indexes: int) -> None:
+        records = (await store.open(name, ONE.size, ONE.digest)).records
+        assert [record.index for record in records] == list(range(indexes[0]))
+        for index in indexes:
+            file = store.file(name)
+            os.pwrite(file.fd, ONE.bytes_of(index), file.place(index))
+            file.release()
+            store.commit(name, ONE.record(index))
+
+    await take(0, 1)
+    await stores.crash()
+    store = stores.start()
+    await take(2, 3)
+    assert await store.check(name)
+    store.complete(name)
+    assert store.copies(ONE.task) == [name]
+    assert store.copies(name) == []
+    assert (await stores.again()).copies(ONE.task) == [name], "it is remembered on disk"
+
+
+async def test_a_tiny_copy_under_another_name_is_checked_too(stores: Stores) -> None:
+    name = TINY.digest.task_within("r.example")
+    store = stores.start()
+    with pytest.raises(StoreError, match="have another digest"):
+        await store.put(name, b"something else", "", TINY.digest)
+    with pytest.raises(StoreError, match="have another digest"):
+        await store.put(name, TINY.content)
+    await store.put(name, TINY.content, "a/b", TINY.digest)
+    await store.put(TINY.task, TINY.content, "", TINY.digest)
+    assert sorted(store.copies(TINY.task)) == sorted([name, TINY.task])

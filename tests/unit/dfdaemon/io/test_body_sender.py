@@ -74,7 +74,7 @@ class Server:
         sender = BodySender(request, self.reader, 0, self.reader.size)
         try:
             self._tell(await sender.send(response, None))
-        except (ConnectionError, asyncio.CancelledError) as error:
+        except (ConnectionError, RuntimeError, asyncio.CancelledError) as error:
             self._tell(error)
             raise
         return response
@@ -179,6 +179,28 @@ def test_a_client_that_leaves_ends_the_sending(run: Run, file: PieceFile) -> Non
             writer.transport.abort()
             assert isinstance(await server.ended, ConnectionError | asyncio.CancelledError)
             assert server.reader.advanced < SIZE
+
+    run(dialogue())
+
+
+def test_a_client_that_leaves_while_nothing_is_there_to_send(run: Run, file: PieceFile) -> None:
+    """As containerd does after each of its parallel chunks; the connection is closed already when we hear of it."""
+
+    class Waiting(Reader):
+        """Has the first bytes only."""
+
+        async def span(self, offset: int) -> Span:
+            if offset >= 1000:
+                await asyncio.Event().wait()
+            return Span(self.file, offset, 1000)
+
+    async def dialogue() -> None:
+        async with serving(Waiting(file)) as server:
+            reader, writer = await ask(server)
+            assert len(await reader.readexactly(1000)) == 1000
+            writer.close()
+            await writer.wait_closed()
+            assert isinstance(await server.ended, asyncio.CancelledError)
 
     run(dialogue())
 

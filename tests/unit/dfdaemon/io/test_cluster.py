@@ -6,7 +6,8 @@ from dfdaemon.config import SchedulerLinkConfig
 from dfdaemon.io.cluster import QUESTIONS_MAX, ClusterKnowledge
 from dfdaemon.io.scheduler_client import SchedulerClient
 from swarm.ids import HostId
-from swarm.messages import AskRepository, RepositoryAnswer, ToScheduler
+from swarm.messages import ToScheduler
+from swarm.repositories import AskRepository, RepositoryAnswer
 
 
 class Recorder(SchedulerClient):

@@ -168,3 +168,28 @@ async def test_the_control_socket_authorises_like_the_mirror(image: Image) -> No
                         await stranger.manifest(parse_reference(f"{REGISTRY}/demo/app@{digest}"))
                 assert "secret-word" not in running.log.getvalue()
                 assert "bWU6c2VjcmV0LXdvcmQ" not in running.log.getvalue()
+
+
+async def test_dfctl_purges_a_blob_and_a_tag(
+    running: RunningDaemon, capsys: pytest.CaptureFixture[str], image: Image
+) -> None:
+    await command(dfget.main, "--socket", running.control, IMAGE)
+    layer = image.layers[0]
+    capsys.readouterr()
+    assert await command(dfctl.main, "--socket", running.control, "purge", layer.digest) == 0
+    assert "2.0 MiB freed" in capsys.readouterr().out
+    assert (
+        await command(dfctl.main, "--socket", running.control, "purge", f"{REGISTRY}/a@{layer.digest}") == 0
+    )
+    assert "freed" not in capsys.readouterr().out
+    known = running.daemon.proxy.tags._knowledge.tables._tags
+    assert len(list(known)) == 1
+    assert await command(dfctl.main, "--socket", running.control, "purge", IMAGE) == 0
+    assert not list(known)
+
+
+@pytest.mark.parametrize("order", [{}, {"registry": "r", "tag": "v1"}, {"digest": "sha256:0"}])
+async def test_an_order_that_makes_no_sense_is_refused(running: RunningDaemon, order: dict[str, str]) -> None:
+    async with LocalDaemon(running.control) as daemon:
+        with pytest.raises(LocalError, match=r"name a digest|malformed digest"):
+            await daemon.control("purge", order)

@@ -1,9 +1,10 @@
 """What is told to the cluster, in how few messages, and what is never told."""
 
 from dfdaemon.io.knowledge import REPORT_MEMBERS_MAX, Knowledge
-from dfdaemon.permissions import ANONYMOUS, KnownTag, Member, Place
+from dfdaemon.permissions import ANONYMOUS, PUBLIC_TTL_S, KnownTag, Member, Place
 from swarm.digest import Digest
-from swarm.messages import RepositoryReport
+from swarm.errors import OriginStatus
+from swarm.repositories import RepositoryAnswer, RepositoryReport
 from tests.support.plain_blobs import PlainCluster
 
 HERE, THERE = Place("r.test", "one"), Place("r.test", "two")
@@ -24,8 +25,8 @@ async def test_the_findings_of_a_pull_are_one_message() -> None:
     assert cluster.repositories == []
     knowledge.close()
     assert cluster.repositories == [
-        RepositoryReport(*HERE, True, tuple(digest.task for digest in listed)),
-        RepositoryReport(*THERE, False, (listed[0].task,)),
+        RepositoryReport(*HERE, True, tuple(digest.task for digest in listed), (1,) * 12),
+        RepositoryReport(*THERE, False, (listed[0].task,), (1,)),
     ]
     knowledge.close()
     assert len(cluster.repositories) == 2
@@ -80,3 +81,42 @@ async def test_a_stranger_is_permitted_only_where_it_is_public() -> None:
     assert knowledge.is_permitted(HERE, None)
     assert knowledge.is_permitted(HERE, "Bearer y")
     knowledge.close()
+
+
+async def test_a_stranger_who_is_refused_closes_the_repository_for_all() -> None:
+    cluster = PlainCluster()
+    knowledge = Knowledge(cluster)
+    knowledge.published(HERE)
+    knowledge.refused(HERE, None, OriginStatus(401, "r.test/one"))
+    assert not knowledge.was_permitted(HERE, None)
+    knowledge.refused(THERE, None, OriginStatus(401, "r.test/two"))
+    knowledge.close()
+    assert cluster.repositories == [RepositoryReport(*place, False, closed=True) for place in (HERE, THERE)]
+
+
+async def test_a_credential_that_is_refused_loses_what_it_had() -> None:
+    knowledge = Knowledge(PlainCluster())
+    knowledge.accepted(HERE, "Bearer x")
+    knowledge.refused(HERE, "Bearer x", OriginStatus(403, "r.test/one"))
+    assert not knowledge.is_permitted(HERE, "Bearer x")
+    assert not knowledge.was_permitted(HERE, "Bearer x"), "not in an outage either"
+    refusal = knowledge.refusal(HERE, "Bearer x")
+    assert refusal is not None
+    assert refusal.status == 403
+    assert knowledge.refusal(HERE, "Bearer y") is None
+    knowledge.accepted(HERE, "Bearer x")
+    assert knowledge.refusal(HERE, "Bearer x") is None
+
+
+async def test_what_the_cluster_knows_is_as_old_as_it_says() -> None:
+    knowledge = Knowledge(PlainCluster())
+    (digest,) = digests(1)
+    knowledge.learn(
+        HERE, digest, RepositoryAnswer(1, True, size=7, member=True, public_age_s=PUBLIC_TTL_S - 1)
+    )
+    assert knowledge.is_permitted(HERE, None)
+    assert knowledge.tables.member(HERE, digest) == Member(7, "", True)
+    knowledge.learn(THERE, digest, RepositoryAnswer(1, True, public_age_s=PUBLIC_TTL_S + 1))
+    assert not knowledge.is_permitted(THERE, None)
+    assert knowledge.was_permitted(THERE, None), "in an outage it counts"
+    assert knowledge.tables.member(THERE, digest) is None

@@ -53,3 +53,13 @@ def test_a_success_forgets_the_failure_before_it() -> None:
     account.finish()
     assert not account.failure
     assert not account.is_refused
+
+
+def test_the_latest_task_on_some_content_is_found() -> None:
+    ledger = Ledger()
+    for name in "one", "two", "three":
+        ledger.open(TaskId(name), 1).digest = "sha256:x" if name != "three" else "sha256:y"
+    assert ledger.named("sha256:x") == "two"
+    ledger.open(TaskId("one"), 1)
+    assert ledger.named("sha256:x") == "one"
+    assert ledger.named("sha256:z") is None

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from dfdaemon.io.origin_addresses import (
+    Addresses,
     EnvironmentProxies,
     PublicResolver,
     SharedResolver,
-    check_literal,
     is_public,
 )
 from swarm.errors import NotAllowed
@@ -20,7 +20,7 @@ from tests.support.fake_origin import FakeResolver
 )
 def test_public_addresses(address: str) -> None:
     assert is_public(address)
-    check_literal(address)
+    Addresses().check_literal(address)
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,34 @@ def test_public_addresses(address: str) -> None:
 def test_addresses_inside(address: str) -> None:
     assert not is_public(address)
     with pytest.raises(NotAllowed):
-        check_literal(address)
+        Addresses().check_literal(address)
 
 
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0177.0.0.1", "1.2.3.4.5"])
 def test_numbers_that_some_read_as_addresses(host: str) -> None:
     with pytest.raises(NotAllowed):
-        check_literal(host)
+        Addresses().check_literal(host)
 
 
 @pytest.mark.parametrize("host", ["registry.example.com", "1and1.com", "localhost"])
 def test_names_are_judged_when_they_are_resolved(host: str) -> None:
-    check_literal(host)
+    Addresses().check_literal(host)
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "::ffff:8.8.8.8", "2606:4700::1"])
+def test_networks_of_the_cluster_may_be_forbidden_too(address: str) -> None:
+    addresses = Addresses(("8.8.0.0/16", "2606:4700::/32"))
+    assert not addresses.is_outside(address)
+    assert addresses.is_outside("8.9.8.8")
+    with pytest.raises(NotAllowed, match="forbidden"):
+        addresses.check_literal(address)
 
 
 async def test_only_public_addresses_of_a_name_are_given_out() -> None:
     resolver = PublicResolver(
         FakeResolver(out_test=["8.8.8.8"], in_test=["10.0.0.1"], proxy_test=["10.0.0.2"]),
         frozenset({"proxy.test"}),
+        Addresses(),
     )
     assert [entry["host"] for entry in await resolver.resolve("out.test", 443)] == ["8.8.8.8"]
     assert [entry["host"] for entry in await resolver.resolve("proxy.test", 443)] == ["10.0.0.2"]
@@ -95,9 +105,11 @@ def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     assert EnvironmentProxies().url_for("https", "ghcr.io") is None
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("no_proxy", "inside.test")
+    monkeypatch.setenv("no_proxy", "inside.test, 203.0.113.0/24,not/anetwork")
     proxies = EnvironmentProxies()
     assert proxies.url_for("https", "ghcr.io") == "http://proxy.test:3128"
     assert proxies.url_for("http", "ghcr.io") is None
     assert proxies.url_for("https", "inside.test") is None
+    assert proxies.url_for("https", "203.0.113.7") is None
+    assert proxies.url_for("https", "203.0.114.7") == "http://proxy.test:3128"
     assert proxies.hosts == {"proxy.test"}

@@ -1,11 +1,11 @@
-"""Anonymous tokens: how long they are kept, and that many clients cost one."""
+"""Tokens of this host: how long they are kept, and that many clients cost one."""
 
 import asyncio
 
 import pytest
 
 from dfdaemon.challenges import Challenge
-from dfdaemon.io.origin_auth import LIFETIME_DEFAULT_S, MARGIN, TOKENS_MAX, AnonymousTokens
+from dfdaemon.io.origin_auth import LIFETIME_DEFAULT_S, MARGIN, TOKENS_MAX, Tokens
 from swarm.errors import OriginTimeout
 
 CHALLENGE = Challenge("bearer", {"realm": "http://r/token"})
@@ -37,7 +37,7 @@ class Realm:
 )
 async def test_a_token_lives_as_long_as_its_registry_says(body: bytes, lifetime: float) -> None:
     now = 1000.0
-    tokens = AnonymousTokens(lambda: now)
+    tokens = Tokens(lambda: now)
     assert tokens.known("r", "a") is None
     assert await tokens.fetch("r", "a", CHALLENGE, Realm(body).fetch) == "Bearer t"
     now += lifetime * MARGIN - 1
@@ -48,7 +48,7 @@ async def test_a_token_lives_as_long_as_its_registry_says(body: bytes, lifetime:
 
 
 async def test_many_clients_cost_one_token() -> None:
-    tokens, realm = AnonymousTokens(lambda: 0.0), Realm(b'{"token": "t"}')
+    tokens, realm = Tokens(lambda: 0.0), Realm(b'{"token": "t"}')
     realm.open.clear()
     asking = [asyncio.create_task(tokens.fetch("r", "a", CHALLENGE, realm.fetch)) for _ in range(50)]
     await asyncio.sleep(0)
@@ -63,11 +63,11 @@ async def test_a_realm_that_fails_gives_none() -> None:
     async def fail(challenge: Challenge) -> bytes:
         raise OriginTimeout("silence")
 
-    assert await AnonymousTokens(lambda: 0.0).fetch("r", "a", CHALLENGE, fail) is None
+    assert await Tokens(lambda: 0.0).fetch("r", "a", CHALLENGE, fail) is None
 
 
 async def test_tokens_are_bounded() -> None:
-    tokens, realm = AnonymousTokens(lambda: 0.0), Realm(b'{"token": "t"}')
+    tokens, realm = Tokens(lambda: 0.0), Realm(b'{"token": "t"}')
     for number in range(TOKENS_MAX + 1):
         await tokens.fetch("r", str(number), CHALLENGE, realm.fetch)
     assert tokens.known("r", "0") is None

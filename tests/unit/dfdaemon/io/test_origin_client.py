@@ -8,7 +8,8 @@ import pytest
 from aiohttp import web
 
 from dfdaemon.config import OriginConfig, RegistryConfig
-from dfdaemon.io.origin_client import REDIRECTS_MAX, OriginClient, OriginSource
+from dfdaemon.io.origin_asking import REDIRECTS_MAX
+from dfdaemon.io.origin_client import OriginClient, OriginSource
 from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.errors import (

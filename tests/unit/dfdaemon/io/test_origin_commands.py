@@ -49,7 +49,7 @@ class Bench:
         self.jobs = Jobs()
         config = OriginConfig(registries=(RegistryConfig(name="r.test", url=origin.url),), retries=1)
         self.client = OriginClient(config, Dice(1))
-        self.blob = ActiveBlob(DIGEST.task, PieceMap.of(len(CONTENT)), "", Account(len(CONTENT)))
+        self.blob = ActiveBlob(DIGEST.task, DIGEST, PieceMap.of(len(CONTENT)), "", Account(len(CONTENT)))
         self.blob.file = PieceFile.ring(len(CONTENT), self.blob.pieces.count)
         self.blob.add_source(OriginSource("r.test", "demo/app", DIGEST, "blob"))
         blobs = ActiveBlobs()

@@ -1,5 +1,6 @@
 """TLS to origins, and what their failures are called."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,11 +19,13 @@ from swarm.errors import (
     NotAllowed,
     OriginContent,
     OriginCut,
+    OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
     OurselvesError,
 )
 from tests.support.certificates import make_certificate
+from tests.support.fake_origin import fake_origin, says
 
 
 @asynccontextmanager
@@ -101,3 +104,61 @@ def test_errors_are_mapped_once_and_name_the_target(error: Exception, expected: 
     if not isinstance(error, DamselflyError):
         assert "GET r/a blobs x" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+async def ask(transport: OriginTransport, url: str) -> aiohttp.ClientResponse:
+    """Send a GET to the registry `r`."""
+    return await transport.send(
+        Exchange(transport.endpoints.of("r"), "GET", URL(url), "the root", CIMultiDict())
+    )
+
+
+async def test_a_registry_gets_no_more_connections_than_it_may() -> None:
+    async with fake_origin(says(200, b"x" * 3_000_000)) as origin:
+        entry = RegistryConfig(name="r", url=origin.url, connections_max=2)
+        transport = OriginTransport(OriginConfig(registries=(entry,)))
+        open_answers = [await ask(transport, origin.url) for _ in range(2)]
+        waiting = asyncio.create_task(ask(transport, origin.url))
+        done, _ = await asyncio.wait([waiting], timeout=0.05)
+        assert not done
+        open_answers[0].close()
+        (await waiting).close()
+        open_answers[1].close()
+        await transport.close()
+
+
+async def test_a_registry_gets_no_more_requests_than_it_may() -> None:
+    async with fake_origin(says(200)) as origin:
+        entry = RegistryConfig(name="r", url=origin.url, requests_per_s_max=0.01)
+        transport = OriginTransport(OriginConfig(registries=(entry,)))
+        (await ask(transport, origin.url)).release()
+        with pytest.raises(OriginThrottled, match="requests_per_s_max") as caught:
+            await ask(transport, origin.url)
+        assert caught.value.retry_after_s == pytest.approx(100, abs=1)
+        assert len(origin.seen) == 1
+        await transport.close()
+
+
+async def test_a_registry_by_ipv6() -> None:
+    async with fake_origin(says(200), host="::1") as origin:
+        entry = RegistryConfig(name="r", url=f"http://[::1]:{origin.port}")
+        transport = OriginTransport(OriginConfig(registries=(entry,)))
+        answer = await ask(transport, f"{transport.endpoints.of('r').base}/v2/")
+        answer.release()
+        assert answer.status == 200
+        assert origin.seen[0].all("Host") == [f"[::1]:{origin.port}"]
+        await transport.close()
+
+
+async def test_the_environments_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_origin(says(200)) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://user:pw@127.0.0.1:{proxy.port}")
+        monkeypatch.setenv("no_proxy", "10.0.0.0/8")
+        transport = OriginTransport(
+            OriginConfig(registries=(RegistryConfig(name="r", url="http://r.test:5000"),))
+        )
+        answer = await ask(transport, "http://r.test:5000/v2/")
+        answer.release()
+        assert proxy.seen[0].path == "http://r.test:5000/v2/"
+        assert proxy.seen[0].all("Proxy-Authorization") == ["Basic dXNlcjpwdw=="]
+        await transport.close()

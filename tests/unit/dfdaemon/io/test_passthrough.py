@@ -1,5 +1,6 @@
 """What is not a pull goes to the origin and back as it is."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,9 +9,6 @@ import pytest
 from aiohttp import web
 
 from benchmarks.io.origin_registry import OriginRegistry
-from dfdaemon.config import OriginConfig, RegistryConfig
-from dfdaemon.endpoints import Endpoints
-from dfdaemon.io.passthrough import mirrored
 from tests.support.fake_origin import Answer, FakeOrigin, fake_origin, says
 from tests.support.mirror import REGISTRY, Mirror, running_mirror
 
@@ -87,22 +85,44 @@ async def test_where_an_upload_goes_on(tmp_path: Path) -> None:
         assert answer.header("Location") == f"/v2/a/blobs/uploads/7?state=s&ns={REGISTRY}"
 
 
-@pytest.mark.parametrize(
-    ("location", "expected"),
-    [
-        ("http://origin:5000/v2/a?b=c", "/v2/a?b=c&ns=r%3A1"),
-        ("/v2/a", "/v2/a?ns=r%3A1"),
-        ("https://origin:5000/v2/a", None),
-        ("http://origin/v2/a", None),
-        ("http://other:5000/v2/a", None),
-        ("//other/v2/a", None),
-        ("relative", None),
-        ("http://[bad", None),
-    ],
-)
-def test_locations(location: str, expected: str | None) -> None:
-    config = OriginConfig(registries=(RegistryConfig(name="r:1", url="http://origin:5000"),))
-    assert mirrored(location, Endpoints(config).of("r:1")) == (expected or location)
+async def test_lists_go_on_at_the_mirror(tmp_path: Path) -> None:
+    link = ("Link", '</v2/a/tags/list?n=2&last=b>; rel="next"')
+    async with mirror_of(tmp_path, says(200, b"{}", link)) as (mirror, origin):
+        answer = await mirror.ask("GET", f"/v2/a/tags/list?n=2&ns={REGISTRY}")
+        assert answer.header("Link") == f'</v2/a/tags/list?n=2&last=b&ns={REGISTRY}>; rel="next"'
+        assert origin.seen[0].path == "/v2/a/tags/list?n=2"
+
+
+async def test_referrers_of_a_registry_that_has_them(tmp_path: Path) -> None:
+    digest = "sha256:" + "1" * 64
+    headers = [
+        ("OCI-Filters-Applied", "artifactType"),
+        ("Link", f"</v2/a/referrers/{digest}?n=1&next=x>; rel=next"),
+        ("Content-Type", "application/vnd.oci.image.index.v1+json"),
+    ]
+    async with mirror_of(tmp_path, says(200, b"{}", *headers)) as (mirror, origin):
+        answer = await mirror.ask("GET", f"/v2/a/referrers/{digest}?artifactType=a%2Fb&ns={REGISTRY}")
+        assert (answer.status, answer.body) == (200, b"{}")
+        assert origin.seen[0].path == f"/v2/a/referrers/{digest}?artifactType=a%2Fb"
+        assert answer.header("OCI-Filters-Applied") == "artifactType"
+        assert answer.header("Link") == f"</v2/a/referrers/{digest}?n=1&next=x&ns={REGISTRY}>; rel=next"
+
+
+async def test_a_registry_may_take_longer_over_a_push_than_over_a_pull(tmp_path: Path) -> None:
+    slow = asyncio.Event()
+
+    async def commit(request: web.BaseRequest) -> web.StreamResponse:
+        await slow.wait()
+        return web.Response(status=201)
+
+    async with fake_origin(commit) as origin, running_mirror(origin, tmp_path, read_timeout_s=0.1) as mirror:
+        asked = asyncio.create_task(
+            mirror.ask("PUT", f"/v2/a/blobs/uploads/7?digest=x&ns={REGISTRY}", [], b"end")
+        )
+        pull = await mirror.get("/v2/a/manifests/v1")
+        assert pull.status == 504, "a pull has given up"
+        slow.set()
+        assert (await asked).status == 201
 
 
 async def test_a_manifest_tag_without_a_digest_is_passed_through(tmp_path: Path) -> None:
@@ -118,3 +138,47 @@ async def test_an_origin_that_is_away(tmp_path: Path) -> None:
         answer = await mirror.get("/v2/a/tags/list")
         assert answer.status == 502
         assert answer.error["code"] == "UNAVAILABLE"
+
+
+@pytest.mark.parametrize(("path", "expected"), [("manifests/v1", 503), ("tags/list", 429)])
+async def test_no_pull_is_told_to_hammer(tmp_path: Path, path: str, expected: int) -> None:
+    """A tag whose digest the registry does not say is passed on; containerd repeats it at once on 429."""
+    async with mirror_of(tmp_path, says(200, b"{}"), says(429, b"", ("Retry-After", "7"))) as (
+        mirror,
+        origin,
+    ):
+        if path == "tags/list":
+            origin.answers.pop(0)
+        answer = await mirror.get(f"/v2/a/{path}")
+        assert (answer.status, answer.header("Retry-After")) == (expected, "7")
+
+
+async def test_bodies_stream_both_ways(tmp_path: Path) -> None:
+    """Neither side waits for the end of what the other sends."""
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(b"first")
+        arrived.set()
+        await reader.readuntil(b"last")
+        writer.write(b"HTTP/1.1 201 Created\r\nContent-Length: 8\r\n\r\nhead")
+        await go_on.wait()
+        writer.write(b"tail")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    origin = FakeOrigin([], port=server.sockets[0].getsockname()[1])
+    async with running_mirror(origin, tmp_path) as mirror:
+        reader, writer = await asyncio.open_connection("127.0.0.1", mirror.port)
+        head = f"PATCH /v2/a/blobs/uploads/7?ns={REGISTRY} HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"5\r\nfirst\r\n")
+        await arrived.wait()
+        writer.write(b"4\r\nlast\r\n0\r\n\r\n")
+        assert (await reader.readuntil(b"head")).startswith(b"HTTP/1.1 201 ")
+        go_on.set()
+        assert await reader.readexactly(4) == b"tail"
+        writer.close()
+        await writer.wait_closed()
+    server.close()
+    await server.wait_closed()

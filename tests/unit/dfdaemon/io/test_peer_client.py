@@ -16,7 +16,7 @@ from dfdaemon.events import (
     PieceArrived,
     PieceFailed,
 )
-from dfdaemon.io import parent_link, receiver
+from dfdaemon.io import parent_link
 from dfdaemon.io import piece_connection as data
 from swarm.availability import full
 from swarm.frames import HaveFrame
@@ -82,8 +82,8 @@ async def test_wrong_bytes_come_with_the_digest_that_they_have(fault: Fault, hon
 async def test_a_fault_of_one_piece_ends_one_request(
     fault: Fault, answer: PeerFault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(data, "REPLY_S_MAX", 0.2)
-    monkeypatch.setattr(receiver, "SILENCE_S_MAX", 0.2)
+    monkeypatch.setattr(data, "REPLY_S", 0.2)
+    monkeypatch.setattr(data, "SILENCE_S", 0.2)
     got = Inbox()
     await ask(fault, got)
     await got.next(ParentAvailable)
@@ -164,7 +164,7 @@ async def test_the_same_process_stands_alone(tmp_path: Path) -> None:
 
 
 async def test_a_connection_that_never_speaks_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfdaemon.io.peer_handshake.HANDSHAKE_S_MAX", 0.05)
+    monkeypatch.setattr("dfdaemon.io.peer_handshake.HANDSHAKE_S", 0.05)
     got = Inbox()
     with socket.create_server(("127.0.0.1", 0)) as mute:
         async with taking(got) as client:

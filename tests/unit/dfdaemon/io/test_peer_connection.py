@@ -72,7 +72,6 @@ async def test_a_ping_is_answered_and_nobody_else_hears_it() -> None:
 
 async def test_silence_is_met_with_a_ping_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_connection, "PING_AFTER_S", 0.01)
-    monkeypatch.setattr(peer_connection, "SILENCE_S_MAX", 0.03)
     async with talking() as talk:
         await talk.hear(PingFrame())
         assert (await talk.ends.get())[0] is PeerFault.TIMEOUT

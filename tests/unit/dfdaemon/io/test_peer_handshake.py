@@ -25,6 +25,7 @@ from swarm.frames import (
 from swarm.handshake import Side, prove
 from swarm.ids import HostId
 from swarm.wire import Decoder, encode
+from tests.support.peers import quick
 
 CHILD, PARENT = HostId("child"), HostId("parent")
 TOKEN = b"a secret of the cluster"
@@ -53,7 +54,7 @@ async def parent_says(
 ) -> int:
     """Greet a parent that answers so (None: it closes); a WELCOME gets its proof with this token."""
     async with pair() as (ours, theirs):
-        greeting = asyncio.create_task(greet(ours, ME, PARENT, Purpose.DATA))
+        greeting = asyncio.create_task(greet(ours, ME, PARENT, Purpose.DATA, quick()))
         hello = await read(theirs, HELLO_ONLY)
         assert isinstance(hello, HelloFrame)
         assert (hello.host, hello.purpose) == (CHILD, Purpose.DATA)
@@ -108,17 +109,17 @@ async def test_a_parent_that_closes() -> None:
 
 
 async def test_a_parent_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_handshake, "HANDSHAKE_S_MAX", 0.01)
+    monkeypatch.setattr(peer_handshake, "HANDSHAKE_S", 0.01)
     async with pair() as (ours, _):
-        with pytest.raises(PeerUnreachable, match="nothing for"):
-            await greet(ours, ME, PARENT, Purpose.DATA)
+        with pytest.raises(PeerUnreachable, match=r"within 0\.01 s"):
+            await greet(ours, ME, PARENT, Purpose.DATA, quick())
         assert ours.fileno() == -1, "it is closed"
 
 
 async def child_says(hello: HelloFrame, token: bytes) -> tuple[Frame, Greeting]:
     """Let a child with this token greet us; return the last it heard, and what we think of it."""
     async with pair() as (ours, theirs):
-        taking = asyncio.create_task(take_greeting(ours, Identity(PARENT, TOKEN)))
+        taking = asyncio.create_task(take_greeting(ours, Identity(PARENT, TOKEN), quick()))
         theirs.sendall(encode(hello))
         heard = await read(theirs, WELCOME_OR_REFUSED)
         if isinstance(heard, WelcomeFrame):
@@ -147,7 +148,7 @@ async def test_a_child_without_the_token_is_refused(token: bytes) -> None:
 
 async def test_a_child_cannot_send_our_proof_back_to_us() -> None:
     async with pair() as (ours, theirs):
-        taking = asyncio.create_task(take_greeting(ours, Identity(PARENT, TOKEN)))
+        taking = asyncio.create_task(take_greeting(ours, Identity(PARENT, TOKEN), quick()))
         theirs.sendall(encode(HELLO))
         heard = await read(theirs, WELCOME_OR_REFUSED)
         assert isinstance(heard, WelcomeFrame)
@@ -173,11 +174,11 @@ async def test_a_child_that_is_silent_or_leaves(monkeypatch: pytest.MonkeyPatch)
     async with pair() as (ours, theirs):
         theirs.close()
         with pytest.raises(PeerUnreachable, match="closed the connection"):
-            await take_greeting(ours, ME)
-    monkeypatch.setattr(peer_handshake, "HANDSHAKE_S_MAX", 0.01)
+            await take_greeting(ours, ME, quick())
+    monkeypatch.setattr(peer_handshake, "HANDSHAKE_S", 0.01)
     async with pair() as (ours, _):
-        with pytest.raises(PeerUnreachable, match="nothing for"):
-            await take_greeting(ours, ME)
+        with pytest.raises(PeerUnreachable, match=r"within 0\.01 s"):
+            await take_greeting(ours, ME, quick())
 
 
 def test_the_token_is_not_shown() -> None:

@@ -29,7 +29,7 @@ from swarm.ids import HostId, TaskId
 from swarm.messages import Address
 from swarm.pieces import MIB
 from swarm.wire import Decoder, encode
-from tests.support.peers import CHILD, PARENT, TOKEN, Blob, Inbox, serving
+from tests.support.peers import CHILD, PARENT, TOKEN, Blob, Inbox, quick, serving
 
 BLOB = Blob(3 * MIB)
 RECEIVE_BUFFER_BYTES = 16 * 1024
@@ -47,7 +47,7 @@ class RawChild:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (self.at.host, self.at.port))
-        await greet(sock, self.me, PARENT, purpose)
+        await greet(sock, self.me, PARENT, purpose, quick())
         return sock
 
     async def control(self, task: TaskId = BLOB.task) -> socket.socket:

@@ -17,6 +17,7 @@ from dfdaemon.io.peer_socket import (
 )
 from swarm.errors import ConfigError, PeerUnreachable
 from swarm.messages import Address
+from tests.support.peers import quick
 
 
 def place(listener: socket.socket) -> Address:
@@ -27,7 +28,7 @@ def place(listener: socket.socket) -> Address:
 async def test_a_listener_is_reached(host: str) -> None:
     with (
         closing(listen(Address(host, 0))) as listener,
-        closing(await connect([Address(host, place(listener).port)])) as sock,
+        closing(await connect([Address(host, place(listener).port)], quick())) as sock,
     ):
         assert sock.getpeername()[:2] == listener.getsockname()[:2]
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -37,7 +38,7 @@ async def test_a_listener_is_reached(host: str) -> None:
 async def test_every_address_means_both_families() -> None:
     with closing(listen(Address("::", 0))) as listener:
         for host in ("127.0.0.1", "::1"):
-            (await connect([Address(host, place(listener).port)])).close()
+            (await connect([Address(host, place(listener).port)], quick())).close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -91,13 +92,13 @@ def test_a_taken_port_is_said() -> None:
 async def test_the_first_address_that_answers_is_taken() -> None:
     with closing(listen(Address("127.0.0.1", 0))) as listener:
         nowhere = [Address("127.0.0.1", 1), Address("no such name", 9), Address("127.0.0.1", 99999)]
-        (await connect([*nowhere, place(listener)])).close()
+        (await connect([*nowhere, place(listener)], quick())).close()
 
 
 @pytest.mark.parametrize("addresses", [[], [Address("127.0.0.1", 1)], [Address("", 1), Address("a b", 1)]])
 async def test_nobody_is_reached(addresses: list[Address]) -> None:
     with pytest.raises(PeerUnreachable, match="takes a connection"):
-        await connect(addresses)
+        await connect(addresses, quick())
 
 
 async def test_an_address_that_hangs_does_not_hold_up_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,18 +106,18 @@ async def test_an_address_that_hangs_does_not_hold_up_the_next(monkeypatch: pyte
     with closing(full_listener()) as hangs, closing(listen(Address("127.0.0.1", 0))) as listener:
         filler = [fill(hangs) for _ in range(3)]
         targets = [(socket.AF_INET, hangs.getsockname()), (socket.AF_INET, listener.getsockname())]
-        sock = await connect_first(targets)
+        sock = await connect_first(targets, quick())
         assert sock.getpeername() == listener.getsockname()
         for each in (sock, *filler):
             each.close()
 
 
 async def test_an_address_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_socket, "CONNECT_S_MAX", 0.05)
+    monkeypatch.setattr(peer_socket, "CONNECT_S", 0.05)
     with closing(full_listener()) as hangs:
         filler = [fill(hangs) for _ in range(3)]
         with pytest.raises(PeerUnreachable, match=r"within 0\.05 s"):
-            await connect_first([(socket.AF_INET, hangs.getsockname())])
+            await connect_first([(socket.AF_INET, hangs.getsockname())], quick())
         for each in filler:
             each.close()
     await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dfdaemon.events import PeerFault
-from dfdaemon.io import piece_connection, receiver
+from dfdaemon.io import piece_connection
 from dfdaemon.io.piece_connection import Answer, PieceConnection, Taken, Wish
 from swarm.frames import (
     REQUESTS,
@@ -22,7 +22,7 @@ from swarm.frames import (
 )
 from swarm.pieces import MIB
 from swarm.wire import Decoder, encode
-from tests.support.peers import Blob, read_piece, receivers
+from tests.support.peers import Blob, quick, read_piece, receivers
 
 BLOB = Blob(2 * MIB + 5)
 RECORD = BLOB.records[4]
@@ -63,6 +63,7 @@ async def scripted() -> AsyncIterator[Script]:
         connection = PieceConnection(
             child,
             pool,
+            quick(),
             lambda _, wish, answer: answers.put_nowait(answer),
             lambda _: answers.put_nowait(PeerFault.CLOSED),
         )
@@ -182,14 +183,14 @@ async def test_a_transfer_under_way_is_taken_back() -> None:
 
 
 async def test_a_parent_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(piece_connection, "REPLY_S_MAX", 0.01)
+    monkeypatch.setattr(piece_connection, "REPLY_S", 0.01)
     async with scripted() as script:
         await script.request()
         assert await script.answers.get() is PeerFault.TIMEOUT
 
 
 async def test_a_parent_that_stops_in_the_middle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "SILENCE_S_MAX", 0.01)
+    monkeypatch.setattr(piece_connection, "SILENCE_S", 0.01)
     async with scripted() as script:
         await script.request()
         script.reply(encode(PIECE) + b"abc")

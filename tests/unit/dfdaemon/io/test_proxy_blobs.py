@@ -5,11 +5,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.origin_registry import OriginRegistry
 from swarm.digest import Digest
 from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
+from tests.support.fake_origin import fake_origin
 from tests.support.processes import short_directory
 
 MIB = 1 << 20
@@ -58,3 +60,43 @@ async def test_a_file_that_is_too_short_is_refused_for_a_moment(
     assert found is not None
     assert not found.complete, "what is damaged was found out"
     assert task not in running.daemon.driver.machine.held
+
+
+async def test_a_small_range_of_a_large_blob_costs_its_pieces_and_the_rest_comes_when_it_is_wanted(
+    tmp_path: Path,
+) -> None:
+    large = generate_image(tmp_path, "demo/app", "v1", [12 * MIB], seed=3)
+    layer = large.layers[0]
+    content = blob_path(large.directory, layer.digest).read_bytes()
+    async with OriginRegistry([large]) as origin:
+        with short_directory() as folder:
+            async with running_daemon(daemon_config(folder, origin.url)) as daemon:
+                for ranges, parts in (("bytes=7000000-7000009", 1), ("bytes=0-9,11000000-11000009", 2)):
+                    url = f"http://{daemon.mirror.host}:{daemon.mirror.port}/v2/demo/app/blobs/{layer.digest}"
+                    headers = {"Range": ranges}
+                    async with (
+                        aiohttp.ClientSession() as session,
+                        session.get(f"{url}?ns={REGISTRY}", headers=headers) as answer,
+                    ):
+                        body = await answer.read()
+                        assert answer.status == 206
+                        assert (parts == 1) == (body == content[7000000:7000010])
+                assert origin.counters.blob_bytes[layer.digest] == 3 * MIB // 2, "three pieces"
+                assert await get(daemon, layer.digest) == (200, content)
+                assert origin.counters.blob_bytes[layer.digest] == layer.size, "each byte once"
+
+
+async def test_a_blob_that_is_named_by_its_sha512(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 8000
+    digest = Digest.of(content, "sha512")
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=content if request.path.endswith(str(digest)) else b"", status=200)
+
+    async with fake_origin(answer) as origin:
+        with short_directory() as folder:
+            async with running_daemon(daemon_config(folder, origin.url)) as daemon:
+                assert await get(daemon, str(digest)) == (200, content)
+                found = daemon.daemon.store.get(digest.task)
+                assert found is not None
+                assert found.complete, "its own digest was checked"

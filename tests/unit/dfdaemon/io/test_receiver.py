@@ -9,7 +9,6 @@ from contextlib import contextmanager
 import pytest
 
 from dfdaemon.events import PeerFault
-from dfdaemon.io import receiver
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
 from swarm.pieces import MIB
@@ -29,10 +28,10 @@ def wires() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def receive(
-    pool: ReceiverPool, child: socket.socket, file: PieceFile, index: int
+    pool: ReceiverPool, child: socket.socket, file: PieceFile, index: int, limit_s: float = 60.0
 ) -> tuple[Transfer, asyncio.Queue[Outcome]]:
     outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
-    return pool.receive(child, file, index, outcomes.put_nowait), outcomes
+    return pool.receive(child, file, index, limit_s, outcomes.put_nowait), outcomes
 
 
 @pytest.mark.parametrize("kind", ["xxh3", "blake3"])
@@ -109,12 +108,11 @@ async def test_a_parent_that_goes_away_closes_the_transfer(sent: bytes) -> None:
             assert await outcomes.get() is PeerFault.CLOSED
 
 
-async def test_a_silent_parent_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receiver, "SILENCE_S_MAX", 0.02)
+async def test_a_silent_parent_is_given_up() -> None:
     with wires() as (parent, child), wires() as (other, other_child):
         async with receivers(1) as pool:
-            _, first = receive(pool, child, BLOB.empty_file(), 0)
-            _, second = receive(pool, other_child, BLOB.empty_file(), 0)
+            _, first = receive(pool, child, BLOB.empty_file(), 0, 0.02)
+            _, second = receive(pool, other_child, BLOB.empty_file(), 0, 0.01)
             parent.sendall(b"some")
             other.sendall(b"some")
             assert await first.get() is PeerFault.TIMEOUT

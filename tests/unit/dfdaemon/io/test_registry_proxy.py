@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
-from benchmarks.io.origin_registry import OriginRegistry
+from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
+from benchmarks.origin.access import AccessPolicy, Account, AuthMode
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from tests.support.mirror import REGISTRY, Mirror, ask, content_of, running_mirror
 
@@ -39,6 +40,17 @@ async def test_ping_is_answered_by_the_mirror_itself(mirror: Mirror, origin: Ori
     assert (answer.status, answer.body) == (200, b"{}")
     assert answer.header("Docker-Distribution-Api-Version") == "registry/2.0"
     assert not origin.counters.requests
+
+
+async def test_a_ping_that_means_a_registry_gets_its_answer(image: Image, tmp_path: Path) -> None:
+    policy = AccessPolicy(AuthMode.BASIC, {"ann": Account("secret")})
+    async with OriginRegistry([image], OriginSettings(access=policy)) as origin:
+        async with running_mirror(origin, tmp_path) as mirror:
+            answer = await mirror.get("/v2/")
+            assert (answer.status, answer.all("WWW-Authenticate")[0][:5]) == (401, "Basic")
+            assert (await mirror.ask("GET", "/v2/")).status == 200
+        async with running_mirror(origin, tmp_path, ping_registry=True) as mirror:
+            assert (await mirror.ask("GET", "/v2/")).status == 401
 
 
 async def test_a_pull_as_containerd_does_it(mirror: Mirror, origin: OriginRegistry, image: Image) -> None:
@@ -122,7 +134,7 @@ async def test_a_range_beyond_the_end(mirror: Mirror, image: Image) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [[("Range", "bytes=0-1,5-6")], [("Range", "lines=1-2")], [("Range", "bytes=0-1"), ("If-Range", '"x"')]],
+    [[("Range", "bytes=0-1,5-a")], [("Range", "lines=1-2")], [("Range", "bytes=0-1"), ("If-Range", '"x"')]],
 )
 async def test_what_is_not_one_range_gets_the_whole(
     mirror: Mirror, image: Image, headers: list[tuple[str, str]]
@@ -180,6 +192,7 @@ async def test_more_clients_than_allowed(origin: OriginRegistry, tmp_path: Path)
         await writer.drain()
         answer = await ask(mirror.port, "GET", "/v2/")
         assert answer.status == 503
+        assert answer.header("Connection") == "close"
         writer.close()
         await writer.wait_closed()
 
@@ -240,6 +253,7 @@ async def test_a_refusal_of_the_origin(
     origin.faults.append(fault)
     answer = await mirror.get(f"/v2/team/app/blobs/{image.layers[0].digest}")
     assert answer.status == expected
+    assert answer.header("Retry-After") == (None if retry_after is None else str(retry_after))
     assert answer.error["message"]
     assert answer.header("Content-Length") == str(len(answer.body))
 
@@ -294,3 +308,10 @@ async def test_stopping_lets_answers_finish(origin: OriginRegistry, tmp_path: Pa
         await stopping
         with pytest.raises(OSError, match="Connect call failed"):
             await mirror.ask("GET", "/v2/")
+
+
+@pytest.mark.parametrize("method", ["TRACE", "CONNECT", "PROPFIND"])
+async def test_a_method_that_no_registry_has(mirror: Mirror, origin: OriginRegistry, method: str) -> None:
+    answer = await mirror.ask(method, f"/v2/team/app/manifests/v1?ns={REGISTRY}")
+    assert (answer.status, answer.error["code"]) == (405, "UNSUPPORTED")
+    assert not origin.counters.requests

@@ -11,10 +11,11 @@ import pytest
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
+from benchmarks.origin.faults import Fault, FaultKind, Where
 from dfdaemon.io.origin_client import OriginSource
-from dfdaemon.permissions import CREDENTIAL_TTL_S, PUBLIC_TTL_S
+from dfdaemon.permissions import CREDENTIAL_TTL_S, DOWN_S, OUTAGE_S, PUBLIC_TTL_S, Place
 from swarm.digest import Digest
-from swarm.messages import RepositoryAnswer
+from swarm.repositories import RepositoryAnswer
 from tests.support.mirror import REGISTRY, Mirror, content_of, running_mirror
 
 ACCEPT = ("Accept", f"{MEDIA_MANIFEST}, {MEDIA_INDEX}, */*")
@@ -249,7 +250,7 @@ async def test_in_an_outage_a_private_tag_needs_the_credential_of_a_moment_ago(
     await settled(mirror)
     await origin.stop()
     assert (await mirror.get(path, ACCEPT, token)).status == 200
-    assert (await mirror.get(path, ACCEPT)).status == 502
+    assert (await mirror.get(path, ACCEPT)).status == 401, "the origin's own no of a moment ago"
     assert (await mirror.get(path, ACCEPT, ("Authorization", "Bearer other"))).status == 502
 
 
@@ -283,3 +284,139 @@ async def test_no_secret_in_answers_notes_and_reports(
     shown += [repr(mirror.blobs.sources), json.dumps([str(note) for note in mirror.notes])]
     for text in shown:
         assert not any(secret in text for secret in secrets)
+
+
+async def test_in_an_outage_the_origin_is_not_asked_again_for_what_is_known(
+    mirror: Mirror, origin: OriginRegistry, public: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin.faults.append(Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=503, times=None))
+    first = RepositoryAnswer(1, True, public.root_digest, MEDIA_MANIFEST, 300)
+    mirror.cluster.answers[REGISTRY, PUBLIC, "v1", ""] = first
+    assert (await mirror.head(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)).header("Warning")
+    asked = origin.counters.requests.total()
+    assert (await mirror.head(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)).header("Warning")
+    assert origin.counters.requests.total() == asked
+    assert (await mirror.head(f"/v2/{PUBLIC}/manifests/unknown", ACCEPT)).status == 502
+    assert origin.counters.requests.total() > asked, "what is not known is asked for"
+    now = mirror.authoriser.knowledge.now
+    monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + DOWN_S)
+    origin.faults.clear()
+    assert (await mirror.head(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)).header("Warning") is None
+
+
+async def test_in_an_outage_a_credential_counts_for_an_hour(
+    mirror: Mirror, origin: OriginRegistry, private: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = bearer(origin, PRIVATE)
+    path = f"/v2/{PRIVATE}/blobs/{private.layers[0].digest}"
+    assert (await mirror.get(path, token)).status == 200
+    await settled(mirror)
+    await origin.stop()
+    now = mirror.authoriser.knowledge.now
+    for later, status in (CREDENTIAL_TTL_S, 200), (OUTAGE_S - 10, 200), (OUTAGE_S, 502):
+        monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda later=later: now() + later)
+        assert (await mirror.get(path, token)).status == status
+
+
+async def test_a_credential_that_is_revoked_is_worth_nothing_in_an_outage(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    token = bearer(origin, PRIVATE)
+    path = f"/v2/{PRIVATE}/blobs/{private.layers[0].digest}"
+    assert (await mirror.get(path, token)).status == 200
+    origin.gate._key = b"rotated"
+    assert (await mirror.get(f"/v2/{PRIVATE}/manifests/v1", ACCEPT, token)).status == 401
+    assert (await mirror.get(path, token)).status == 401, "at once, not after the TTL"
+    await origin.stop()
+    assert (await mirror.get(path, token)).status in (401, 502)
+
+
+async def test_with_outage_deny_blobs_are_served_no_longer_than_the_ttl(
+    origin: OriginRegistry, private: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_mirror(origin, tmp_path, outage="deny") as mirror:
+        token = bearer(origin, PRIVATE)
+        path = f"/v2/{PRIVATE}/blobs/{private.layers[0].digest}"
+        assert (await mirror.get(path, token)).status == 200
+        await settled(mirror)
+        await origin.stop()
+        assert (await mirror.get(path, token)).status == 200, "the registry's word still counts"
+        now = mirror.authoriser.knowledge.now
+        monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + CREDENTIAL_TTL_S)
+        assert (await mirror.get(path, token)).status == 502
+
+
+async def test_a_public_repository_that_becomes_private_is_noticed_everywhere(
+    mirror: Mirror, origin: OriginRegistry, public: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v2/{PUBLIC}/blobs/{public.layers[0].digest}"
+    assert (await mirror.get(path)).status == 200
+    origin.gate.policy = AccessPolicy(AuthMode.BEARER, ACCOUNTS)
+    origin.gate._key = b"rotated"
+    now = mirror.authoriser.knowledge.now
+    monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + PUBLIC_TTL_S)
+    old = RepositoryAnswer(1, True, member=True, public_age_s=PUBLIC_TTL_S + 1)
+    mirror.cluster.answers[REGISTRY, PUBLIC, "", public.layers[0].digest] = old
+    assert (await mirror.get(path)).status == 401, "what the cluster knows is too old"
+    mirror.authoriser.knowledge.close()
+    assert mirror.cluster.repositories[-1].closed
+
+
+async def test_a_herd_of_clients_with_one_credential_is_one_question(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    origin.faults.append(Fault(FaultKind.SLOW_HEADERS, method="HEAD", seconds=0.2))
+    token = bearer(origin, PRIVATE)
+    path = f"/v2/{PRIVATE}/blobs/{private.layers[0].digest}"
+    ranges = [("Range", f"bytes={number}-") for number in range(5)]
+    answers = await asyncio.gather(*(mirror.get(path, token, ranged) for ranged in ranges))
+    assert {answer.status for answer in answers} == {206}
+    await settled(mirror)
+    assert origin.counters.requests["HEAD blob"] == 3, (
+        "one, and two as a stranger: without a token and with one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "let_in"),
+    [(RepositoryAnswer(1, False, closed=True), False), (RepositoryAnswer(1, True), True)],
+)
+async def test_whether_strangers_are_let_in_one_host_finds_out_for_all(
+    mirror: Mirror, origin: OriginRegistry, private: Image, known: RepositoryAnswer, let_in: bool
+) -> None:
+    mirror.cluster.answers[REGISTRY, PRIVATE, "", ""] = known
+    assert (await mirror.get(f"/v2/{PRIVATE}/manifests/v1", ACCEPT, bearer(origin, PRIVATE))).status == 200
+    await settled(mirror)
+    heads = sum(count for kind, count in origin.counters.requests.items() if kind.startswith("HEAD"))
+    assert heads == 1, "this host asked with its client's credential only"
+    assert mirror.authoriser.knowledge.is_permitted(Place(REGISTRY, PRIVATE), None) is let_in
+
+
+async def test_where_a_stranger_was_refused_just_now_no_probe_is_sent(
+    mirror: Mirror, origin: OriginRegistry, private: Image
+) -> None:
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    assert (await mirror.head(path, ACCEPT)).status == 401
+    asked = origin.counters.requests.total()
+    assert (await mirror.head(path, ACCEPT, bearer(origin, PRIVATE))).status == 200
+    await settled(mirror)
+    assert origin.counters.requests.total() == asked + 1
+
+
+@pytest.mark.parametrize("mode", [AuthMode.BASIC])
+async def test_in_an_outage_strangers_are_asked_who_they_are_as_the_registry_did(
+    mirror: Mirror, origin: OriginRegistry, private: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = f"/v2/{PRIVATE}/manifests/v1"
+    asked = await mirror.get(path, ACCEPT)
+    assert (await mirror.get(path, ACCEPT, BASIC)).status == 200
+    await settled(mirror)
+    await origin.stop()
+    now = mirror.authoriser.knowledge.now
+    monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + OUTAGE_S / 2)
+    for reference in "manifests/v1", f"manifests/{private.root_digest}", f"blobs/{private.config.digest}":
+        again = await mirror.get(f"/v2/{PRIVATE}/{reference}", ACCEPT)
+        assert (again.status, again.all("WWW-Authenticate")) == (401, asked.all("WWW-Authenticate"))
+    assert (await mirror.get(path, ACCEPT, BASIC)).status == 200
+    other = ("Authorization", basic_header("ann", "wrong"))
+    assert (await mirror.get(path, ACCEPT, other)).status == 502

@@ -62,7 +62,9 @@ class Bench:
 
     def activate(self, size: int = len(CONTENT), hold: bool = False) -> ActiveBlob:
         """Begin with the blob, as the driver does."""
-        blob = self.blobs.active[TASK] = ActiveBlob(TASK, PieceMap.of(size), "", Account(size), hold=hold)
+        blob = self.blobs.active[TASK] = ActiveBlob(
+            TASK, Digest.parse(TASK), PieceMap.of(size), "", Account(size), hold=hold
+        )
         return blob
 
     async def answer(self) -> Event:

@@ -13,7 +13,7 @@ from dfdaemon.io.upload_connection import Sent, UploadConnection
 from swarm.frames import REPLIES, AbsentFrame, BusyFrame, Frame, PieceFrame, PingFrame, RequestFrame
 from swarm.pieces import MIB
 from swarm.wire import Decoder, encode
-from tests.support.peers import Blob
+from tests.support.peers import Blob, quick
 
 BLOB = Blob(24 * MIB, seed=3)
 """24 MiB in pieces of 512 KiB."""
@@ -30,6 +30,7 @@ class Script:
         self.file = BLOB.file()
         self.connection = UploadConnection(
             parent,
+            quick(),
             lambda _, frame: self.requests.put_nowait(frame),
             lambda _, reason: self.closings.put_nowait(reason),
         )
@@ -140,7 +141,7 @@ async def test_an_answer_to_a_child_that_went_away_does_nothing() -> None:
 
 async def test_a_child_that_takes_nothing_loses_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_connection, "LOOK_S", 0.01)
-    monkeypatch.setattr(upload_connection, "STALL_S_MAX", 0.03)
+    monkeypatch.setattr(upload_connection, "STALL_S", 0.03)
     async with scripted() as script:
         await script.asked()
         script.send()
@@ -168,7 +169,7 @@ async def test_a_slow_child_keeps_its_slot_as_long_as_it_takes_something(
             now += upload_connection.LOOK_S
             for _ in range(3):  # the child's room is noticed, filled, and looked at
                 await asyncio.sleep(0)
-        assert now - began > 3 * upload_connection.STALL_S_MAX
+        assert now - began > 3 * upload_connection.STALL_S
         assert not script.ends.get_nowait().failed
         assert BLOB.piece(0).startswith(taken)
 

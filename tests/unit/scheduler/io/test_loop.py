@@ -5,7 +5,7 @@ import math
 import pytest
 
 from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRecords, Send, SendInline
-from scheduler.events import EpochSaved, Event, HostLost, HostSaid, TaskLoaded, TimeReached
+from scheduler.events import EpochSaved, Event, HostLost, HostSaid, InlineArrived, TaskLoaded, TimeReached
 from scheduler.io.inline_cache import InlineCache
 from scheduler.io.loop import MachineFailed, SchedulerLoop
 from scheduler.io.outbox import Outbox
@@ -177,3 +177,15 @@ async def test_close_ends_every_stream_and_tells_the_machine_nothing() -> None:
     assert [(await outbox.ended).code.name for outbox in outboxes] == ["UNAVAILABLE"] * 3
     world.loop.detach(HOST, outboxes[1], "over")
     assert world.machine.lost() == []
+
+
+async def test_an_inline_blob_of_a_scope_has_the_name_of_that_scope() -> None:
+    content = b"config"
+    task = Digest.of(content).task_within("r.example")
+    world = World(ScriptedMachine())
+    world.attach()
+    world.loop.said(HOST, InlineContent(task, content, "r.example"))
+    assert InlineArrived(HOST, task) in world.machine.events
+    for scope in "", "other.example":
+        with pytest.raises(WireError, match="has the digest"):
+            world.loop.said(HOST, InlineContent(task, content, scope))

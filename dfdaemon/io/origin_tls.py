@@ -1,0 +1,68 @@
+"""How connections to origins are secured: whom we trust, and who we are."""
+
+import os
+import ssl
+
+from yarl import URL
+
+from dfdaemon.endpoints import Endpoint
+from swarm.errors import OurselvesError
+
+Key = tuple[bool, str, str, str, tuple[int, ...]]
+
+
+class TlsContexts:
+    """The settings of TLS by registry; made again when a file of theirs changes, as mounted secrets do."""
+
+    def __init__(self) -> None:
+        self._contexts: dict[str, tuple[Key, ssl.SSLContext]] = {}
+
+    def of(self, url: URL, endpoint: Endpoint) -> ssl.SSLContext | bool:
+        """Return how to connect; True is the system's way. Raises OurselvesError when a file cannot be used.
+
+        `verified = false` and our own certificate count for the registry's own address alone.
+        """
+        if url.scheme != "https":
+            return True
+        own = (url.host, url.port) == (endpoint.host, endpoint.port)
+        verified = endpoint.verified or not own
+        certificate, key_file = (endpoint.certificate_file, endpoint.key_file) if own else ("", "")
+        if verified and not endpoint.ca_file and not certificate:
+            return True
+        files = endpoint.ca_file, certificate, key_file
+        key = verified, *files, tuple(_changed(file) for file in files)
+        place = f"{endpoint.base} {own}"
+        known = self._contexts.get(place)
+        if known is None or known[0] != key:
+            known = self._contexts[place] = key, _context(verified, *files)
+        return known[1]
+
+
+def _changed(file: str) -> int:
+    try:
+        return os.stat(file).st_mtime_ns if file else 0
+    except OSError:
+        return -1
+
+
+def _context(verified: bool, ca_file: str, certificate_file: str, key_file: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    reading = "certificate_file"
+    try:
+        if certificate_file:
+            context.load_cert_chain(certificate_file, key_file or None, password=_no_password)
+        reading = "ca_file"
+        if verified and ca_file:
+            context.load_verify_locations(cafile=ca_file)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        file = certificate_file if reading == "certificate_file" else ca_file
+        raise OurselvesError(f"{file} cannot be used: {error}; check {reading}") from error
+    if not verified:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _no_password() -> str:
+    """Keep OpenSSL from asking a terminal for the password of a key."""
+    raise ValueError("its key has a password")
