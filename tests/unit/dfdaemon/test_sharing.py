@@ -306,6 +306,7 @@ def test_a_quicker_child_takes_the_slot_and_the_one_that_was_woken_waits_on() ->
     assert play.ends(A, request) == [WakeChild(B)]
     request = play.starts(A)
     play.is_refused(C)
+    play.now = 0.001
     play.is_refused(B)
     assert play.ends(A, request) == [WakeChild(B)]
 
