@@ -158,7 +158,7 @@ def pair(
     scenario = Scenario(
         options.nodes,
         (options.blob_bytes,),
-        link_bytes_per_s,
+        link_bytes_per_s=link_bytes_per_s,
         rates_known=kind == "fanout",
         latency_s=latency_s,
         spread_s=0.0,
