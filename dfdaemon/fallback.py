@@ -64,7 +64,13 @@ class Fallback:
 
     def reader_came(self, now: float) -> None:
         """A client began to read: of a part, somebody must bring what it reads soon."""
-        if self._blob.is_part and len(self._blob.readers):
+        if not self._blob.is_part or not len(self._blob.readers):
+            return
+        if self._blob.is_worth_the_rest:
+            self._blob.is_part = False
+            self._blob.join()
+            self.begin(now)
+        else:
             self.at = min(self.at, now if self._helping else now + PART_S)
 
     def _ask_remembered(self, now: float) -> None:

@@ -28,7 +28,7 @@ SUBSCRIPTIONS_MAX = 256
 """Tasks that one child may subscribe to; an image has some ten layers."""
 WAKE_GRACE_S = 0.001
 """How long nobody else is woken for a slot: a round trip in a local network. Nine of ten woken children need nothing
-any more, and slots idled a tenth of the time at 5 ms (simulated, 100 hosts, 1 Gbit/s)."""
+any more, and at 5 ms slots idled a tenth of the time (simulated, 100 hosts, 1 Gbit/s)."""
 NEVER = float("inf")
 
 

@@ -142,7 +142,8 @@ def _leave(fact: pb.DaemonFact, value: m.Leave) -> None:
 
 
 def _inline_content(fact: pb.DaemonFact, value: m.InlineContent) -> None:
-    fact.inline_content.CopyFrom(pb.InlineContent(task=value.task, content=value.content, scope=value.scope))
+    inline = pb.InlineContent(task=value.task, content=value.content, scope=value.scope)
+    fact.inline_content.CopyFrom(inline)
 
 
 def _challenge(fact: pb.SchedulerFact, value: Challenge) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from dfdaemon import events
+from dfdaemon.blob_state import READ_SHARE
 from dfdaemon.commands import (
     CloseTask,
     CommitPiece,
@@ -12,11 +13,12 @@ from dfdaemon.commands import (
     ReleaseReaders,
     RequestPiece,
     Subscribe,
+    TellScheduler,
 )
 from dfdaemon.fallback import HANG_S, PART_S, REMEMBERED_JITTER_S, REMEMBERED_S, STALL_JITTER_S, STALL_S
 from dfdaemon.origin_side import OWN_TRIES_MAX
-from swarm.ids import UNGRANTED, Epoch, HostId
-from swarm.messages import Lease, NoSource, OriginFault, Parent
+from swarm.ids import UNGRANTED, Epoch, HostId, ReaderId
+from swarm.messages import Join, Lease, NoSource, OriginFault, Parent
 from tests.support.daemon_playbook import OTHER_TASK, PIECE, READER, REGISTRY, TASK, Playbook, record
 
 A = HostId("a")
@@ -178,3 +180,22 @@ def test_a_part_that_a_parent_offers_comes_from_there(playbook: Playbook) -> Non
     playbook.with_parents("11")
     assert playbook.requests() == [("a", 1)]
     assert not [done for done in later(playbook, 1.0) if isinstance(done, FetchRange)]
+
+
+def test_of_a_blob_that_is_read_part_by_part_the_rest_follows(playbook: Playbook) -> None:
+    playbook.attached()
+    part(playbook, 0)
+    for index in range(40 // READ_SHARE):
+        playbook.said(NoSource(TASK, OriginFault.ABANDONED))
+        assert own(index, index + 1) in later(playbook, 0.0)
+        playbook >> events.OriginPieceArrived(TASK, UNGRANTED, record(index, UNGRANTED))
+        playbook.skip()
+        playbook >> events.PieceCommitted(TASK, index)
+        playbook.skip()
+        playbook >> events.OriginEnded(TASK, UNGRANTED)
+        playbook.skip()
+        size, start = 40 * PIECE, (index + 1) * PIECE
+        playbook >> events.BlobWanted(TASK, size, REGISTRY, True, part=True)
+        playbook >> events.ReaderOpened(TASK, ReaderId(20 + index), start, start + PIECE)
+        told = [command.message for command in playbook.skip() if isinstance(command, TellScheduler)]
+    assert Join(TASK, 40 * PIECE, REGISTRY, True, bits=0b11111) in told
