@@ -27,7 +27,7 @@ from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_clust
 from benchmarks.io.usage import cpu_s, rss_bytes
 from benchmarks.report import lines, quantile
 
-SPREAD_S = 10.0
+SPREAD_S = 10
 """Over which the second round's daemons arrive: a rolling start, where decisions shall take 50 ms at most."""
 ANSWER_S_MAX = 60.0
 """Until a Join counts as unanswered; a herd shall be answered within 3 s."""
@@ -48,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--download-s", type=positive, default=20, metavar="S", help="that each download takes (default 20)"
+    )
+    parser.add_argument(
+        "--spread-s",
+        type=positive,
+        default=SPREAD_S,
+        metavar="S",
+        help="of arrivals, second round (default 10)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
 
@@ -92,7 +99,7 @@ class _Attach:
                 figures["attach_s"] = round(time.monotonic() - began, 3)
                 figures["attach_cpu_s"] = round(cpu_s(pid) - cpu_before_s, 3)
                 herd = await self._round(cluster, pid, workers, 0.0, "herd")
-                spread = await self._round(cluster, pid, workers, SPREAD_S, "spread")
+                spread = await self._round(cluster, pid, workers, options.spread_s, "spread")
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
             figures["bytes_per_daemon"] = (rss_bytes(pid) - empty_bytes) // options.daemons
