@@ -12,7 +12,7 @@ from scheduler.task import Task, Zone
 from swarm import availability
 from swarm.dice import Dice
 
-COMPLETE_PARENTS = 4
+COMPLETE_PARENTS = 8
 """Complete hosts that a newcomer gets: they have everything, so few suffice."""
 RESCUERS = 4
 """Parents that one cry for help brings."""
