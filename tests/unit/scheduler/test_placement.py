@@ -78,10 +78,10 @@ def test_slow_hosts_and_hosts_without_store_are_no_parents() -> None:
     assert set(placement.choose_parents(task, peers[0], 8, CONFIG, Dice(1))) == {peers[4], peers[5]}
 
 
-def test_who_comes_when_most_are_complete_gets_four_complete_ones() -> None:
+def test_who_comes_when_most_are_complete_gets_complete_ones_alone() -> None:
     task, peers = swarm("a" * 40, complete=30)
     chosen = placement.choose_parents(task, peers[-1], 8, CONFIG, Dice(1))
-    assert len(chosen) == 4
+    assert len(chosen) == placement.COMPLETE_PARENTS
     assert set(chosen) <= set(peers[:30])
 
 
