@@ -284,6 +284,7 @@ class Fanout:
         noted = await scheduler_counts(cluster.scheduler_metrics, "events_total", "event")
         size = options.layers * options.blob_bytes
         self.conditions["events"] = sum((Counter(each["events"]) for each in ended), Counter[str]())
+        self.conditions["scheduler_events"] = noted
         fluid_s = fluid_limit_s(size, options.nodes, self.links())
         return Run(
             scenario=self.scenario,
