@@ -7,6 +7,8 @@ netns the latency beside full links, for queues before links are nothing that it
 
 import argparse
 import json
+import signal
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +21,6 @@ from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.io.child_process import ChildFailed
 from benchmarks.io.local_cluster import ProcessFailed
 from benchmarks.io.namespaces import NoNamespaces
-from benchmarks.report import quantile
 from benchmarks.simulator.cluster import Cluster
 from benchmarks.simulator.scenario import OriginModel, Scenario
 
@@ -68,6 +69,7 @@ class Pair:
 def run(options: argparse.Namespace) -> int:
     """Run, print; returns the exit status: 1 when real and simulated differ by more than TOLERANCE, or a run failed."""
     console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was made is removed
     try:
         pairs = list(_pairs(options, console))
     except (ChildFailed, ProcessFailed, NoNamespaces) as error:
@@ -115,7 +117,7 @@ def _fanout(options: argparse.Namespace, console: Console, seed: int) -> Pair:
     asked = _asked(fanout.add_arguments, options, seed)
     asked.link_bytes_per_s = asked.origin_bytes_per_s = rate
     measured = fanout.measure(asked, console)
-    return _pair("fanout", options, seed, measured, rate, LOOPBACK_LATENCY_S)
+    return pair("fanout", options, seed, measured, rate, LOOPBACK_LATENCY_S)
 
 
 def _netns(options: argparse.Namespace, console: Console, seed: int) -> Pair:
@@ -123,7 +125,7 @@ def _netns(options: argparse.Namespace, console: Console, seed: int) -> Pair:
     asked.link_mbit_per_s = options.link_mbit_per_s
     measured = netns.measure(asked, console)
     rate, rtt_s = measured.figures["link_goodput_bytes_per_s"], measured.figures["loaded_rtt_s"]
-    return _pair("netns", options, seed, measured, rate, rtt_s / 2)
+    return pair("netns", options, seed, measured, rate, rtt_s / 2)
 
 
 KINDS: dict[str, Callable[[argparse.Namespace, Console, int], Pair]] = {"fanout": _fanout, "netns": _netns}
@@ -142,7 +144,7 @@ def _asked(
     return asked
 
 
-def _pair(
+def pair(
     kind: str,
     options: argparse.Namespace,
     seed: int,
@@ -150,13 +152,13 @@ def _pair(
     link_bytes_per_s: float,
     latency_s: float,
 ) -> Pair:
-    """Simulate what was measured."""
+    """Simulate what was measured; raises ChildFailed when nodes failed."""
     if measured.failures:
         raise ChildFailed(f"{len(measured.failures)} nodes failed, the first: {measured.failures[0]}")
     scenario = Scenario(
         options.nodes,
         (options.blob_bytes,),
-        link_bytes_per_s,
+        link_bytes_per_s=link_bytes_per_s,
         rates_known=kind == "fanout",
         latency_s=latency_s,
         spread_s=0.0,
@@ -175,4 +177,4 @@ def _pair(
 
 
 def _medians(pairs: Sequence[Pair]) -> dict[str, float]:
-    return {name: quantile([pair.ratios()[name] for pair in pairs], 0.5) for name in SHOWN}
+    return {name: round(statistics.median(pair.ratios()[name] for pair in pairs), 3) for name in SHOWN}

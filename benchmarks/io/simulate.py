@@ -3,81 +3,81 @@
 import argparse
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.io import plots
 from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.simulator.cluster import Cluster
-from benchmarks.simulator.scenario import SCENARIOS, Scenario
+from benchmarks.simulator.figures import figures_of, lines, worst_of
+from benchmarks.simulator.scenarios import SCENARIOS, named
 from benchmarks.simulator.verdict import Verdict
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+SAMPLES = 200
+"""Points in time of a plot, within the limit."""
+
+
+def _seeds(text: str) -> range:
+    """Read the first and the last seed of several, such as 1-200."""
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a range of seeds such as 1-20")
+    return range(int(first), int(last) + 1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be asked for."""
-    parser.add_argument("--nodes", type=positive, default=50, help="hosts (default 50)")
-    parser.add_argument(
-        "--blob-bytes", type=count_of_bytes, default=256 << 20, help="size of the blob (default 256MiB)"
-    )
-    parser.add_argument("--blobs", type=positive, default=1, help="blobs of that size at once (default 1)")
-    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same run (default 1)")
-    parser.add_argument(
-        "--scenario", choices=SCENARIOS, default="herd", help="what goes wrong (default nothing)"
-    )
-    parser.add_argument(
-        "--rates-known", action="store_true", help="the daemons know the rates of their links"
-    )
-    parser.add_argument(
-        "--validate", action="store_true", help="assert all invariants after every event (slow)"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    add = parser.add_argument
+    add("--scenario", choices=SCENARIOS, default="herd", help="what is simulated (default herd)")
+    add("--nodes", type=positive, default=0, help="hosts (default the scenario's own)")
+    add("--blob-bytes", type=count_of_bytes, help="size of the blob (default the scenario's own)")
+    add("--blobs", type=positive, default=1, help="blobs of that size at once (default 1)")
+    add("--seed", type=int, default=1, help="the same seed gives the same run (default 1)")
+    add("--seeds", type=_seeds, metavar="A-B", help="run all these, one after the other; show the worst")
+    add("--rates-known", action="store_true", help="the daemons know the rates of their links")
+    add("--validate", action="store_true", help="assert all invariants after every event (slow)")
+    add("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    add("--plot", type=Path, metavar="FILE.png", help="draw when hosts were done, and the bytes over time")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Simulate, print; return the exit status: 1 when a host that lives has not everything."""
-    herd = Scenario(options.nodes, (options.blob_bytes,) * options.blobs, rates_known=options.rates_known)
-    scenario = SCENARIOS[options.scenario](herd)
-    began = time.monotonic()
-    verdict = Cluster(scenario, options.seed, validates=options.validate).run()
-    figures = figures_of(verdict, time.monotonic() - began)
-    for name, value in figures.items():
-        print(f"{name:<22} {_shown(value)}")
+    """Simulate, print; return the exit status: 1 when a host that lives has not everything, or a pull failed."""
+    runs = []
+    for seed in options.seeds or [options.seed]:
+        figures, verdict = simulate(options, seed)
+        runs.append(figures)
+        if options.seeds:
+            print(_brief(figures), flush=True)
+        if options.plot:
+            plots.draw(options.plot, figures, verdict)
+    shown = worst_of(runs) if options.seeds else runs[0]
+    for line in lines(shown):
+        print(line)
     if options.json:
-        asked = {"scenario": options.scenario, "seed": options.seed, **asdict(scenario)}
-        options.json.write_text(json.dumps({"asked": asked, **figures}, indent=2, default=str) + "\n")
-    return 1 if verdict.unfinished else 0
+        options.json.write_text(
+            json.dumps({**shown, "each": runs} if options.seeds else shown, indent=2) + "\n"
+        )
+    return 1 if any(figures["failures"] for figures in runs) else 0
 
 
-def figures_of(verdict: Verdict, wall_s: float) -> dict[str, Any]:
-    """Return everything worth printing of a run, by name."""
-    figures: dict[str, Any] = {"limit_s": round(verdict.limit_s, 3)}
-    for name, share in QUANTILES.items():
-        seconds = verdict.quantile(share)
-        figures[f"{name}_s"] = round(seconds, 3)
-        figures[f"{name}_to_limit"] = round(seconds / verdict.limit_s, 3)
-    return figures | {
-        "origin_bytes_ratio": round(verdict.origin_bytes_ratio, 4),
-        "lost_bytes_ratio": round(verdict.lost_bytes_ratio, 4),
-        "origin_requests": verdict.origin_requests,
-        "hosts": len(verdict.outcomes),
-        "died": len(verdict.died),
-        "unfinished": len(verdict.unfinished),
-        "failures": sorted(set(verdict.failures)),
-        "starving": verdict.messages.get("Starving", 0),
-        "rescued": verdict.notes.get("rescue", 0),
-        "messages": verdict.messages,
-        "notes": verdict.notes,
-        "simulated_s": round(verdict.seconds, 3),
-        "wall_s": round(wall_s, 2),
-    }
+def simulate(options: argparse.Namespace, seed: int) -> tuple[dict[str, Any], Verdict]:
+    """Run one seed; return its figures, and what they were made of."""
+    blobs = (options.blob_bytes,) * options.blobs if options.blob_bytes else ()
+    scenario = named(options.scenario, seed, options.nodes, blobs, rates_known=options.rates_known)
+    sample_s = scenario.limit_s / SAMPLES if options.plot else 0.0
+    began = time.monotonic()
+    verdict = Cluster(scenario, seed, validates=options.validate, sample_s=sample_s).run()
+    return figures_of(options.scenario, seed, scenario, verdict, time.monotonic() - began), verdict
 
 
-def _shown(value: object) -> str:
-    show: dict[type, Callable[[Any], str]] = {
-        dict: lambda table: ", ".join(f"{name} {count}" for name, count in table.items()) or "none",
-        list: lambda items: "; ".join(items) or "none",
-    }
-    return show.get(type(value), str)(value)
+def _brief(figures: dict[str, Any]) -> str:
+    names = (
+        "p50_ratio",
+        "p99_ratio",
+        "max_ratio",
+        "origin_bytes_ratio",
+        "origin_again_ratio",
+        "failures",
+        "wall_s",
+    )
+    return f"seed {figures['seed']:<6} " + "  ".join(f"{name} {figures[name]}" for name in names)

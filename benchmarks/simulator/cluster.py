@@ -5,30 +5,45 @@ from hashlib import sha256
 
 from benchmarks.simulator.clock import Clock
 from benchmarks.simulator.control import Control
+from benchmarks.simulator.fabric import Fabric
 from benchmarks.simulator.host import SimulatedHost
 from benchmarks.simulator.origin import Origin
 from benchmarks.simulator.scenario import Fault, FaultKind, Scenario, Target
-from benchmarks.simulator.verdict import Outcome, Verdict
+from benchmarks.simulator.verdict import Outcome, Sample, Verdict
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import HostId, TaskId
-from swarm.messages import Address, HostInfo
 
 
 class Cluster:
     """Runs one scenario from one seed. The same seed gives the same run.
 
     `validates`: every machine asserts its invariants after every event. `records`: the verdict has a transcript.
+    `sample_s`: how often what went over the wire is noted; 0: never.
     """
 
-    def __init__(self, scenario: Scenario, seed: int, validates: bool = False, records: bool = False) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        validates: bool = False,
+        records: bool = False,
+        sample_s: float = 0.0,
+    ) -> None:
         self.scenario = scenario
         self.clock = Clock()
         self.origin = Origin(self.clock, scenario.origin)
+        self.fabric = Fabric(self.clock, scenario)
+        self._sample_s = sample_s
+        self._samples: list[Sample] = []
+        self._limits = {
+            rate: scenario.limit_of(rate) for rate in {scenario.link_of(n) for n in range(scenario.hosts)}
+        }
+        self._faults_left = len(scenario.faults)
         self.notes: Counter[str] = Counter()
         self._dice = Dice(seed)
         self._transcript = sha256() if records else None
-        self.control = Control(self.clock, scenario, self._dice, self._noted)
+        self.control = Control(self.clock, scenario, self._dice, self.fabric, self._noted)
         self.blobs = [
             (TaskId(f"sha256:{number + 1:064x}"), size) for number, size in enumerate(scenario.blobs)
         ]
@@ -45,36 +60,35 @@ class Cluster:
         """Hosts that live, or will, and do not have everything yet."""
 
     def _host(self, number: int) -> SimulatedHost:
-        scenario = self.scenario
-        rate = int(scenario.link_bytes_per_s) if scenario.rates_known else 0
-        info = HostInfo(
-            HostId(f"host-{number:05d}"),
-            (Address(f"10.0.{number >> 8}.{number & 255}", 4002),),
-            f"zone-{number % scenario.zones}",
-            upload_bytes_per_s=rate,
-            download_bytes_per_s=rate,
+        host = SimulatedHost(
+            number, self.scenario, self.clock, self.origin, self.control, self.fabric, self._noted
         )
-        full = number in scenario.full_disks
-        host = SimulatedHost(info, scenario, self.clock, self.origin, self.control, full, self._noted)
         host.on_finished = self._finished
         return host
 
     # --- a run ------------------------------------------------------------------------------------
 
     def run(self) -> Verdict:
-        """Let everything happen; stop when all hosts that live have all blobs, or at the time limit."""
+        """Let everything happen; stop when nothing goes wrong any more and all have all blobs, or at the time limit."""
         self.control.start()
         for number, host in enumerate(self.hosts):
             self.clock.at(self.scenario.arrival_s(number), lambda host=host: self._arrive(host))  # type: ignore[misc]
         for fault in self.scenario.faults:
             self.clock.at(fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
-        self.clock.run(self.scenario.time_limit_s, lambda: not self._waiting)
+        if self._sample_s:
+            self._sample()
+        self.clock.run(self.scenario.time_limit_s, lambda: not self._waiting and not self._faults_left)
         return self._verdict()
+
+    def _sample(self) -> None:
+        traffic = self.fabric.traffic
+        moved = (self.origin.sent_bytes, traffic.peer_bytes, traffic.cross_zone_bytes)
+        self._samples.append(Sample(self.clock.now, *moved))
+        self.clock.after(self._sample_s, self._sample)
 
     def _arrive(self, host: SimulatedHost) -> None:
         host.start(self._dice.throw())
-        for task, size in self.blobs:
-            host.want(task, size)
+        host.pull(self.blobs, self.scenario.at_once)
 
     def _has_all(self, host: SimulatedHost) -> bool:
         return len(host.finished) == len(self.blobs)
@@ -84,24 +98,43 @@ class Cluster:
             self._waiting.discard(host.info.host)
 
     def _verdict(self) -> Verdict:
-        alive = [host for host in self.hosts if host.info.host not in self._dead]
+        traffic, size = self.fabric.traffic, self.scenario.size
         return Verdict(
-            tuple(self._outcome(host) for host in alive),
+            tuple(
+                self._outcome(number, host)
+                for number, host in enumerate(self.hosts)
+                if host.info.host not in self._dead
+            ),
             tuple(self._dead),
             self.scenario.limit_s,
-            self.origin.sent_bytes / sum(self.scenario.blobs),
-            self._lost_bytes / sum(self.scenario.blobs),
+            self.origin.sent_bytes / size,
+            self._lost_bytes / size,
             self.origin.requests,
             dict(sorted(self.control.messages.items())),
             dict(sorted(self.notes.items())),
             self.clock.now,
             self._transcript.hexdigest() if self._transcript is not None else "",
+            self.origin.refused,
+            traffic.peer_bytes / size,
+            traffic.cross_zone_bytes / size,
+            tuple(self._samples),
         )
 
-    def _outcome(self, host: SimulatedHost) -> Outcome:
+    def _outcome(self, number: int, host: SimulatedHost) -> Outcome:
         seconds = max(host.finished.values()) - host.arrived_at if self._has_all(host) else -1.0
-        uploaded = host.links[0].moved_bytes
-        return Outcome(host.info.host, seconds, uploaded, host.origin.received_bytes, tuple(host.failures))
+        scenario, peering = self.scenario, host.peering
+        return Outcome(
+            host.info.host,
+            scenario.group_of(number),
+            seconds,
+            self._limits[scenario.link_of(number)],
+            host.links[0].moved_bytes,
+            host.origin.received_bytes,
+            tuple(host.failures),
+            peering.received,
+            peering.rescued,
+            peering.hedged,
+        )
 
     def _noted(self, note: Note) -> None:
         self.notes[note.name] += 1
@@ -113,14 +146,43 @@ class Cluster:
     # --- faults -----------------------------------------------------------------------------------
 
     def _strike(self, fault: Fault) -> None:
-        if fault.kind is FaultKind.SCHEDULER_DIES:
-            self.control.stop()
-        elif fault.kind is FaultKind.SCHEDULER_RETURNS:
-            self.control.start()
+        self._faults_left -= 1
+        match fault.kind:
+            case FaultKind.SCHEDULER_DIES:
+                self.control.stop()
+            case FaultKind.SCHEDULER_RETURNS:
+                self.control.start()
+            case FaultKind.ORIGIN_SLOWS:
+                self.origin.slow_down(fault.amount)
+            case FaultKind.ORIGIN_FAILS:
+                self.origin.fail()
+            case FaultKind.ORIGIN_RETURNS:
+                self.origin.is_down = False
+            case FaultKind.ZONE_CUT | FaultKind.ZONE_HEALS:
+                self._strike_zone(fault)
+            case _:
+                host = self._target(fault.host)
+                if host is not None:
+                    self._strike_host(host, fault.kind)
+
+    def _strike_zone(self, fault: Fault) -> None:
+        """Cut a zone off, or let it be reached again; what was cut is broken when silence lasted too long, or then."""
+        assert isinstance(fault.host, int), "a cut is of a zone"
+        if fault.kind is FaultKind.ZONE_CUT:
+            self.fabric.cut(fault.host)
+            for host in self.hosts:
+                host.peering.stall()
+            self.clock.after(self.scenario.silence_s, self._notice_cut)
         else:
-            host = self._target(fault.host)
-            if host is not None:
-                self._strike_host(host, fault.kind)
+            self._notice_cut()
+            self.fabric.heal()
+            self.control.heal()
+
+    def _notice_cut(self) -> None:
+        for host in self.hosts:
+            if host.life.alive:
+                host.peering.notice_cut()
+        self.control.notice_cut()
 
     def _strike_host(self, host: SimulatedHost, kind: FaultKind) -> None:
         match kind:
@@ -132,8 +194,10 @@ class Cluster:
                 host.peering.lies = True
             case FaultKind.HOST_FORGES:
                 host.peering.forges = True
-            case FaultKind.HOST_RETURNS if host.info.host in self._dead:
+            case FaultKind.HOST_RETURNS | FaultKind.HOST_RETURNS_EMPTY if host.info.host in self._dead:
                 del self._dead[host.info.host]
+                if kind is FaultKind.HOST_RETURNS_EMPTY:
+                    host.wipe()
                 if not self._has_all(host):
                     self._waiting.add(host.info.host)
                 self._arrive(host)

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.simulator.clock import Alarm, Clock
 from benchmarks.simulator.disk import Post
+from benchmarks.simulator.fabric import Fabric
 from benchmarks.simulator.life import Life
 from benchmarks.simulator.scenario import Scenario
 from dfdaemon import events as daemon_events
@@ -15,19 +16,22 @@ from scheduler.machine import SchedulerMachine
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, TaskId
-from swarm.messages import Hello, Inline, InlineContent, PieceRecord, ToScheduler
+from swarm.messages import Hello, Inline, InlineContent, Parents, PieceRecord, ToScheduler
 
 ATTACH_RETRY_S = 0.5
 """How soon a daemon tries again to reach a scheduler that is down."""
 FOREVER = float("inf")
+HOME = 0
+"""The zone of the scheduler."""
 
 
 class Stream:
     """A daemon's end of its stream. `life` counts the scheduler's lives: 0 is no stream."""
 
-    def __init__(self, host: HostId, life: Life) -> None:
+    def __init__(self, host: HostId, zone: int, life: Life) -> None:
         self.host = host
         self.life = life
+        self.zone = zone
         self.scheduler_life = 0
         self.post: Post = lambda event: None
 
@@ -35,7 +39,9 @@ class Stream:
 class Control:
     """Runs the scheduler, which may die and come back knowing nothing; the shared store stays."""
 
-    def __init__(self, clock: Clock, scenario: Scenario, dice: Dice, noted: Callable[[Note], None]) -> None:
+    def __init__(
+        self, clock: Clock, scenario: Scenario, dice: Dice, fabric: Fabric, noted: Callable[[Note], None]
+    ) -> None:
         self.messages: Counter[str] = Counter()
         self.machine: SchedulerMachine | None = None
         self.validates = False
@@ -43,6 +49,13 @@ class Control:
         self._clock = clock
         self._scenario = scenario
         self._dice = dice
+        self._fabric = fabric
+        self._noted = noted
+        self.introduced: dict[HostId, set[tuple[HostId, TaskId]]] = {}
+        """Parents that each host was told of, and for which task."""
+        self.rescuers: dict[HostId, set[tuple[HostId, TaskId]]] = {}
+        """Those of them that it first heard of by a rescue."""
+        self._newly: tuple[HostId, set[tuple[HostId, TaskId]]] = (HostId(""), set())
         self._life = Life(clock)
         self._alarm: Alarm | None = None
         self._streams: dict[HostId, Stream] = {}
@@ -54,7 +67,7 @@ class Control:
             commands.LoadTask: self._load,
             commands.SaveEpoch: self._save_epoch,
             commands.SaveRecords: self._save_records,
-            Note: noted,
+            Note: self._note,
         }
 
     # --- the scheduler's life -------------------------------------------------------------------------
@@ -85,15 +98,31 @@ class Control:
         """A daemon has started: it opens its stream, or learns that there is no scheduler."""
         self._streams[stream.host] = stream
         stream.scheduler_life = 0
-        if self._life.alive:
+        if self._life.alive and self._fabric.passes(stream.zone, HOME):
             stream.life.soon(self._scenario.control_latency_s, self._attached, stream)
         else:
             stream.post(daemon_events.SchedulerLost("the connection was refused"))
 
     def _attached(self, stream: Stream) -> None:
-        if self._life.alive and stream.scheduler_life != self._life.number:
+        reached = self._life.alive and self._fabric.passes(stream.zone, HOME)
+        if reached and stream.scheduler_life != self._life.number:
             stream.scheduler_life = self._life.number
             stream.post(daemon_events.SchedulerAttached())
+
+    def notice_cut(self) -> None:
+        """Silence has lasted too long: streams from beyond a cut are broken, at both ends."""
+        for stream in self._streams.values():
+            if stream.scheduler_life and not self._fabric.passes(stream.zone, HOME):
+                if stream.scheduler_life == self._life.number:
+                    self._life.soon(0.0, self._post, events.HostLost(stream.host))
+                stream.scheduler_life = 0
+                stream.life.soon(0.0, stream.post, daemon_events.SchedulerLost("silent for too long"))
+
+    def heal(self) -> None:
+        """Daemons that were beyond a cut find the scheduler soon."""
+        for stream in self._streams.values():
+            if stream.life.alive and not stream.scheduler_life:
+                stream.life.soon(self._dice.share() * ATTACH_RETRY_S, self._attached, stream)
 
     def lost(self, stream: Stream, silence_s: float) -> None:
         """A daemon is gone; the scheduler hears of it in a while, unless it attached again."""
@@ -109,7 +138,7 @@ class Control:
     def tell(self, stream: Stream, message: ToScheduler) -> None:
         """Carry a message of a daemon's, one latency long; lost when there is no stream."""
         self.messages[type(message).__name__] += 1
-        if not stream.scheduler_life:
+        if not stream.scheduler_life or not self._fabric.passes(stream.zone, HOME):
             return
         event: events.Event
         if isinstance(message, Hello):
@@ -143,9 +172,23 @@ class Control:
     def _send(self, host: HostId, message: Any) -> None:
         self.messages[type(message).__name__] += 1
         stream = self._streams[host]
-        if stream.scheduler_life == self._life.number:
+        if isinstance(message, Parents):
+            self._introduce(host, message)
+        if stream.scheduler_life == self._life.number and self._fabric.passes(stream.zone, HOME):
             said = daemon_events.SchedulerSaid(message)
             stream.life.soon(self._scenario.control_latency_s, stream.post, said)
+
+    def _introduce(self, host: HostId, message: Parents) -> None:
+        known = self.introduced.setdefault(host, set())
+        self._newly = host, {(parent.host, message.task) for parent in message.parents} - known
+        known |= self._newly[1]
+
+    def _note(self, note: Note) -> None:
+        """A note of a rescue follows the message that told of the parents."""
+        if note.name == "rescue":
+            host, parents = self._newly
+            self.rescuers.setdefault(host, set()).update(parents)
+        self._noted(note)
 
     def _send_inline(self, command: commands.SendInline) -> None:
         for host in command.hosts:

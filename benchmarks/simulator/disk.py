@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.simulator.life import Life
+from benchmarks.simulator.scenario import UNLIMITED, Scenario
+from benchmarks.simulator.work import Worker
 from dfdaemon import commands, events
 from swarm import availability
 from swarm.ids import UNGRANTED, TaskId
@@ -39,23 +41,29 @@ def true_digest(task: TaskId, index: int) -> bytes:
 
 
 class Disk:
-    """Carries out a machine's commands about its store; full disks refuse every blob."""
+    """Carries out a machine's commands about its store; a disk without room for a blob refuses it."""
 
-    def __init__(self, life: Life, latency_s: float, hash_bytes_per_s: float, full: bool) -> None:
+    def __init__(self, life: Life, scenario: Scenario, full: bool) -> None:
         self.blobs: dict[TaskId, StoredBlob] = {}
         self.completed: Callable[[TaskId], None] = lambda task: None
         """Hears of every blob that becomes complete."""
-        self._full = full
+        self._room_bytes = 0 if full else scenario.disk_bytes
+        self._bytes_per_s = scenario.disk_bytes_per_s
+        self._arm = Worker(life.clock)
         self._rings: dict[TaskId, StoredBlob] = {}
         self._life = life
-        self._latency_s = latency_s
-        self._hash_bytes_per_s = hash_bytes_per_s
+        self._latency_s = scenario.store_latency_s
+        self._hash_bytes_per_s = scenario.hash_bytes_per_s
         self._post: Post = lambda event: None
 
     def begin(self, post: Post) -> None:
         """A new life starts: rings in memory are gone."""
         self._post = post
         self._rings.clear()
+
+    def wipe(self) -> None:
+        """Lose everything."""
+        self.blobs.clear()
 
     def table(self) -> CommandTable:
         """Return who carries out which command."""
@@ -86,7 +94,8 @@ class Disk:
         self._rings.pop(command.task, None)
 
     def _open(self, command: commands.OpenStore) -> None:
-        if self._full:
+        taken = sum(blob.size for blob in self.blobs.values())
+        if command.task not in self.blobs and taken + command.size > self._room_bytes:
             self._post(events.StoreRefused(command.task))
             return
         blob = self.blobs.setdefault(command.task, StoredBlob(command.task, command.size))
@@ -97,6 +106,13 @@ class Disk:
 
     def _commit(self, command: commands.CommitPiece) -> None:
         blob = self.blob(command.task)
+        if self._bytes_per_s < UNLIMITED:
+            seconds = blob.pieces.length(command.record.index) / self._bytes_per_s
+            self._life.soon(self._arm.delay(seconds), self._record, blob, command)
+        else:
+            self._record(blob, command)
+
+    def _record(self, blob: StoredBlob, command: commands.CommitPiece) -> None:
         assert command.record.digest == true_digest(command.task, command.record.index) or command.source, (
             "a wrong piece comes from a peer"
         )

@@ -1,12 +1,13 @@
 """One simulated host: the production machine of the daemon, with I/O that takes virtual time and moves no bytes."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.simulator.clock import Alarm, Clock
 from benchmarks.simulator.control import Control, Stream
 from benchmarks.simulator.disk import Disk
+from benchmarks.simulator.fabric import Fabric
 from benchmarks.simulator.life import Life
 from benchmarks.simulator.network import Link
 from benchmarks.simulator.origin import Origin, OriginSide
@@ -18,12 +19,24 @@ from dfdaemon.machine import DaemonMachine
 from swarm import availability
 from swarm.dice import Dice
 from swarm.facts import Note
-from swarm.ids import ReaderId, TaskId
-from swarm.messages import HostInfo, InlineContent
+from swarm.ids import HostId, ReaderId, TaskId
+from swarm.messages import Address, HostInfo, InlineContent
 
 READER = ReaderId(1)
 REGISTRY = "registry.test"
 FOREVER = float("inf")
+
+
+def info_of(number: int, scenario: Scenario) -> HostInfo:
+    """Return how a host describes itself."""
+    rate = int(scenario.link_of(number)) if scenario.rates_known else 0
+    return HostInfo(
+        HostId(f"host-{number:05d}"),
+        (Address(f"10.0.{number >> 8}.{number & 255}", 4002),),
+        f"zone-{number % scenario.zones}",
+        upload_bytes_per_s=rate,
+        download_bytes_per_s=rate,
+    )
 
 
 class SimulatedHost:
@@ -31,15 +44,15 @@ class SimulatedHost:
 
     def __init__(
         self,
-        info: HostInfo,
+        number: int,
         scenario: Scenario,
         clock: Clock,
         origin: Origin,
         control: Control,
-        full_disk: bool,
+        fabric: Fabric,
         noted: Callable[[Note], None],
     ) -> None:
-        self.info = info
+        self.info = info = info_of(number, scenario)
         self.failures: list[str] = []
         self.finished: dict[TaskId, float] = {}
         """When each blob was first on disk, right, and read to its end; without room on disk, read to its end."""
@@ -49,10 +62,12 @@ class SimulatedHost:
         self.watch: Callable[[str, object], None] | None = None
         self.on_finished: Callable[[SimulatedHost], None] = lambda host: None
         self.life = Life(clock)
-        self.stream = Stream(info.host, self.life)
-        self.disk = Disk(self.life, scenario.store_latency_s, scenario.hash_bytes_per_s, full_disk)
-        self.links = Link(scenario.link_bytes_per_s), Link(scenario.link_bytes_per_s)
-        self.peering = Peering(info.host, self.life, self.disk, self.links, scenario.latency_s)
+        zone = number % scenario.zones
+        self.stream = Stream(info.host, zone, self.life)
+        self.disk = Disk(self.life, scenario, number in scenario.full_disks)
+        self.links = Link(scenario.link_of(number)), Link(scenario.link_of(number))
+        self.peering = Peering(info.host, zone, self.life, self.disk, self.links, fabric)
+        self.peering.rescuers = control.rescuers.setdefault(info.host, set())
         self.origin = OriginSide(origin, self.links[1], self.life, self.disk.blob)
         self.disk.completed = self._note_finished
         self._config = DaemonConfig(
@@ -65,6 +80,7 @@ class SimulatedHost:
         self._alarm: Alarm | None = None
         self._alarm_at = FOREVER
         self._read_until: dict[TaskId, int] = {}
+        self._to_pull: deque[tuple[TaskId, int]] = deque()
         self._execute: dict[type, Callable[[Any], object]] = {
             commands.TellScheduler: lambda c: control.tell(self.stream, c.message),
             commands.ReleaseReaders: self._release,
@@ -99,6 +115,23 @@ class SimulatedHost:
         self.origin.die()
         self.peering.die(silence_s)
         self._control.lost(self.stream, silence_s)
+
+    def wipe(self) -> None:
+        """Become a new machine of the same name."""
+        self.disk.wipe()
+        self.finished.clear()
+        self.failures.clear()
+        self.arrived_at = -1.0
+
+    def pull(self, blobs: Sequence[tuple[TaskId, int]], at_once: int) -> None:
+        """Let a local client pull blobs in order, `at_once` at a time; 0: all."""
+        self._to_pull = deque(blobs)
+        for _ in range(at_once or len(blobs)):
+            self._pull_next()
+
+    def _pull_next(self) -> None:
+        if self._to_pull:
+            self.want(*self._to_pull.popleft())
 
     def want(self, task: TaskId, size: int) -> None:
         """Let a local client ask for a blob and read it as it comes."""
@@ -165,6 +198,7 @@ class SimulatedHost:
         if read and self.disk.is_lasting(task) and task not in self.finished:
             self.finished[task] = self._clock.now
             self.on_finished(self)
+            self._pull_next()
 
     def _fail(self, command: commands.FailReaders) -> None:
         self.failures.append(command.reason)

@@ -4,9 +4,10 @@ Each link has a level: the rate of those of its transfers that nothing else hold
 level of its two links, or the most of its connection. When a transfer comes or goes, levels are found anew from its
 links outwards, until they change by less than TOLERANCE; so a link may for a while carry that much too much.
 
-Left out: TCP's ramp, and loss.
+Left out: loss. TCP's ramp is a wait before a transfer begins (`ramp_s`).
 """
 
+import math
 from collections.abc import Callable
 
 from benchmarks.simulator.clock import Alarm, Clock
@@ -30,6 +31,11 @@ class Link:
         self.moved_bytes = 0.0
         """Bytes of transfers that have left, or changed their rate."""
 
+    def change(self, bytes_per_s: float) -> None:
+        """Carry more or less from now on."""
+        self.bytes_per_s = bytes_per_s
+        _share_again(self)
+
     def fair_level(self) -> float:
         """Return the rate of a transfer that only this link holds back, as far as the other ends let all go."""
         left, count = self.bytes_per_s, len(self.flows)
@@ -43,7 +49,7 @@ class Link:
 
 
 class Flow:
-    """One transfer of a number of bytes, at least one, over an uplink and a downlink."""
+    """One transfer of a number of bytes, at least one, over an uplink, links between, and a downlink."""
 
     __slots__ = (
         "_alarm",
@@ -54,6 +60,7 @@ class Flow:
         "_since",
         "down",
         "left_bytes",
+        "links",
         "total_bytes",
         "up",
     )
@@ -66,7 +73,9 @@ class Flow:
         total_bytes: int,
         ended: Callable[[], None],
         rate_max: float = UNLIMITED,
+        between: tuple[Link, ...] = (),
     ) -> None:
+        self.links = (up, *between, down)
         self.up = up
         self.down = down
         self.total_bytes = total_bytes
@@ -77,9 +86,9 @@ class Flow:
         self._rate_max = rate_max
         self._since = clock.now
         self._alarm: Alarm | None = None
-        up.flows[self] = None
-        down.flows[self] = None
-        _share_again(up, down)
+        for link in self.links:
+            link.flows[self] = None
+        _share_again(*self.links)
         self.adjust()
 
     @property
@@ -95,8 +104,11 @@ class Flow:
 
     def cap_beyond(self, link: Link) -> float:
         """Return the rate that everything but one of its links allows."""
-        other = self.down if link is self.up else self.up
-        return min(other.level, self._rate_max)
+        rate = self._rate_max
+        for other in self.links:
+            if other is not link and other.level < rate:
+                rate = other.level
+        return rate
 
     def cancel(self) -> int:
         """End the transfer early; return the bytes that went over the wire."""
@@ -107,7 +119,10 @@ class Flow:
 
     def adjust(self) -> None:
         """Take the rate that the links allow now."""
-        rate = min(self.up.level, self.down.level, self._rate_max)
+        rate = self._rate_max
+        for link in self.links:
+            if link.level < rate:
+                rate = link.level
         if rate == self._rate:
             return
         self._settle()
@@ -126,8 +141,8 @@ class Flow:
 
     def _move(self, sent: float) -> None:
         self.left_bytes -= sent
-        self.up.moved_bytes += sent
-        self.down.moved_bytes += sent
+        for link in self.links:
+            link.moved_bytes += sent
 
     def _ring(self) -> None:
         """The end has come, or was put off meanwhile."""
@@ -143,8 +158,9 @@ class Flow:
     def _leave(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
-        del self.up.flows[self], self.down.flows[self]
-        _share_again(self.up, self.down)
+        for link in self.links:
+            del link.flows[self]
+        _share_again(*self.links)
 
 
 def _share_again(*links: Link) -> None:
@@ -163,9 +179,20 @@ def _share_again(*links: Link) -> None:
         changed[link] = None
         lower = min(level, before)
         for flow in link.flows:
-            other = flow.down if link is flow.up else flow.up
-            if lower < other.level:  # else it is held back there, before and after
-                waiting[other] = None
+            for other in flow.links:
+                if other is not link and lower < other.level:  # else it is held back there, before and after
+                    waiting[other] = None
     for link in changed:
         for flow in link.flows:
             flow.adjust()
+
+
+def ramp_s(initial_window_bytes: int, rtt_s: float, bytes_per_s: float, count: int) -> float:
+    """Return how long a new connection lags behind one at full rate: a round trip for each doubling of its window.
+
+    The window must grow to what the rate fills in a round trip, or to all that is sent (RFC 6928, slow start).
+    """
+    needed = min(bytes_per_s * rtt_s, float(count))
+    if initial_window_bytes <= 0 or needed <= initial_window_bytes:
+        return 0.0
+    return rtt_s * math.log2(needed / initial_window_bytes)

@@ -1,5 +1,6 @@
 """The simulated origin registry: connections that send pieces in order and share its rate."""
 
+from collections import deque
 from collections.abc import Callable
 
 from benchmarks.simulator.clock import Clock
@@ -23,7 +24,34 @@ class Origin:
         self.model = model
         self.up = Link(model.bytes_per_s)
         self.requests = 0
+        self.refused = 0
+        """Requests answered 429."""
         self.sent_bytes = 0
+        self.is_down = False
+        self.fetches: dict[Fetch, None] = {}
+        """Those that run."""
+        self._asked: deque[float] = deque()
+
+    def is_within_budget(self) -> bool:
+        """Count a request; tell whether it is answered, or 429."""
+        model, now = self.model, self.clock.now
+        while self._asked and self._asked[0] <= now - model.window_s:
+            self._asked.popleft()
+        if model.requests_max and len(self._asked) >= model.requests_max:
+            self.refused += 1
+            return False
+        self._asked.append(now)
+        return True
+
+    def slow_down(self, amount: float) -> None:
+        """Give this many times the usual rate from now on."""
+        self.up.change(self.model.bytes_per_s * amount)
+
+    def fail(self) -> None:
+        """Break all connections, and answer 503 until it returns."""
+        self.is_down = True
+        for fetch in list(self.fetches):
+            fetch.break_off()
 
 
 class Fetch:
@@ -55,6 +83,7 @@ class Fetch:
     def start(self) -> None:
         """Send the request."""
         self._origin.requests += 1
+        self._origin.fetches[self] = None
         self._life.soon(self._origin.model.latency_s, self._answered)
 
     def raise_limit(self, limit: int) -> None:
@@ -65,23 +94,41 @@ class Fetch:
 
     def stop(self) -> None:
         """Close the connection; the bytes of an unfinished piece were sent for nothing."""
-        self.is_running = False
+        self._finish()
         if self._flow is not None:
             self._origin.sent_bytes += self._flow.cancel()
             self._flow = None
 
-    def _end(self, fault: OriginFault | None) -> None:
+    def break_off(self) -> None:
+        """The origin fails: the connection breaks."""
+        if self.is_running:
+            self.stop()
+            self._life.soon(0.0, self._post, self._ended(OriginFault.CUT))
+
+    def _finish(self) -> None:
         self.is_running = False
-        self._post(events.OriginEnded(self._command.task, self._command.epoch, fault))
+        self._origin.fetches.pop(self, None)
+
+    def _ended(self, fault: OriginFault | None, retry_after_s: float = 0.0) -> events.OriginEnded:
+        return events.OriginEnded(self._command.task, self._command.epoch, fault, retry_after_s)
+
+    def _end(self, fault: OriginFault | None, retry_after_s: float = 0.0) -> None:
+        self._finish()
+        self._post(self._ended(fault, retry_after_s))
 
     def _answered(self) -> None:
         if not self.is_running:
             return
-        if self._ignored:
+        origin = self._origin
+        if origin.is_down:
+            self._end(OriginFault.SERVER_ERROR)
+        elif not origin.is_within_budget():
+            self._end(OriginFault.THROTTLED, origin.model.retry_after_s)
+        elif self._ignored:
             self._end(OriginFault.NO_RANGE)
-            return
-        self._advance()
-        self._next()
+        else:
+            self._advance()
+            self._next()
 
     def _advance(self) -> None:
         """Give a sign of life, now and again."""

@@ -1,7 +1,7 @@
 """The peer wire in virtual time: subscriptions, news, requests and transfers between hosts.
 
 Every frame takes one latency; frames between two hosts keep their order. What breaks is noticed by those at the other
-ends one latency later, or after a long silence when a host has vanished.
+ends one latency later, or after a long silence when a host has vanished or a zone is cut off.
 """
 
 from collections.abc import Callable
@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.simulator.disk import LIE, Disk, Post
+from benchmarks.simulator.fabric import Fabric
 from benchmarks.simulator.life import Life
-from benchmarks.simulator.network import Flow, Link
+from benchmarks.simulator.network import Flow, Link, ramp_s
+from benchmarks.simulator.work import Worker
 from dfdaemon import commands, events
 from dfdaemon.events import PeerFault
 from swarm.ids import HostId, RequestId, TaskId
@@ -18,6 +20,8 @@ from swarm.messages import PieceRecord
 
 Key = tuple[HostId, TaskId, int, bool]
 """Parent, task, piece, scratch: what a child calls a request."""
+IDLE_S = 0.25
+"""A connection that was idle for longer ramps up again (RFC 5681, 4.1: after a retransmission time-out)."""
 
 
 @dataclass(slots=True)
@@ -26,8 +30,9 @@ class Upload:
 
     task: TaskId
     flow: Flow | None
-    """None when the child has vanished and we do not know it: nothing moves."""
+    """None before it begins, and when the child has vanished and we do not know it: nothing moves."""
     began: float
+    length: int
 
     def stop(self) -> int:
         """End it; return the bytes that were sent."""
@@ -38,17 +43,33 @@ class Peering:
     """One host's ends of all its connections to other hosts."""
 
     def __init__(
-        self, host: HostId, life: Life, disk: Disk, rates: tuple[Link, Link], latency_s: float
+        self,
+        host: HostId,
+        zone: int,
+        life: Life,
+        disk: Disk,
+        rates: tuple[Link, Link],
+        fabric: Fabric,
     ) -> None:
         self.host = host
+        self.zone = zone
         self.life = life
         self.up, self.down = rates
         self.lies = False
         self.forges = False
         self.others: dict[HostId, Peering] = {}
         """All hosts of the cluster, by name: shared."""
+        self.rescuers: set[tuple[HostId, TaskId]] = set()
+        """Parents that a rescue brought first, and for which task."""
+        self.received = self.rescued = self.hedged = 0
+        """Pieces from parents; those from rescuers; those that were second copies."""
         self._disk = disk
-        self._latency_s = latency_s
+        self._fabric = fabric
+        self._latencies = fabric.latencies[zone]
+        self._core = Worker(life.clock)
+        self._cpu_s = fabric.cpu_s_per_piece
+        self._warm_until: dict[HostId, float] = {}
+        """Until when TCP remembers how fast it can send to a child."""
         self._post: Post = lambda event: None
         self._keys: dict[RequestId, Key] = {}
         self._requests: dict[Key, RequestId] = {}
@@ -95,6 +116,28 @@ class Peering:
             self.others[parent]._stop_sending(self.host)
         self._leave(silence_s, self.life.number)
 
+    # --- a cut --------------------------------------------------------------------------------------
+
+    def _is_beyond(self, host: HostId) -> bool:
+        return not self._fabric.passes(self.zone, self.others[host].zone)
+
+    def stall(self) -> None:
+        """Zones were cut off: transfers to beyond the cut stop, and nobody is told."""
+        for (child, _), upload in self._uploads.items():
+            if self._is_beyond(child):
+                upload.stop()
+
+    def notice_cut(self) -> None:
+        """Silence has lasted too long: connections to beyond the cut are broken."""
+        for parent, life in list(self._parents.items()):
+            if self._is_beyond(parent):
+                self._parent_lost(parent, life)
+        for child, life in list(self._children.items()):
+            if self._is_beyond(child):
+                self._child_lost(child, life)
+
+    # --- frames -------------------------------------------------------------------------------------
+
     def _leave(self, seconds: float, life: int) -> None:
         for parent in self._parents:
             self._after(parent, seconds, "_child_lost", self.host, life)
@@ -106,32 +149,33 @@ class Peering:
             if child == host:
                 upload.stop()
 
-    # --- frames -------------------------------------------------------------------------------------
-
     def _say(self, host: HostId, event: events.Event) -> None:
         other = self.others[host]
-        if other.life.alive:
-            other.life.soon(self._latency_s, other._post, event)
+        if other.life.alive and self._fabric.passes(self.zone, other.zone):
+            other.life.soon(self._latencies[other.zone], other._post, event)
 
     def _to(self, host: HostId, method: str, *arguments: object) -> None:
-        self._after(host, self._latency_s, method, *arguments)
+        self._after(host, self._latencies[self.others[host].zone], method, *arguments)
 
     def _after(self, host: HostId, seconds: float, method: str, *arguments: object) -> None:
         other = self.others[host]
-        if other.life.alive:
+        if other.life.alive and self._fabric.passes(self.zone, other.zone):
             other.life.soon(seconds, getattr(other, method), *arguments)
 
     # --- as a child ---------------------------------------------------------------------------------
 
     def _subscribe(self, command: commands.Subscribe) -> None:
         parent = self.others[command.parent.host]
-        if parent.life.alive:
+        lost = events.ParentLost(parent.host, PeerFault.UNREACHABLE)
+        if self._is_beyond(parent.host):
+            if parent.host not in self._parents:
+                self.life.soon(self._fabric.connect_timeout_s, self._post, lost)
+        elif parent.life.alive:
             self._parents[parent.host] = parent.life.number
             parent._children[self.host] = self.life.number
             self._say(parent.host, events.ChildSubscribed(self.host, command.task))
         else:
-            lost = events.ParentLost(parent.host, PeerFault.UNREACHABLE)
-            self.life.soon(2 * self._latency_s, self._post, lost)
+            self.life.soon(2 * self._latencies[parent.zone], self._post, lost)
 
     def _request(self, command: commands.RequestPiece) -> None:
         self._last_request += 1
@@ -144,7 +188,7 @@ class Peering:
             asked = events.PieceRequested(self.host, request, command.task, command.index)
             self._say(command.parent, asked)
         else:
-            self.life.soon(self._latency_s, self._failed, request)
+            self.life.soon(self._latencies[self.zone], self._failed, request)
 
     def _cancel(self, command: commands.CancelRequest) -> None:
         """Take a request back. What was on its way is thrown away; nothing writes any more."""
@@ -174,8 +218,17 @@ class Peering:
             self._post(events.ParentBusy(key[0], key[1], key[2]))
 
     def _received(self, request: RequestId, record: PieceRecord, actual: bytes, seconds: float) -> None:
+        if self._cpu_s:
+            self.life.soon(self._core.delay(self._cpu_s), self._processed, request, record, actual, seconds)
+        else:
+            self._processed(request, record, actual, seconds)
+
+    def _processed(self, request: RequestId, record: PieceRecord, actual: bytes, seconds: float) -> None:
         key = self._close(request)
         if key is not None:
+            self.received += 1
+            self.rescued += (key[0], key[1]) in self.rescuers
+            self.hedged += key[3]
             self._post(events.PieceArrived(key[0], key[1], record, actual, seconds, key[3]))
 
     def _parent_lost(self, parent: HostId, life: int) -> None:
@@ -202,24 +255,54 @@ class Peering:
             self._say(child, gained)
 
     def _upload(self, command: commands.StartUpload) -> None:
-        child, request, task, record = command.child, command.request, command.task, command.record
-        length = self._disk.blob(task).pieces.length(record.index)
-        began = self.life.clock.now
+        child, request, task = command.child, command.request, command.task
+        length = self._disk.blob(task).pieces.length(command.record.index)
+        upload = self._uploads[child, request] = Upload(task, None, self.life.clock.now, length)
+        wait = self._wait_s(child, length)
+        if wait:
+            self.life.soon(wait, self._begin_upload, command, upload)
+        else:
+            self._begin_upload(command, upload)
 
-        def sent() -> None:
-            del self._uploads[child, request]
-            seconds = self.life.clock.now - began
-            claimed = replace(record, digest=LIE) if self.forges else record
-            actual = LIE if self.lies else claimed.digest
-            self._to(child, "_received", request, claimed, actual, seconds)
-            self._post(events.UploadEnded(child, request, task, length, seconds))
+    def _wait_s(self, child: HostId, length: int) -> float:
+        """Return what the core and a cold connection take before a transfer is under way."""
+        wait = self._core.delay(self._cpu_s) if self._cpu_s else 0.0
+        initial = self._fabric.initial_window_bytes
+        if initial and self._warm_until.get(child, 0.0) < self.life.clock.now:
+            other = self.others[child]
+            rate = min(self.up.bytes_per_s, other.down.bytes_per_s)
+            wait += ramp_s(initial, 2 * self._latencies[other.zone], rate, length)
+        return wait
 
-        upload = self._uploads[child, request] = Upload(task, None, began)
+    def _begin_upload(self, command: commands.StartUpload, upload: Upload) -> None:
+        child, request, length = command.child, command.request, upload.length
+        if self._uploads.get((child, request)) is not upload:
+            return
         other = self.others[child]
         if child not in self._children:
             self.life.soon(0.0, self._taken_back, child, request)
-        elif other.life.alive and other.life.number == self._children[child]:
-            upload.flow = Flow(self.life.clock, self.up, other.down, length, sent)
+        elif other.life.alive and other.life.number == self._children[child] and not self._is_beyond(child):
+            between = self._fabric.between(self.zone, other.zone)
+            upload.flow = Flow(
+                self.life.clock,
+                self.up,
+                other.down,
+                length,
+                lambda: self._sent(command, upload),
+                between=between,
+            )
+
+    def _sent(self, command: commands.StartUpload, upload: Upload) -> None:
+        child, request, record = command.child, command.request, command.record
+        del self._uploads[child, request]
+        now = self.life.clock.now
+        seconds = now - upload.began
+        self._warm_until[child] = now + IDLE_S
+        self._fabric.count(self.zone, self.others[child].zone, upload.length)
+        claimed = replace(record, digest=LIE) if self.forges else record
+        actual = LIE if self.lies else claimed.digest
+        self._to(child, "_received", request, claimed, actual, seconds)
+        self._post(events.UploadEnded(child, request, upload.task, upload.length, seconds))
 
     def _abort(self, command: commands.AbortUpload) -> None:
         self._to(command.child, "_failed", command.request)
@@ -231,5 +314,6 @@ class Peering:
         if upload is None:
             return
         sent, seconds = upload.stop(), self.life.clock.now - upload.began
+        self._fabric.count(self.zone, self.others[child].zone, sent)
         ended = events.UploadEnded(child, request, upload.task, sent, seconds, failed=True)
         self.life.soon(0.0, self._post, ended)

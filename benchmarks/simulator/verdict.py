@@ -1,19 +1,40 @@
 """What a run showed, as plain values."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from benchmarks.report import quantile
 from swarm.ids import HostId
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one host fared. `seconds` from its arrival to its last complete blob; -1 when it did not finish."""
+    """How one host fared. `seconds` from its arrival to its last complete blob; -1 when it did not finish.
+
+    `limit_s`: what a host with such a link can do at best. `pieces`: from parents, `rescued`: of them from
+    parents that a rescue brought, `hedged`: of them second copies.
+    """
 
     host: HostId
+    group: str
     seconds: float
+    limit_s: float
     uploaded_bytes: float
     origin_bytes: int
     failures: tuple[str, ...]
+    pieces: int = 0
+    rescued: int = 0
+    hedged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What had gone over the wire by a time."""
+
+    at: float
+    origin_bytes: int
+    peer_bytes: int
+    cross_zone_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +55,10 @@ class Verdict:
     notes: dict[str, int]
     seconds: float
     transcript: str = ""
+    origin_refused: int = 0
+    peer_bytes_ratio: float = 0.0
+    cross_zone_bytes_ratio: float = 0.0
+    samples: Sequence[Sample] = field(default=())
 
     @property
     def unfinished(self) -> tuple[Outcome, ...]:
@@ -45,9 +70,22 @@ class Verdict:
         """What clients were told of failed downloads."""
         return tuple(reason for outcome in self.outcomes for reason in outcome.failures)
 
-    def quantile(self, share: float) -> float:
-        """Return the seconds within which this share of the finished hosts had everything; 0 when none had."""
-        seconds = sorted(outcome.seconds for outcome in self.outcomes if outcome.seconds >= 0)
-        if not seconds:
-            return 0.0
-        return seconds[min(len(seconds) - 1, max(0, -int(-share * len(seconds) // 1) - 1))]
+    @property
+    def failed(self) -> int:
+        """How many hosts did not finish, or have a client that was told of a failure."""
+        return sum(outcome.seconds < 0 or bool(outcome.failures) for outcome in self.outcomes)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of hosts, in order of their first."""
+        return tuple(dict.fromkeys(outcome.group for outcome in self.outcomes))
+
+    def of(self, group: str) -> tuple[Outcome, ...]:
+        """Return the hosts of a group that finished; of all, when the name is empty."""
+        return tuple(
+            outcome for outcome in self.outcomes if outcome.seconds >= 0 and group in ("", outcome.group)
+        )
+
+    def quantile(self, share: float, group: str = "") -> float:
+        """Return the seconds within which this share of a group's finished hosts had everything; 0 if none."""
+        return quantile([outcome.seconds for outcome in self.of(group)], share)

@@ -36,7 +36,6 @@ from scheduler.events import (
 )
 from scheduler.io.denials_file import DenialsFile
 from scheduler.io.inline_cache import InlineCache
-from scheduler.io.introductions import Introductions
 from scheduler.io.outbox import Outbox, StreamEnd
 from scheduler.io.state_store import StateStore
 from swarm.digest import Digest
@@ -45,7 +44,7 @@ from swarm.facts import Note
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.io.log_lines import where
 from swarm.io.telemetry import Telemetry
-from swarm.messages import Hello, Inline, InlineContent, Join, Parents
+from swarm.messages import Hello, Inline, InlineContent
 
 STORE_TIMEOUT_S = 1.0
 """A shared store answers within milliseconds; without it the scheduler goes on from what it knows itself."""
@@ -86,9 +85,6 @@ class SchedulerLoop:
         self._inline = inline
         self._telemetry = telemetry
         self._clock = clock
-        self._introductions = Introductions(clock)
-        self._speaker: HostId | None = None
-        """Whose message is handled: what it is answered does not wait."""
         self._running = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -119,7 +115,7 @@ class SchedulerLoop:
             self._failed(event, error)
             raise MachineFailed(f"{type(event).__name__} could not be handled") from error
         finally:
-            self._running, self._speaker = False, None
+            self._running = False
         self._telemetry.observe("decision_seconds", self._clock() - began)
         self._set_timer(self._machine.wakeup_at())
 
@@ -153,9 +149,6 @@ class SchedulerLoop:
         if isinstance(message, InlineContent):
             self._keep_inline(host, message)
         else:
-            self._speaker = host
-            if isinstance(message, Join):
-                self._introductions.joined()
             self.post(HostSaid(host, message))
 
     def _keep_inline(self, host: HostId, message: InlineContent) -> None:
@@ -203,12 +196,7 @@ class SchedulerLoop:
 
     def _send(self, command: Send) -> None:
         outbox = self.streams.get(command.host)
-        if outbox is None:
-            return
-        if command.host != self._speaker and isinstance(command.message, Parents):
-            outbox.put(command.message, wake=False)
-            self._introductions.hold(outbox)
-        else:
+        if outbox is not None:
             outbox.put(command.message)
 
     def _send_inline(self, command: SendInline) -> None:
@@ -272,7 +260,6 @@ class SchedulerLoop:
                 StreamEnd(grpc.StatusCode.UNAVAILABLE, "the scheduler stops; attach to another, or again")
             )
         self.streams.clear()
-        self._introductions.close()
         if self._timer is not None:
             self._timer.cancel()
         for task in list(self._calls):

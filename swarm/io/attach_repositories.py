@@ -54,6 +54,7 @@ def _repository_report(fact: pb.DaemonFact, value: r.RepositoryReport) -> None:
             members=value.members[:MEMBERS_MAX],  # more would be refused; the origin is asked about the rest
             sizes=value.sizes[:MEMBERS_MAX],
             closed=value.closed,
+            unproven=value.unproven[:MEMBERS_MAX],
         )
     )
 
@@ -137,8 +138,9 @@ def _read_repository_report(fact: pb.RepositoryReport) -> r.RepositoryReport:
     sizes = tuple(map(read_size_or_unknown, fact.sizes))
     if len(sizes) not in (0, len(members)):
         raise Malformed(f"{len(sizes)} sizes of {len(members)} members")
+    unproven = tuple(map(read_task, read_list(fact.unproven, MEMBERS_MAX, "unproven digests")))
     registry, repository = read_text(fact.registry), read_text(fact.repository)
-    return r.RepositoryReport(registry, repository, fact.public, members, sizes, fact.closed)
+    return r.RepositoryReport(registry, repository, fact.public, members, sizes, fact.closed, unproven)
 
 
 def _read_ask(fact: pb.AskRepository) -> r.AskRepository:

@@ -1,7 +1,8 @@
 """Runs simulations for tests, and says of a failure how to see it again."""
 
 from benchmarks.simulator.cluster import Cluster
-from benchmarks.simulator.scenario import SCENARIOS, Scenario
+from benchmarks.simulator.scenario import Scenario
+from benchmarks.simulator.scenarios import SCENARIOS, named
 from benchmarks.simulator.verdict import Verdict
 
 
@@ -15,12 +16,12 @@ def simulate(scenario: Scenario, seed: int, validates: bool = False, records: bo
 
 def replay(scenario: Scenario, seed: int) -> str:
     """Return what to type to see this run again."""
-    herd = Scenario(scenario.hosts, scenario.blobs, rates_known=scenario.rates_known)
-    for name, make in SCENARIOS.items():
-        if make(herd) == scenario and len(set(scenario.blobs)) == 1:
+    for name in SCENARIOS:
+        asked = named(name, seed, scenario.hosts, scenario.blobs, scenario.rates_known)
+        if asked == scenario and len(set(scenario.blobs)) == 1:
             size, count = scenario.blobs[0], len(scenario.blobs)
-            asked = f"--nodes {scenario.hosts} --blob-bytes {size} --blobs {count} --scenario {name} --seed {seed}"
-            return f"see it again: dfbench simulate {asked}"
+            typed = f"--nodes {scenario.hosts} --blob-bytes {size} --blobs {count} --scenario {name} --seed {seed}"
+            return f"see it again: dfbench simulate {typed}"
     return f"see it again: seed {seed} of {scenario}"
 
 

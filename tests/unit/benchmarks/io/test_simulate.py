@@ -7,6 +7,27 @@ import pytest
 
 from benchmarks.__main__ import main
 
+KEYS = [
+    "scenario",
+    "seed",
+    "nodes",
+    "limit_s",
+    "p50_s",
+    "p90_s",
+    "p99_s",
+    "max_s",
+    "p50_ratio",
+    "p90_ratio",
+    "p99_ratio",
+    "max_ratio",
+    "origin_bytes_ratio",
+    "origin_requests",
+    "cross_zone_bytes_ratio",
+    "rescued_ratio",
+    "control_messages",
+    "failures",
+    "wall_s",
+]
 SMALL = ["simulate", "--nodes", "4", "--blob-bytes", str(8 << 20)]
 
 
@@ -20,8 +41,30 @@ def test_figures_on_the_screen_and_in_a_file(tmp_path: Path, capsys: pytest.Capt
     assert shown["origin_bytes_ratio"] == "1.0"
     assert shown["unfinished"] == "0"
     assert written["origin_bytes_ratio"] == 1.0
-    assert written["asked"]["seed"] == 3
+    assert (written["scenario"], written["seed"], written["nodes"]) == ("herd", 3, 4)
+    assert set(KEYS) <= set(written)
     assert written["p50_s"] <= written["p90_s"] <= written["p99_s"] <= written["max_s"]
+
+
+def test_many_seeds_and_the_worst_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.json"
+    with pytest.raises(SystemExit) as ended:
+        main([*SMALL, "--seeds", "3-5", "--json", str(report)])
+    assert ended.value.code == 0
+    written = json.loads(report.read_text())
+    assert [run["seed"] for run in written["each"]] == [3, 4, 5]
+    assert written["p99_ratio"] == max(run["p99_ratio"] for run in written["each"])
+    assert written["seeds_of_worst"]["p99_ratio"] in (3, 4, 5)
+    assert capsys.readouterr().out.count("seed ") == 3
+
+
+def test_a_picture_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "run.png"
+    with pytest.raises(SystemExit) as ended:
+        main([*SMALL, "--plot", str(picture)])
+    assert ended.value.code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "p99_ratio" in capsys.readouterr().out
 
 
 def test_faults_are_asked_for_by_name(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,7 +74,7 @@ def test_faults_are_asked_for_by_name(capsys: pytest.CaptureFixture[str]) -> Non
     assert "scheduler_lost" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [["--nodes", "0"], ["--scenario", "flood"]])
+@pytest.mark.parametrize("wrong", [["--nodes", "0"], ["--scenario", "flood"], ["--seeds", "9-3"]])
 def test_what_cannot_be_simulated_is_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["simulate", *wrong])
