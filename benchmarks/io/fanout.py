@@ -21,6 +21,7 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.io import plots
 from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.io.child_process import Child, ChildFailed
 from benchmarks.io.fanout_compare import KINDS, Setting, pull_without_swarm
@@ -33,6 +34,7 @@ from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_clust
 from benchmarks.io.page_cache import bounded_memory, warm_pages
 from benchmarks.io.usage import cpu_s
 from benchmarks.report import Links, MachineLimit, Run, compared, figures, fluid_limit_s, lines
+from benchmarks.simulator.verdict import Sample
 
 DAEMONS_PER_PROCESS = 125
 """With some 80 sockets each, half of the 20,000 file descriptors that a process may have."""
@@ -85,6 +87,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pull without a swarm too: straight from the origin, or through one pull-through cache",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw when nodes were done, and the bytes over time"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -109,6 +114,8 @@ def show(options: argparse.Namespace, measure: Callable[[argparse.Namespace, Con
         print(f"failed: {reason}")
     if options.json:
         options.json.write_text(json.dumps(measured.figures, indent=2) + "\n")
+    if options.plot:
+        plots.draw(options.plot, measured.figures, measured.seconds, measured.samples)
     return 1 if measured.failures else 0
 
 
@@ -118,6 +125,9 @@ class Measured:
 
     figures: dict[str, Any]
     failures: list[str]
+    seconds: list[float]
+    """How long each node took that did not fail."""
+    samples: list[Sample]
 
 
 def measure(options: argparse.Namespace, console: Console, make: "Make | None" = None) -> Measured:
@@ -129,7 +139,9 @@ def measure(options: argparse.Namespace, console: Console, make: "Make | None" =
             console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
         fanout = (make or Fanout)(options, folder, console, limit_bytes if bounded else 0)
         measured = asyncio.run(fanout.run())
-    return Measured(figures(measured) | load | fanout.conditions, measured.failures)
+    seconds = [node.seconds for node in measured.nodes if not node.failure]
+    shown = figures(measured) | load | fanout.conditions
+    return Measured(shown, measured.failures, seconds, fanout.samples)
 
 
 def memory_bytes(nodes: int, stored_bytes: int) -> int:
@@ -160,6 +172,8 @@ class Fanout:
     def __init__(self, options: argparse.Namespace, folder: Path, console: Console, warm_bytes: int) -> None:
         self.conditions: dict[str, Any] = {}
         """What else to write down of the run, by name."""
+        self.samples: list[Sample] = []
+        """What had gone over the wire by when."""
         self._options = options
         self._warm_bytes = warm_bytes
         self._folder = folder
@@ -276,7 +290,7 @@ class Fanout:
         cpu_before_s = sum(map(cpu_s, cluster.pids()))
         messages_before = await scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
         began = time.monotonic()
-        ended = await follow(self._console, workers, options.nodes, self._stored_bytes)
+        ended, self.samples = await follow(self._console, workers, options.nodes, self._stored_bytes)
         wall_s = time.monotonic() - began
         others_cpu_s = sum(map(cpu_s, cluster.pids())) - cpu_before_s
         counters = await origin_counters(origin)
@@ -284,6 +298,7 @@ class Fanout:
         noted = await scheduler_counts(cluster.scheduler_metrics, "events_total", "event")
         size = options.layers * options.blob_bytes
         self.conditions["events"] = sum((Counter(each["events"]) for each in ended), Counter[str]())
+        self.conditions["scheduler_events"] = noted
         fluid_s = fluid_limit_s(size, options.nodes, self.links())
         return Run(
             scenario=self.scenario,

@@ -57,7 +57,7 @@ async def pull_without_swarm(
         await _prepare(children, server, setting, files)
         before, others_before_s = await origin_counters(origin), sum(map(cpu_s, pids))
         began = time.monotonic()
-        ended = await follow(console, children, setting.nodes, setting.nodes * setting.swarm.blob_bytes)
+        ended, _ = await follow(console, children, setting.nodes, setting.nodes * setting.swarm.blob_bytes)
         wall_s, others_cpu_s = time.monotonic() - began, sum(map(cpu_s, pids)) - others_before_s
         after = await origin_counters(origin)
     finally:

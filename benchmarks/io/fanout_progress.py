@@ -11,6 +11,7 @@ from rich.live import Live
 
 from benchmarks.io.child_process import Child
 from benchmarks.report import Costs, NodeResult
+from benchmarks.simulator.verdict import Sample
 
 LINE_INTERVAL_S = 5.0
 """Pause between lines where they cannot be overwritten."""
@@ -24,7 +25,9 @@ class Progress:
         self._nodes = nodes
         self._total_bytes = total_bytes
         self._done = [0] * parts
-        self._received_bytes = [0] * parts
+        self._parts: list[dict[str, int]] = [{}] * parts
+        self.samples = [Sample(0.0, 0, 0, 0)]
+        """What had gone over the wire, whenever a process said so."""
         self._began = self._told = time.monotonic()
         self._live = Live(console=console, refresh_per_second=4, transient=True)
 
@@ -44,13 +47,19 @@ class Progress:
         """Take the reports of one process until its results come; returns those."""
         while "results" not in (message := await worker.hear()):
             self._done[part] = message["done"]
-            self._received_bytes[part] = message["received_bytes"]
+            self._parts[part] = message
+            self.samples.append(self._sample())
             self._show()
         return message
 
+    def _sample(self) -> Sample:
+        names = ("origin_bytes", "peer_bytes", "cross_zone_bytes")
+        sums = (sum(part.get(name, 0) for part in self._parts) for name in names)
+        return Sample(time.monotonic() - self._began, *sums)
+
     def _show(self) -> None:
-        now = time.monotonic()
-        received, seconds = sum(self._received_bytes), now - self._began
+        now, last = time.monotonic(), self.samples[-1]
+        received, seconds = last.origin_bytes + last.peer_bytes, now - self._began
         line = (
             f"{seconds:6.1f} s  {received / max(1, self._total_bytes):4.0%}"
             f"  {received / 1e9:6.2f} GB  {received / 1e9 / max(seconds, 0.001):5.2f} GB/s"
@@ -65,12 +74,16 @@ class Progress:
 
 async def follow(
     console: Console, workers: Sequence[Child], nodes: int, total_bytes: int
-) -> list[dict[str, Any]]:
-    """Let all processes go, show how far they are, and return what each says at its end; raises ChildFailed."""
+) -> tuple[list[dict[str, Any]], list[Sample]]:
+    """Let all processes go, and show how far they are; raises ChildFailed.
+
+    Returns what each says at its end, and what went over the wire by when.
+    """
     for worker in workers:
         await worker.tell({"go": True})
     with Progress(console, nodes, total_bytes, len(workers)) as progress:
-        return await asyncio.gather(*(progress.follow(part, worker) for part, worker in enumerate(workers)))
+        ended = await asyncio.gather(*(progress.follow(part, worker) for part, worker in enumerate(workers)))
+    return ended, progress.samples
 
 
 def results(ended: Iterable[dict[str, Any]]) -> list[NodeResult]:

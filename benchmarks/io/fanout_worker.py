@@ -147,14 +147,15 @@ class Worker:
             if stored is None or not stored.complete:
                 raise NotVerified(f"{node.name} handed out {digest} and did not mark it complete")
 
-    def stored_bytes(self) -> int:
-        """Return how much of what they want all nodes have."""
-        accounts = (
-            node.daemon.blobs.ledger.get(Digest.parse(digest).task)
-            for node in self.nodes
-            for digest, _ in self.task.blobs
-        )
-        return sum(each.origin_bytes + sum(each.peer_bytes.values()) for each in accounts if each)
+    def progress(self) -> dict[str, int]:
+        """Return how many nodes are done, and what all of them got so far, by where it came from."""
+        so_far = [self._result(node, 0.0, "") for node in self.nodes]
+        return {
+            "done": self.done,
+            "origin_bytes": sum(each.origin_bytes for each in so_far),
+            "peer_bytes": sum(each.peer_bytes for each in so_far),
+            "cross_zone_bytes": sum(each.cross_zone_bytes for each in so_far),
+        }
 
     def events(self) -> Counter[str]:
         """Return how often the daemons noted each event (swarm/io/notes.py)."""
@@ -222,7 +223,7 @@ def _say(message: dict[str, Any]) -> None:
 async def _report(worker: Worker) -> None:
     while True:
         await asyncio.sleep(PROGRESS_S)
-        _say({"done": worker.done, "received_bytes": worker.stored_bytes()})
+        _say(worker.progress())
 
 
 async def run() -> None:

@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the stores are made"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
-    parser.set_defaults(zones=1, no_machine_limit=True, link_bytes_per_s=0, origin_bytes_per_s=0, compare=[])
+    parser.set_defaults(
+        zones=1, no_machine_limit=True, link_bytes_per_s=0, origin_bytes_per_s=0, compare=[], plot=None
+    )
 
 
 def run(options: argparse.Namespace) -> int:

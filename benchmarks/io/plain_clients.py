@@ -144,7 +144,7 @@ def _say(message: dict[str, Any]) -> None:
 async def _report(clients: Clients) -> None:
     while True:
         await asyncio.sleep(PROGRESS_S)
-        _say({"done": clients.done, "received_bytes": clients.received_bytes})
+        _say({"done": clients.done, "origin_bytes": clients.received_bytes})
 
 
 async def run() -> None:

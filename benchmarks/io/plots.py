@@ -1,16 +1,16 @@
-"""Draws a simulated run: when hosts were done, and what went over the wire over time. Needs matplotlib."""
+"""Draws a run: when hosts were done, and what went over the wire over time. Needs matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.simulator.verdict import Sample, Verdict
+from benchmarks.simulator.verdict import Sample
 
 MISSING = "--plot needs matplotlib: pip install 'damselfly[plot]'"
 GB = 1e9
 
 
-def draw(file: Path, figures: dict[str, Any], verdict: Verdict) -> None:
+def draw(file: Path, figures: dict[str, Any], seconds: Sequence[float], samples: Sequence[Sample]) -> None:
     """Write a picture: the share of hosts that were done by a time, with the limit, and bytes over time.
 
     Raises SystemExit, with what to install, when matplotlib is missing.
@@ -23,13 +23,13 @@ def draw(file: Path, figures: dict[str, Any], verdict: Verdict) -> None:
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     done, moved = figure.subplots(1, 2)
-    times, shares = steps_of([outcome.seconds for outcome in verdict.of("")])
+    times, shares = steps_of(seconds)
     done.step(times, shares, where="post", label="hosts that have everything")
     done.axvline(figures["limit_s"], color="grey", linestyle="--", label=f"limit {figures['limit_s']} s")
     done.set(xlabel="seconds from each host's own arrival", ylabel="share of hosts", ylim=(0, 1.02))
     done.legend(loc="lower right")
-    for name, column in columns_of(verdict.samples).items():
-        moved.plot([sample.at for sample in verdict.samples], column, label=name)
+    for name, column in columns_of(samples).items():
+        moved.plot([sample.at for sample in samples], column, label=name)
     moved.set(xlabel="seconds", ylabel="GB over the wire so far", yscale="symlog")
     moved.legend(loc="upper left")
     figure.suptitle(f"{figures['scenario']}, {figures['nodes']} hosts, seed {figures['seed']}")

@@ -76,7 +76,8 @@ class Cache:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         answer = await self._session.get(f"http://{self._origin}{path}")
         answer.raise_for_status()
-        fd = os.open(self._folder / f"cached-{len(self._blobs)}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        name = "cached-" + path.rpartition(":")[2]
+        fd = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         blob = Blob(fd, answer.content_length or 0)
         fetching = asyncio.create_task(_fetch(answer, blob))
         self._fetching.add(fetching)

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         if options.seeds:
             print(_brief(figures), flush=True)
         if options.plot:
-            plots.draw(options.plot, figures, verdict)
+            plots.draw(options.plot, figures, [each.seconds for each in verdict.of("")], verdict.samples)
     shown = worst_of(runs) if options.seeds else runs[0]
     for line in lines(shown):
         print(line)

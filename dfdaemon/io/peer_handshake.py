@@ -6,7 +6,7 @@ import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from dfdaemon.patience import Patience
+from dfdaemon.patience import LIMIT_S_MAX, Patience
 from swarm import frames
 from swarm.errors import PeerRefused, PeerUnreachable, WireError
 from swarm.frames import (
@@ -92,11 +92,13 @@ async def _greet(
 async def take_greeting(sock: socket.socket, me: Identity, patience: Patience) -> Greeting:
     """Take a connection from a child, as its parent. Only from children that prove the token is patience learned.
 
+    It waits long: a child whose turn comes late is no worse than another. Whose place is needed is up to the caller.
+
     Raises PeerUnreachable, PeerRefused (it was told why) or WireError; the socket is then to be closed.
     """
-    clock, limit_s = asyncio.get_running_loop().time, patience.limit_s(HANDSHAKE_S)
+    clock = asyncio.get_running_loop().time
     try:
-        async with asyncio.timeout(limit_s):
+        async with asyncio.timeout(LIMIT_S_MAX):
             hello = await _receive(sock, frames.HELLO_ONLY)
             assert isinstance(hello, HelloFrame), "the decoder lets nothing else through"
             version = choose_version(hello)
@@ -117,7 +119,7 @@ async def take_greeting(sock: socket.socket, me: Identity, patience: Patience) -
             if hello.host == me.host:
                 raise await refuse(sock, hello.host, Refusal.ITSELF, "this host has the same name")
     except TimeoutError as error:
-        raise PeerUnreachable(f"a child did not finish the handshake within {limit_s:.3g} s") from error
+        raise PeerUnreachable(f"a child did not finish the handshake within {LIMIT_S_MAX:g} s") from error
     except OSError as error:
         raise PeerUnreachable(f"a child did not finish the handshake: {error}") from error
     patience.heard(answered_s)

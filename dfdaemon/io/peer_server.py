@@ -23,7 +23,7 @@ from dfdaemon.events import (
 )
 from dfdaemon.io.identity import parse_address
 from dfdaemon.io.peer_connection import ControlConnection
-from dfdaemon.io.peer_handshake import Greeting, Identity, refuse, take_greeting
+from dfdaemon.io.peer_handshake import HANDSHAKE_S, Greeting, Identity, refuse, take_greeting
 from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
@@ -105,7 +105,8 @@ class PeerServer:
         self._loop = asyncio.get_running_loop()
         self._listener: socket.socket | None = None
         self._accepting = False
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], float] = {}
+        """Connections that have proved nothing yet, and since when."""
         self._children: dict[HostId, _Child] = {}
         self._last_request = 0
         self._uploads = 0
@@ -226,12 +227,22 @@ class PeerServer:
                 loop.call_later(ACCEPT_PAUSE_S, self._resume)
                 return
             task = loop.create_task(self._admit(sock))
-            self._greeting.add(task)
+            self._greeting[task] = loop.time()
             task.add_done_callback(self._greeted)
         self._pause(listener)
+        loop.call_later(HANDSHAKE_S, self._make_room)
+
+    def _make_room(self) -> None:
+        """While others wait to be accepted, who had time enough to prove something makes room."""
+        if self._accepting or self._listener is None:
+            return
+        for task, since in list(self._greeting.items()):
+            if since + HANDSHAKE_S <= self._loop.time():
+                task.cancel()
+        self._loop.call_later(HANDSHAKE_S, self._make_room)
 
     def _greeted(self, task: asyncio.Task[None]) -> None:
-        self._greeting.discard(task)
+        self._greeting.pop(task, None)
         self._resume()
 
     async def _admit(self, sock: socket.socket) -> None:

@@ -182,7 +182,6 @@ class PieceConnection:
         def done(outcome: Outcome) -> None:
             self._transfer = None
             if isinstance(outcome, Received):
-                self._patience.heard(outcome.silence_s)
                 self._loop.add_reader(self._sock, self._readable)
                 self._answer(wish, Taken(frame.record, outcome.digest))
             else:

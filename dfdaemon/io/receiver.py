@@ -30,11 +30,10 @@ JOIN_S_MAX = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A whole piece is written; `digest` was made from its bytes. `silence_s`: the longest pause between them."""
+    """A whole piece is written; `digest` was made from its bytes."""
 
     digest: bytes
     seconds: float
-    silence_s: float
 
 
 Outcome = Received | PeerFault
@@ -52,7 +51,6 @@ class Transfer:
         "limit",
         "on_done",
         "place",
-        "silence_s",
         "silence_s_max",
         "sock",
         "started",
@@ -78,7 +76,6 @@ class Transfer:
         self.silence_s_max = silence_s_max
         self.limit = limit
         self.on_done = on_done
-        self.silence_s = 0.0
         self.started = self.touched = time.monotonic()
 
     def cancel(self) -> None:
@@ -258,7 +255,7 @@ class _Worker:
             return
         if transfer.left == 0:
             seconds = transfer.touched - transfer.started
-            self._finish(transfer, Received(transfer.hash.digest(), seconds, transfer.silence_s))
+            self._finish(transfer, Received(transfer.hash.digest(), seconds))
 
     def _store(self, transfer: Transfer, data: memoryview) -> None:
         transfer.hash.update(data)
@@ -267,6 +264,4 @@ class _Worker:
             transfer.place += count
             transfer.left -= count
             data = data[count:]
-        now = time.monotonic()
-        transfer.silence_s = max(transfer.silence_s, now - transfer.touched)
-        transfer.touched = now
+        transfer.touched = time.monotonic()

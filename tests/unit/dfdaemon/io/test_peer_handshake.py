@@ -175,7 +175,7 @@ async def test_a_child_that_is_silent_or_leaves(monkeypatch: pytest.MonkeyPatch)
         theirs.close()
         with pytest.raises(PeerUnreachable, match="closed the connection"):
             await take_greeting(ours, ME, quick())
-    monkeypatch.setattr(peer_handshake, "HANDSHAKE_S", 0.01)
+    monkeypatch.setattr(peer_handshake, "LIMIT_S_MAX", 0.01)
     async with pair() as (ours, _):
         with pytest.raises(PeerUnreachable, match=r"within 0\.01 s"):
             await take_greeting(ours, ME, quick())

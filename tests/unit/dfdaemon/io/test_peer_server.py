@@ -170,6 +170,18 @@ async def test_when_enough_are_greeted_others_wait_for_their_turn(monkeypatch: p
         assert await inbox.next(ChildSubscribed) == ChildSubscribed(CHILD, BLOB.task)
 
 
+async def test_whoever_proves_nothing_makes_room_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(peer_server, "HANDSHAKE_S", 0.02)
+    async with served() as (_, inbox, child):
+        mute = [socket.create_connection((child.at.host, child.at.port)) for _ in range(2)]
+        await child.control()
+        assert await inbox.next(ChildSubscribed) == ChildSubscribed(CHILD, BLOB.task)
+        for sock in mute:
+            with sock:
+                assert await asyncio.to_thread(sock.recv, 1) == b"", "it was closed"
+
+
 async def test_a_child_that_leaves_ends_its_uploads_first() -> None:
     async with served() as (server, inbox, child):
         await start_upload(server, inbox, child)
