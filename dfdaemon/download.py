@@ -70,7 +70,7 @@ class Download:
         self._close_at = NEVER
         self._checking = False
         self._check = WholeCheck(self.blob, self.peers, self.origin)
-        self._inline = InlineSide(self.blob)
+        self._inline_side = InlineSide(self.blob)
         self._ring = RingSide(self.blob, self.peers, self.origin)
         self.blob.do(OpenStore(wanted.task, wanted.size))
 
@@ -89,7 +89,7 @@ class Download:
         if self.origin.leases:
             self.origin.settle(now)
         self._ring.settle(now)
-        self._inline.settle(now)
+        self._inline_side.settle(now)
         if self.phase is Phase.RUNNING and self.blob.ring is None and self.blob.table.is_whole:
             self.phase = Phase.CHECKING
             self._checking = True
@@ -312,7 +312,7 @@ class Download:
     def inline_said(self, message: messages.Inline, now: float) -> None:
         """A tiny blob, whole. There is no room for it where there is a ring: the origin must give it again."""
         if self.blob.ring is None:
-            self._inline.take(message.content)
+            self._inline_side.take(message.content)
         elif not self.origin.can_fetch:
             self.fail("the disk has no room, and no credential of this host lets it ask the origin", now)
         else:
@@ -320,13 +320,13 @@ class Download:
 
     def inline_written(self, event: events.InlineWritten, now: float) -> None:
         """A tiny blob is whole in the store."""
-        if self._inline.end() and self.phase is Phase.RUNNING:
+        if self._inline_side.end() and self.phase is Phase.RUNNING:
             self._hold_all(event.records, now)
             self._means.session.tell(Completed(self.task))
 
     def _inline_lost(self, now: float) -> None:
         """A tiny blob that came with the scheduler's answer was wrong, or not written: ask the origin."""
-        if self._inline.end():
+        if self._inline_side.end():
             self.origin.fetch_own(self.blob.table.missing, now)
 
     # --- the origin -----------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ class Download:
         """Return when to call `due`."""
         if self.phase is Phase.WHOLE and not self.in_flight:
             return self._close_at
-        at = min(self.peers.wakeup_at(), self._close_at, self._inline.until)
+        at = min(self.peers.wakeup_at(), self._close_at, self._inline_side.until)
         if self.phase is Phase.RUNNING:
             at = min(at, self._fallback.at)
         return at if self.blob.ring is None else min(at, self.origin.wakeup_at())
@@ -380,7 +380,7 @@ class Download:
         """Do what time asks for."""
         self.peers.due(now)
         self.origin.due(now)
-        if self._inline.until <= now:
+        if self._inline_side.until <= now:
             self._inline_lost(now)
         if self._close_at <= now:
             self.close(now)
