@@ -3,7 +3,16 @@
 import argparse
 import sys
 
-from benchmarks.io import demo, fanout, nightly, simulate
+from benchmarks.io import attach, calibrate, demo, fanout, netns, nightly, simulate
+
+RUNS = {
+    "attach": attach.run,
+    "calibrate": calibrate.run,
+    "fanout": fanout.run,
+    "netns": netns.run,
+    "nightly": nightly.run,
+    "simulate": simulate.run,
+}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,14 +25,20 @@ def main(argv: list[str] | None = None) -> None:
     nightly.add_arguments(commands.add_parser("nightly", help="the scenarios with faults, over many seeds"))
     fanned = commands.add_parser("fanout", help="many real daemons on this machine pull one image at once")
     fanout.add_arguments(fanned)
+    shaped = commands.add_parser(
+        "netns", help="the fan-out between network namespaces with shaped links (root)"
+    )
+    netns.add_arguments(shaped)
+    calibrated = commands.add_parser("calibrate", help="real runs and the simulator, side by side")
+    calibrate.add_arguments(calibrated)
+    attached = commands.add_parser("attach", help="one scheduler under the messages of many daemons")
+    attach.add_arguments(attached)
     options = parser.parse_args(argv)
-    if options.command == "simulate":
-        sys.exit(simulate.run(options, list(argv if argv is not None else sys.argv[1:])))
-    if options.command == "nightly":
-        sys.exit(nightly.run(options))
-    if options.command == "fanout":
-        sys.exit(fanout.run(options))
-    demo.run()
+    options.arguments = sys.argv[1:] if argv is None else argv
+    if options.command == "demo":
+        demo.run()
+    else:
+        sys.exit(RUNS[options.command](options))
 
 
 if __name__ == "__main__":

@@ -115,6 +115,19 @@ def figures(run: Run) -> dict[str, Any]:
     return shown | _against_machine(run, moved)
 
 
+COMPARED = (
+    *(f"{name}_{unit}" for unit in ("s", "ratio") for name, _ in QUANTILES),
+    *("origin_bytes_ratio", "origin_requests", "failures", "wall_s", "cpu_s_per_gb", "aggregate_bytes_per_s"),
+)
+"""The figures that mean something without a swarm."""
+
+
+def compared(run: Run) -> dict[str, Any]:
+    """Return the figures of a run without a swarm. The ratios are to the swarm's limit."""
+    shown = figures(run)
+    return {name: shown[name] for name in COMPARED}
+
+
 def _against_machine(run: Run, moved: int) -> dict[str, Any]:
     machine = run.machine
     if machine is None:
@@ -132,12 +145,21 @@ def ratio(value: float, to: float) -> float | None:
 
 
 def lines(shown: Mapping[str, Any]) -> Iterable[str]:
-    """Return figures as lines of text."""
+    """Return figures as lines of text; what is compared is shown beside them."""
+    others: Mapping[str, Mapping[str, Any]] = shown.get("compare", {})
+    if others:
+        yield f"{'':<24} {'swarm':<16} {'  '.join(f'{kind:<16}' for kind in others)}".rstrip()
     for name, value in shown.items():
-        text = (
-            ", ".join(f"{key} {count}" for key, count in value.items()) if isinstance(value, dict) else value
-        )
-        yield f"{name:<24} {'-' if text is None else text}"
+        if name == "compare":
+            continue
+        beside = [f"{_text(other[name]):<16}" for other in others.values() if name in other]
+        yield f"{name:<24} {_text(value):<16} {'  '.join(beside)}".rstrip()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count}" for key, count in value.items())
+    return "-" if value is None else str(value)
 
 
 def as_dict(node: NodeResult) -> dict[str, Any]:

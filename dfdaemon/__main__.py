@@ -5,6 +5,7 @@ import contextlib
 import secrets
 import signal
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from importlib import metadata
 import uvloop
 
 from dfdaemon.config import DaemonConfig, PeerConfig
-from dfdaemon.events import BlobEvicted, Stopping
+from dfdaemon.events import BlobEvicted, Event, Stopping
 from dfdaemon.io import node_commands
 from dfdaemon.io.active_blob import ActiveBlobs
 from dfdaemon.io.authorisation import Authoriser
@@ -145,8 +146,8 @@ async def build(
     closing.push_async_callback(origin.close)
     scheduler = attachment(config, info, token, driver, telemetry)
     closing.push_async_callback(scheduler.close)
-    receivers = threads.receivers
-    peers = PeerClient(info, token, receivers, patience, lambda event: taking.heard(event), telemetry.note)  # noqa: PLW0108 - made below
+    heard: Callable[[Event], None] = lambda event: taking.heard(event)  # noqa: E731, PLW0108 - made below
+    peers = PeerClient(info, token, config.peer, threads.receivers, patience, heard, telemetry.note)
     closing.push_async_callback(peers.close)
     storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)

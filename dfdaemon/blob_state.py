@@ -13,6 +13,9 @@ from swarm.ids import HostId
 from swarm.messages import ActiveTask, HeldLease, Join, PieceRecord, PieceRejected, TaskProgress
 from swarm.pieces import PieceMap
 
+READ_SHARE = 8
+"""When this part of a blob was read in parts, the rest follows: lazy readers fetch it in the background, bit by bit,
+and as a whole it leaves the origin once."""
 REJECTED_MAX = 256
 """Hosts remembered that gave wrong pieces of one blob; more than that is a lost cluster."""
 
@@ -57,6 +60,12 @@ class BlobState:
         self.is_part &= wanted.part
         self.priority = min(self.priority, wanted.priority)
         return more
+
+    @property
+    def is_worth_the_rest(self) -> bool:
+        """Whether so much of it was read in parts that the rest is wanted too."""
+        held = self.table.verified.bit_count()
+        return bool(self.table.missing) and not self.closing and held * READ_SHARE >= self.table.count
 
     def wanted(self) -> int:
         """Return the pieces that may be asked for: missing, wanted, and with a place to go to."""

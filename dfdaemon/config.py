@@ -94,7 +94,13 @@ class PeerConfig:
     upload_slots: int = setting(4, "Uploads at once, while the host's rate is unknown.")
     download_slots: int = setting(4, "Requests to parents at once, for all blobs together.")
     children_max: int = setting(64, "Hosts that may be connected to take pieces; more are refused.")
+    upload_bytes_per_s_max: int = setting(0, "Most bytes a second sent to other hosts; 0: no limit.")
+    download_bytes_per_s_max: int = setting(0, "Most bytes a second taken from other hosts; 0: no limit.")
     receive_threads: int = setting(2, "Threads that receive, hash and store pieces.")
+    congestion_control: str = setting(
+        "",
+        "TCP congestion control towards other hosts, such as cubic; empty: the system's.",
+    )
     piece_digest: str = setting(
         "xxh3", 'Piece digest of the cluster: "xxh3"; "blake3" where nodes are not trusted.'
     )
@@ -109,6 +115,9 @@ class PeerConfig:
         require(1 <= self.upload_slots <= 64, "peer.upload_slots", self.upload_slots, "1 to 64")
         require(1 <= self.download_slots <= 64, "peer.download_slots", self.download_slots, "1 to 64")
         require(1 <= self.children_max <= 4096, "peer.children_max", self.children_max, "1 to 4096")
+        up, down = self.upload_bytes_per_s_max, self.download_bytes_per_s_max
+        require(up >= 0, "peer.upload_bytes_per_s_max", up, "0 or more")
+        require(down >= 0, "peer.download_bytes_per_s_max", down, "0 or more")
         require(1 <= self.receive_threads <= 8, "peer.receive_threads", self.receive_threads, "1 to 8")
         require(
             self.piece_digest in ("xxh3", "blake3"), "peer.piece_digest", self.piece_digest, "xxh3 or blake3"

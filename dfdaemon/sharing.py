@@ -1,8 +1,9 @@
 """What this host gives to others: who hears of which pieces, and who gets a slot to take one.
 
 No queue: a request is started or refused at once. A child that was refused waits, and is woken when there is room,
-the one refused last first: it most likely still needs the slot, others have found one elsewhere meanwhile. The slot is
-kept for a moment, so that no quicker child takes it away.
+the one refused last first: it most likely still needs the slot, others have found one elsewhere meanwhile. Nobody is
+refused for its sake: a slot that is kept for a woken child stays empty for a round trip, or for ever where round trips
+are longer than slots are kept.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,8 +27,8 @@ HAVE_RECORDS_MAX = 256
 SUBSCRIPTIONS_MAX = 256
 """Tasks that one child may subscribe to; an image has some ten layers."""
 WAKE_GRACE_S = 0.001
-"""How long a slot is kept for a child that was woken: a round trip in a local network. Nine of ten woken children need
-nothing any more, and slots idled a tenth of the time at 5 ms (simulated, 100 hosts, 1 Gbit/s)."""
+"""How long nobody else is woken for a slot: a round trip in a local network. Nine of ten woken children need nothing
+any more, and at 5 ms slots idled a tenth of the time (simulated, 100 hosts, 1 Gbit/s)."""
 NEVER = float("inf")
 
 
@@ -55,7 +56,7 @@ class Holding:
 class Turn:
     """A child's place among those that were refused: when last, and a throw of the dice where that is equal.
 
-    `woken_until`: it was told that there is room, and a slot is kept for it until then.
+    `woken_until`: it was told that there is room, and until then nobody else is for the same slot.
     """
 
     since: float
@@ -234,13 +235,11 @@ class Sharing:
         if self.uploads >= admission.at_once_max:
             return False
         if turn is not None and turn.woken_until is not None:
-            return True  # its slot was kept
-        # A known uplink is never left idle for a child that may not come.
-        kept = 0 if admission.is_measured else self._kept()
-        return admission.room(now) > kept and not self._has_its_part(host, now)
+            return True  # it was promised
+        return admission.room(now) > 0 and not self._has_its_part(host, now)
 
-    def _kept(self) -> int:
-        """Return how many slots are kept for children that were woken."""
+    def _promised(self) -> int:
+        """Return how many slots are promised to children that were woken."""
         return sum(turn.woken_until is not None for turn in self._turns.values())
 
     def _has_its_part(self, host: HostId, now: float) -> bool:
@@ -261,7 +260,7 @@ class Sharing:
         if not self._turns:
             return []
         waiting = [(t.since, t.tie, host) for host, t in self._turns.items() if t.woken_until is None]
-        free = self._admission.room(now) - self._kept() if waiting else 0
+        free = self._admission.room(now) - self._promised() if waiting else 0
         result: list[Command] = []
         for _, _, host in sorted(waiting, reverse=True) if free > 0 else ():
             if len(result) < free and not self._has_its_part(host, now):
@@ -273,9 +272,9 @@ class Sharing:
 
     def _next_look(self, now: float) -> float:
         """Return when there may be room for those that still wait, though no upload ends until then."""
-        kept = (turn.woken_until for turn in self._turns.values() if turn.woken_until is not None)
+        ends = (turn.woken_until for turn in self._turns.values() if turn.woken_until is not None)
         look = now + LOOK_INTERVAL_S if self._admission.is_measured else NEVER
-        return min(look, min(kept, default=NEVER))
+        return min(look, min(ends, default=NEVER))
 
     def _gain(self, task: TaskId, records: Iterable[PieceRecord]) -> bool:
         """Hold these too; tell whether there is news for children."""

@@ -30,9 +30,9 @@ class LeaseConfig:
     """Who fetches what from the origin."""
 
     timeout_s: float = setting(10.0, "Seconds without progress after which a lease goes to another host.")
-    bytes_min: int = setting(4 << 20, "Smallest range of a lease, in bytes.")
-    parts: int = setting(24, "A large blob is leased in ranges of this part, and smaller ones at its end.")
-    connections: int = setting(8, "Leases at once for one registry to begin with.")
+    bytes_min: int = setting(16 << 20, "Smallest range of a lease, in bytes.")
+    parts: int = setting(8, "A large blob is leased in ranges of this part, and smaller ones at its end.")
+    connections: int = setting(6, "Leases at once for one registry to begin with.")
     connections_max: int = setting(16, "Most leases at once for one registry.")
     recovery_s: float = setting(3.0, "After a start, seconds in which rebuilt tasks get no new origin lease.")
 

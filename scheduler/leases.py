@@ -20,7 +20,7 @@ HOLD_FIRST_S = 0.25
 """Pause before the third fetch in a row; it doubles up to HOLD_MAX_S. The second starts at once, elsewhere."""
 HOLD_MAX_S = 4.0
 
-SHRINK = 4
+SHRINK = 3
 """A lease has at most this part of what is still free: so the last ones end together, and no origin connection idles
 while another has much left. Guided self-scheduling (Polychronopoulos, Kuck 1987)."""
 

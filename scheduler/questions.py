@@ -25,8 +25,8 @@ from swarm.repositories import (
 
 SEED_S = 2.5
 """For a seed to ask the origin, with a token if need be; a daemon waits a little longer for its answer."""
-FINDER_S = 0.8
-"""For a host to ask the origin about a digest, and to tell; a daemon waits a little longer for its answer."""
+FINDER_S = 2.5
+"""For a host to ask the origin about a digest, and to tell, also that it failed; a daemon waits a little longer."""
 QUESTIONS_MAX = 4096
 """Questions that are open at once; above that nobody waits for others."""
 WAITING_MAX = 65_536
@@ -160,7 +160,7 @@ class Questions:
         """A host learned about a repository: perhaps what others wait for."""
         self._repositories.reported(report, self._cluster.now)
         if self._open:
-            for member in report.members:
+            for member in (*report.members, *report.unproven):
                 self._close((report.registry, report.repository, "", member))
             if report.public or report.closed:
                 self._close((report.registry, report.repository, "", ""))

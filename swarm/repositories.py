@@ -48,6 +48,7 @@ class RepositoryReport:
     """Facts about a repository: proven public by an anonymous probe, and digests that belong to it.
 
     `sizes` of the members in bytes, -1: unknown, in the same order. `closed`: the origin refused a stranger just now.
+    `unproven`: digests that this host asked the origin about, and got no yes; others may ask for themselves.
     """
 
     registry: str
@@ -56,6 +57,7 @@ class RepositoryReport:
     members: tuple[TaskId, ...] = ()
     sizes: tuple[int, ...] = ()
     closed: bool = False
+    unproven: tuple[TaskId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,16 +30,17 @@ class Child:
     log: Path
 
     @classmethod
-    async def start(cls, name: str, folder: Path, module: str) -> "Child":
-        """Run a module of this project."""
+    async def start(cls, name: str, folder: Path, module: str, prefix: tuple[str, ...] = ()) -> "Child":
+        """Run a module of this project, by a command that begins with `prefix`."""
         log = folder / f"{name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", module),
+                *(*prefix, sys.executable, "-m", module),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=output,
                 limit=LINE_BYTES_MAX,
+                start_new_session=True,  # as services have: the kernel shares the processor between sessions
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             )
         return cls(name, process, log)

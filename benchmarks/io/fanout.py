@@ -9,36 +9,48 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
 from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.io.child_process import Child, ChildFailed
+from benchmarks.io.fanout_compare import KINDS, Setting, pull_without_swarm
+from benchmarks.io.fanout_counters import origin_counters, scheduler_counts
 from benchmarks.io.fanout_limit import machine_limit
-from benchmarks.io.fanout_progress import Progress
+from benchmarks.io.fanout_progress import costs, follow, results
 from benchmarks.io.fanout_worker import REPOSITORY, FanoutTask
 from benchmarks.io.image import Image, blob_path, generate_image
 from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_cluster
 from benchmarks.io.page_cache import bounded_memory, warm_pages
-from benchmarks.report import Costs, Links, MachineLimit, NodeResult, Run, figures, fluid_limit_s, lines
+from benchmarks.io.usage import cpu_s
+from benchmarks.report import Links, MachineLimit, Run, compared, figures, fluid_limit_s, lines
 
 DAEMONS_PER_PROCESS = 125
 """With some 80 sockets each, half of the 20,000 file descriptors that a process may have."""
 PROCESSES_MIN = 2
 """So that both cores of a small machine have work."""
-PAGE_CACHE_BYTES = 4 << 30
-"""For the files of all daemons: more than the kernel lets be dirty, and what is read again soon stays in it."""
+PAGE_CACHE_BYTES_MAX = 12 << 30
+"""For the files of all daemons. With a third of what 1,000 daemons store most reads came from the disk, where every
+daemon of a real cluster has its own blob in memory; with more, filling it takes longer than the run."""
+PAGE_CACHE_SHARE = 0.5
+"""Most of the machine's memory that it may take."""
+DISK_MARGIN = 1.5
+"""Free disk, as a multiple of what is stored, with which the files of one measurement may stay for the next."""
+PROCESSES_BYTES = 512 << 20
+"""Memory of the processes without their daemons, the scheduler's and the origin's among them."""
 DAEMON_BYTES = 2 << 20
 """Memory of one daemon among many in a process."""
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 ORIGIN_BYTES_PER_S = 125_000_000
 """The origin's link when links are shaped: 1 Gbit/s."""
 
@@ -65,30 +77,66 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the stores are made"
     )
     parser.add_argument("--no-machine-limit", action="store_true", help="do not measure plain sockets first")
+    parser.add_argument(
+        "--compare",
+        action="append",
+        choices=KINDS,
+        default=[],
+        help="pull without a swarm too: straight from the origin, or through one pull-through cache",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
 
 
 def run(options: argparse.Namespace) -> int:
     """Run, print; returns the exit status: 1 when a node failed."""
+    return show(options, measure)
+
+
+def show(options: argparse.Namespace, measure: Callable[[argparse.Namespace, Console], "Measured"]) -> int:
+    """Print what a measurement showed, and write it down; returns the exit status: 1 when a node failed."""
     console = Console(stderr=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was stored is removed then, too
     try:
-        limit_bytes = PAGE_CACHE_BYTES + options.nodes * DAEMON_BYTES
-        with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
-            if not bounded:
-                console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
-            warm_bytes = limit_bytes if bounded else 0
-            measured = asyncio.run(_Fanout(options, folder, console, warm_bytes).run())
+        measured = measure(options, console)
     except (ChildFailed, ProcessFailed) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
-    shown = figures(measured)
-    for line in lines(shown):
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    for line in lines(measured.figures):
         print(line)
     for reason in sorted(set(measured.failures)):
         print(f"failed: {reason}")
     if options.json:
-        options.json.write_text(json.dumps(shown, indent=2) + "\n")
+        options.json.write_text(json.dumps(measured.figures, indent=2) + "\n")
     return 1 if measured.failures else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a run showed: its figures by name, and why nodes failed."""
+
+    figures: dict[str, Any]
+    failures: list[str]
+
+
+def measure(options: argparse.Namespace, console: Console, make: "Make | None" = None) -> Measured:
+    """Run; `make` makes the run. Raises ChildFailed and ProcessFailed."""
+    limit_bytes = memory_bytes(options.nodes, options.nodes * options.layers * options.blob_bytes)
+    load = {"load_average": round(os.getloadavg()[0], 2)}
+    with bounded_memory(limit_bytes) as bounded, _folder(options.folder) as folder:
+        if not bounded:
+            console.print("memory is not bounded (that takes root and cgroups): large runs are slower")
+        fanout = (make or Fanout)(options, folder, console, limit_bytes if bounded else 0)
+        measured = asyncio.run(fanout.run())
+    return Measured(figures(measured) | load | fanout.conditions, measured.failures)
+
+
+def memory_bytes(nodes: int, stored_bytes: int) -> int:
+    """Return the memory that a run is held to: for its processes, and for the files that it writes, up to a bound."""
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cache_bytes = min(stored_bytes, PAGE_CACHE_BYTES_MAX, int(PAGE_CACHE_SHARE * machine_bytes))
+    return PROCESSES_BYTES + nodes * DAEMON_BYTES + cache_bytes
 
 
 @contextmanager
@@ -101,19 +149,28 @@ def _folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Fanout:
-    """One run."""
+Make = Callable[[argparse.Namespace, Path, Console, int], "Fanout"]
+
+
+class Fanout:
+    """One run of all that was asked for."""
+
+    scenario = "fanout"
 
     def __init__(self, options: argparse.Namespace, folder: Path, console: Console, warm_bytes: int) -> None:
+        self.conditions: dict[str, Any] = {}
+        """What else to write down of the run, by name."""
         self._options = options
         self._warm_bytes = warm_bytes
         self._folder = folder
+        self._limit_folder, self._swarm_folder = folder / "limit", folder / "swarm"
         self._console = console
+        self._stored_bytes = options.nodes * options.layers * options.blob_bytes
         asked: int = options.origin_bytes_per_s
         self._origin_bytes_per_s = asked or (ORIGIN_BYTES_PER_S if options.link_bytes_per_s else 0)
 
     async def run(self) -> Run:
-        """Measure the machine, then the swarm."""
+        """Measure the machine, then the swarm, then what is compared with it."""
         options = self._options
         sizes = (options.blob_bytes,) * options.layers
         image = await asyncio.to_thread(
@@ -121,45 +178,80 @@ class _Fanout:
         )
         machine = None if options.no_machine_limit or options.link_bytes_per_s else await self._limit(image)
         async with local_cluster(self._folder) as cluster:
-            origin, scheduler = await asyncio.gather(
-                cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
-            )
+            origin, scheduler = await self.serve(cluster)
             workers = await self._start(image, origin, scheduler)
             try:
-                with warm_pages(self._folder / "warm", self._warm_bytes):
-                    return await self._measure(image, origin, cluster, workers, machine)
+                with self._warm():
+                    swarm = await self._measure(origin, cluster, workers, machine)
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
+            for used in (self._limit_folder, self._swarm_folder):
+                await asyncio.to_thread(shutil.rmtree, used, ignore_errors=True)
+            others = [await self._compare(kind, image, origin, cluster, swarm) for kind in options.compare]
+        if others:
+            self.conditions["compare"] = {other.scenario: compared(other) for other in others}
+        return swarm
+
+    async def serve(self, cluster: LocalCluster) -> tuple[str, str]:
+        """Start the origin and the scheduler; returns their addresses."""
+        return await asyncio.gather(
+            cluster.origin(self._folder / "image", self._origin_bytes_per_s), cluster.scheduler()
+        )
+
+    async def start_process(self, part: int, task: FanoutTask) -> Child:
+        """Start a process with some of the daemons."""
+        return await self.start_worker(f"daemons-{part}", task)
+
+    async def start_worker(self, name: str, task: FanoutTask, prefix: tuple[str, ...] = ()) -> Child:
+        """Start a process whose command begins with `prefix`, and tell it its task."""
+        worker = await Child.start(name, self._folder, "benchmarks.io.fanout_worker", prefix)
+        await worker.tell(asdict(task))
+        return worker
+
+    def links(self) -> Links:
+        """Return the rates that bound the run."""
+        link: int = self._options.link_bytes_per_s
+        return Links(self._origin_bytes_per_s, link, link)
+
+    @contextmanager
+    def _warm(self) -> Iterator[None]:
+        """Have the page cache full of files that are on disk: those of the run before, or one made for it."""
+        if self._limit_folder.exists():
+            yield
+            return
+        with warm_pages(self._folder / "warm", self._warm_bytes):
+            yield
 
     async def _limit(self, image: Image) -> MachineLimit:
+        """Bring the same bytes to as many files by plain sockets. They stay if there is room: memory is warm then."""
         self._console.print("plain sockets first ...")
-        blob, folder = self._folder / "blob", self._folder / "limit"
-        folder.mkdir()
+        blob, options = self._folder / "blob", self._options
         with blob.open("wb") as whole:
             for layer in image.layers:
                 whole.write(blob_path(image.directory, layer.digest).read_bytes())
-        options = self._options
-        try:
-            with warm_pages(self._folder / "warm", self._warm_bytes):
-                processes = min(options.nodes, os.cpu_count() or 1)
-                return await machine_limit(folder, blob, options.nodes, options.seed, processes)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder)
-            blob.unlink()
+        with self._warm():
+            self._limit_folder.mkdir()
+            processes = min(options.nodes, os.cpu_count() or 1)
+            limit = await machine_limit(self._limit_folder, blob, options.nodes, options.seed, processes)
+        self._console.print(
+            f"plain sockets took {limit.wall_s:.1f} s, {limit.cpu_s:.1f} s of CPU", highlight=False
+        )
+        if shutil.disk_usage(self._folder).free < DISK_MARGIN * self._stored_bytes:
+            await asyncio.to_thread(shutil.rmtree, self._limit_folder)
+        return limit
 
     async def _start(self, image: Image, origin: str, scheduler: str) -> list[Child]:
         """Start the daemons; returns when the scheduler has taken all of them."""
         options = self._options
         wanted = options.processes or max(PROCESSES_MIN, -(-options.nodes // DAEMONS_PER_PROCESS))
         processes = min(options.nodes, wanted)
+        self._swarm_folder.mkdir()
         began = time.monotonic()
         workers = []
         for part in range(processes):
-            worker = await Child.start(f"daemons-{part}", self._folder, "benchmarks.io.fanout_worker")
-            workers.append(worker)
             task = FanoutTask(
                 list(range(part, options.nodes, processes)),
-                str(self._folder),
+                str(self._swarm_folder),
                 scheduler,
                 origin,
                 [(layer.digest, layer.size) for layer in image.layers],
@@ -167,8 +259,9 @@ class _Fanout:
                 options.link_bytes_per_s,
                 options.download_slots,
                 options.upload_slots,
+                shaped=options.link_bytes_per_s > 0,
             )
-            await worker.tell(asdict(task))
+            workers.append(await self.start_process(part, task))
         for worker in workers:
             await worker.hear()
         took = time.monotonic() - began
@@ -176,42 +269,28 @@ class _Fanout:
         return workers
 
     async def _measure(
-        self,
-        image: Image,
-        origin: str,
-        cluster: LocalCluster,
-        workers: list[Child],
-        machine: MachineLimit | None,
+        self, origin: str, cluster: LocalCluster, workers: list[Child], machine: MachineLimit | None
     ) -> Run:
-        options, size = self._options, sum(layer.size for layer in image.layers)
-        cpu_before_s = sum(map(_cpu_s, cluster.pids()))
-        messages_before = await _scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
+        """Let all daemons pull."""
+        options = self._options
+        cpu_before_s = sum(map(cpu_s, cluster.pids()))
+        messages_before = await scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
         began = time.monotonic()
-        for worker in workers:
-            await worker.tell({"go": True})
-        with Progress(self._console, options.nodes, size * options.nodes, len(workers)) as progress:
-            ended = await asyncio.gather(
-                *(progress.follow(part, worker) for part, worker in enumerate(workers))
-            )
+        ended = await follow(self._console, workers, options.nodes, self._stored_bytes)
         wall_s = time.monotonic() - began
-        others_cpu_s = sum(map(_cpu_s, cluster.pids())) - cpu_before_s
-        self._console.print(f"scheduler and origin took {others_cpu_s:.1f} s of CPU", highlight=False)
-        counters = await _get_json(f"http://{origin}/_counters")
-        messages = await _scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
-        noted = await _scheduler_counts(cluster.scheduler_metrics, "events_total", "event")
-        costs = Costs(
-            wall_s,
-            others_cpu_s + sum(each["cpu_s"] for each in ended),
-            sum(each["rss_bytes"] for each in ended),
-        )
-        links = Links(self._origin_bytes_per_s, options.link_bytes_per_s, options.link_bytes_per_s)
-        fluid_s = fluid_limit_s(size, options.nodes, links)
+        others_cpu_s = sum(map(cpu_s, cluster.pids())) - cpu_before_s
+        counters = await origin_counters(origin)
+        messages = await scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
+        noted = await scheduler_counts(cluster.scheduler_metrics, "events_total", "event")
+        size = options.layers * options.blob_bytes
+        self.conditions["events"] = sum((Counter(each["events"]) for each in ended), Counter[str]())
+        fluid_s = fluid_limit_s(size, options.nodes, self.links())
         return Run(
-            scenario="fanout",
+            scenario=self.scenario,
             seed=options.seed,
             blob_bytes=size,
-            nodes=[NodeResult(**result) for each in ended for result in each["results"]],
-            costs=costs,
+            nodes=results(ended),
+            costs=costs(wall_s, others_cpu_s, ended),
             limit_s=max(fluid_s, machine.wall_s if machine else 0.0),
             machine=machine,
             origin_bytes=counters["total_blob_bytes"],
@@ -220,27 +299,13 @@ class _Fanout:
             messages={kind: count - messages_before.get(kind, 0) for kind, count in messages.items()},
         )
 
-
-async def _get_json(url: str) -> dict[str, Any]:
-    async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        document: dict[str, Any] = await answer.json()
-    return document
-
-
-async def _scheduler_counts(metrics: str, name: str, label: str) -> dict[str, int]:
-    """Return one counter of the scheduler, by a label."""
-    async with aiohttp.ClientSession() as session, session.get(f"http://{metrics}/metrics") as answer:
-        text = await answer.text()
-    full = f"damselfly_scheduler_{name}"
-    return {
-        sample.labels[label]: int(sample.value)
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == full
-    }
-
-
-def _cpu_s(pid: int) -> float:
-    """Return the CPU seconds that a process has used (proc(5): fields 14 and 15 of stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    async def _compare(self, kind: str, image: Image, origin: str, cluster: LocalCluster, swarm: Run) -> Run:
+        """Let as many hosts without a swarm pull the same."""
+        options = self._options
+        server = origin if kind == "direct" else await cluster.cache(origin, options.link_bytes_per_s)
+        self._console.print(f"and {kind} ...")
+        setting = Setting(image, REPOSITORY, options.nodes, options.link_bytes_per_s, swarm)
+        with self._warm():
+            return await pull_without_swarm(
+                kind, server, setting, self._folder, cluster.pids(), origin, self._console
+            )

@@ -1,6 +1,8 @@
 """How far a fan-out is, for whoever watches: a line that changes on a terminal, some lines elsewhere."""
 
+import asyncio
 import time
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -8,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from benchmarks.io.child_process import Child
+from benchmarks.report import Costs, NodeResult
 
 LINE_INTERVAL_S = 5.0
 """Pause between lines where they cannot be overwritten."""
@@ -58,3 +61,24 @@ class Progress:
         elif now - self._told >= LINE_INTERVAL_S:
             self._told = now
             self._console.print(line, highlight=False)
+
+
+async def follow(
+    console: Console, workers: Sequence[Child], nodes: int, total_bytes: int
+) -> list[dict[str, Any]]:
+    """Let all processes go, show how far they are, and return what each says at its end; raises ChildFailed."""
+    for worker in workers:
+        await worker.tell({"go": True})
+    with Progress(console, nodes, total_bytes, len(workers)) as progress:
+        return await asyncio.gather(*(progress.follow(part, worker) for part, worker in enumerate(workers)))
+
+
+def results(ended: Iterable[dict[str, Any]]) -> list[NodeResult]:
+    """Return the results of all nodes from what the processes said."""
+    return [NodeResult(**result) for each in ended for result in each["results"]]
+
+
+def costs(wall_s: float, others_cpu_s: float, ended: Iterable[dict[str, Any]]) -> Costs:
+    """Return what a run took, with the CPU of processes that say nothing."""
+    cpu_s = others_cpu_s + sum(each["cpu_s"] for each in ended)
+    return Costs(wall_s, cpu_s, sum(each["rss_bytes"] for each in ended))

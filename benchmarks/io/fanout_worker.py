@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -35,6 +36,8 @@ from swarm.io.telemetry import Telemetry
 
 BLOBS_AT_ONCE = 3
 """As containerd pulls the layers of an image."""
+RECEIVE_THREADS = 1
+"""Of each process: together there are more processes than cores."""
 STARTS_AT_ONCE = 16
 """Daemons that start together: more only wait for one another."""
 READY_S_MAX = 60.0
@@ -48,6 +51,8 @@ COLLECT_AFTER = 700
 would be looked through a hundred times as often as in a process of its own."""
 PROGRESS_S = 1.0
 """Pause between two progress lines."""
+EVENTS = "damselfly_daemon_events_total"
+"""The counter of what daemons note."""
 REGISTRY, REPOSITORY = "registry.bench", "bench/app"
 
 
@@ -64,6 +69,10 @@ class FanoutTask:
     link_bytes_per_s: int
     download_slots: int
     upload_slots: int
+    address: str = "127.0.0.1"
+    congestion_control: str = ""
+    shaped: bool = False
+    """The daemons themselves keep to the rates of their links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class _Node:
     name: str
     zone: str
     daemon: Daemon
+    telemetry: Telemetry
 
 
 @dataclass(slots=True)
@@ -87,7 +97,7 @@ class Worker:
 
     async def start(self) -> None:
         """Start all daemons and wait until the scheduler has taken them."""
-        threads = start_threads(PeerConfig(), self.closing)
+        threads = start_threads(PeerConfig(receive_threads=RECEIVE_THREADS), self.closing)
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
         await asyncio.gather(*(self._start(number, threads, slots) for number in self.task.nodes))
         async with asyncio.timeout(READY_S_MAX):
@@ -100,7 +110,7 @@ class Worker:
             telemetry = Telemetry("daemon", log_level="warning", stream=self.log)
             daemon = await build(config, telemetry, self.closing, threads)
             await open_doors(config, daemon, telemetry, self.closing)
-            self.nodes.append(_Node(config.host, config.zone, daemon))
+            self.nodes.append(_Node(config.host, config.zone, daemon, telemetry))
 
     async def pull(self) -> list[NodeResult]:
         """Let all nodes pull all blobs at once."""
@@ -146,6 +156,15 @@ class Worker:
         )
         return sum(each.origin_bytes + sum(each.peer_bytes.values()) for each in accounts if each)
 
+    def events(self) -> Counter[str]:
+        """Return how often the daemons noted each event (swarm/io/notes.py)."""
+        counts: Counter[str] = Counter()
+        for node in self.nodes:
+            wanted = node.telemetry.registry.restricted_registry([EVENTS])
+            for sample in (sample for family in wanted.collect() for sample in family.samples):
+                counts[sample.labels["event"]] += int(sample.value)
+        return counts
+
     def _result(self, node: _Node, seconds: float, failure: str) -> NodeResult:
         origin = peers = crossing = 0
         for digest, _ in self.task.blobs:
@@ -176,9 +195,13 @@ def daemon_config(task: FanoutTask, number: int) -> DaemonConfig:
         metrics_listen="127.0.0.1:0",
         mirror=MirrorConfig(listen="127.0.0.1:0"),
         peer=PeerConfig(
-            listen="127.0.0.1:0",
+            listen=f"{task.address}:0",
+            insecure_no_token=True,
+            congestion_control=task.congestion_control,
             upload_slots=task.upload_slots,
             download_slots=task.download_slots,
+            upload_bytes_per_s_max=task.link_bytes_per_s * task.shaped,
+            download_bytes_per_s_max=task.link_bytes_per_s * task.shaped,
         ),
         scheduler=SchedulerLinkConfig(addresses=(task.scheduler,), connect_timeout_s=READY_S_MAX),
         origin=OriginConfig(registries=(RegistryConfig(name=REGISTRY, url=f"http://{task.origin}"),)),
@@ -186,7 +209,7 @@ def daemon_config(task: FanoutTask, number: int) -> DaemonConfig:
     )
 
 
-def _used() -> tuple[float, int]:
+def used() -> tuple[float, int]:
     """Return the CPU seconds of this process so far, and its largest memory in bytes."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
@@ -214,16 +237,17 @@ async def run() -> None:
     _say({"ready": len(worker.nodes)})
     await asyncio.to_thread(sys.stdin.readline)
     reporting = asyncio.create_task(_report(worker))
-    cpu_before_s, _ = _used()
+    cpu_before_s, _ = used()
     results = await worker.pull()
     reporting.cancel()
-    cpu_s, rss_bytes = _used()
+    cpu_s, rss_bytes = used()
     _say(
         {
             "results": [as_dict(result) for result in results],
             "cpu_s": cpu_s - cpu_before_s,
             "rss_bytes": rss_bytes,
             "descriptors": len(os.listdir("/proc/self/fd")),
+            "events": worker.events(),
         }
     )
     await asyncio.to_thread(sys.stdin.readline)

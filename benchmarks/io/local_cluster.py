@@ -1,5 +1,5 @@
-"""A whole cluster on this machine: an origin registry, a scheduler and daemons, each its own process, on
-loopback."""
+"""A whole cluster on this machine: an origin registry, a scheduler and daemons, each its own process, on loopback,
+or where a command puts them."""
 
 import asyncio
 import contextlib
@@ -57,6 +57,17 @@ class Node:
     process: Process
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a process runs: the address that it listens on, and what its command begins with."""
+
+    address: str = "127.0.0.1"
+    prefix: tuple[str, ...] = ()
+
+
+LOOPBACK = Where()
+
+
 class LocalCluster:
     """Starts processes below a folder, and stops those it started."""
 
@@ -75,19 +86,32 @@ class LocalCluster:
         """Return the processes that run."""
         return [process.child.pid for process in self._processes if process.child.returncode is None]
 
-    async def origin(self, layout: Path, bytes_per_s: int) -> str:
+    async def origin(self, layout: Path, bytes_per_s: int, where: Where = LOOPBACK) -> str:
         """Start an origin registry of one image, not limited if `bytes_per_s` is 0; returns its address."""
-        arguments = ["benchmarks.io.origin_registry", "--layout", str(layout)]
+        arguments = [
+            "benchmarks.io.origin_registry",
+            "--layout",
+            str(layout),
+            "--listen",
+            f"{where.address}:0",
+        ]
         if bytes_per_s:
             arguments += ["--bytes-per-s", str(bytes_per_s)]
-        process = await self._start("origin", arguments)
+        process = await self._start("origin", arguments, where.prefix)
         line = await self._wait(process, '"address"')
         return str(json.loads(line)["address"])
 
-    async def scheduler(self) -> str:
+    async def cache(self, origin: str, bytes_per_s: int) -> str:
+        """Start a pull-through cache of an origin, not limited if `bytes_per_s` is 0; returns its address."""
+        arguments = ["benchmarks.io.pull_through", "--origin", origin, "--folder", str(self._folder)]
+        process = await self._start("cache", [*arguments, "--bytes-per-s", str(bytes_per_s)])
+        return str(json.loads(await self._wait(process, '"address"'))["address"])
+
+    async def scheduler(self, where: Where = LOOPBACK) -> str:
         """Start a scheduler; returns the address where daemons attach, host:port."""
-        arguments = ["scheduler", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]
-        process = await self._start("scheduler", arguments)
+        free = f"{where.address}:0"
+        arguments = ["scheduler", "--listen", free, "--metrics-listen", free, "--insecure-no-token"]
+        process = await self._start("scheduler", arguments, where.prefix)
         fields = _fields(await self._wait(process, "scheduler_ready"))
         self.scheduler_metrics = fields["metrics"]
         return fields["listen"]
@@ -106,12 +130,13 @@ class LocalCluster:
         fields = _fields(await self._wait(process, "daemon_ready"))
         return Node(name, fields["mirror"], fields["metrics"], f"{folder}/s", process)
 
-    async def _start(self, name: str, module: list[str]) -> Process:
+    async def _start(self, name: str, module: list[str], prefix: tuple[str, ...] = ()) -> Process:
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", *module),
+                *(*prefix, sys.executable, "-m", *module),
                 stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,  # as services have: the kernel shares the processor between sessions
                 stdout=output,
                 stderr=output,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

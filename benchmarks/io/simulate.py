@@ -48,10 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--plot", type=Path, metavar="FILE.png", help="draw when hosts were done, and the bytes over time")
 
 
-def run(options: argparse.Namespace, arguments: list[str]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Simulate, print; return the exit status: 1 when a host that lives has not everything, or a pull failed."""
     if options.compile:
-        return _run_compiled([argument for argument in arguments if argument != "--compile"])
+        return _run_compiled([argument for argument in options.arguments if argument != "--compile"])
     runs = []
     for seed in options.seeds or [options.seed]:
         figures, verdict = simulate(options, seed)

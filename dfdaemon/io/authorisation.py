@@ -95,6 +95,7 @@ class Authoriser:
             head = await self._asking.do(key, lambda: self._origin.head_blob(source))
         except DamselflyError as error:
             self.refused(place, source.authorization, error)
+            self.knowledge.unproven(place, source.digest)
             allowed = self._in_outage(source, error)
             if allowed is None:
                 raise self.unanswered(place, source.authorization, error) from error

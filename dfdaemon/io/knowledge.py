@@ -26,6 +26,7 @@ class _News:
     public: bool = False
     closed: bool = False
     members: dict[TaskId, int] = field(default_factory=dict)
+    unproven: dict[TaskId, None] = field(default_factory=dict)
 
 
 class Knowledge:
@@ -102,6 +103,12 @@ class Knowledge:
                 known = self.tables.member(place, digest)
                 news.members[digest.task] = known.size if known is not None else -1
 
+    def unproven(self, place: Place, digest: Digest) -> None:
+        """The origin did not say that a digest belongs to this repository: who waits for our answer shall not."""
+        news = self._report(place)
+        if len(news.unproven) < REPORT_MEMBERS_MAX:
+            news.unproven[digest.task] = None
+
     def resolved(self, place: Place, tag: str, known: KnownTag) -> None:
         """The origin said what a tag means just now."""
         self.tables.set_tag(place, tag, known)
@@ -120,7 +127,9 @@ class Knowledge:
         for place, entry in news.items():
             public = not entry.closed and (entry.public or self.tables.is_public(place, self.now()))
             members, sizes = tuple(entry.members), tuple(entry.members.values())
-            self._cluster.report_repository(RepositoryReport(*place, public, members, sizes, entry.closed))
+            self._cluster.report_repository(
+                RepositoryReport(*place, public, members, sizes, entry.closed, tuple(entry.unproven))
+            )
 
     def close(self) -> None:
         """Tell what is left to tell."""

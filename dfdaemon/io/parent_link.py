@@ -13,6 +13,7 @@ from dfdaemon.io.peer_socket import Target, connect, connect_first
 from dfdaemon.io.piece_connection import Answer, Key, PieceConnection, Taken, Wish
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.errors import PeerError, WireError
 from swarm.facts import Note
@@ -51,6 +52,7 @@ class ParentLink:
         identity: Identity,
         receivers: ReceiverPool,
         patience: Patience,
+        limit: TokenBucket | None,
         post: Callable[[events.Event], None],
         on_note: Callable[[Note], None],
         on_end: Callable[[], None],
@@ -61,6 +63,7 @@ class ParentLink:
         self._identity = identity
         self._receivers = receivers
         self._patience = patience
+        self._limit = limit
         self._post = post
         self._on_note = on_note
         self._on_end = on_end
@@ -173,7 +176,7 @@ class ParentLink:
                 self._report(self._waiting.pop(next(iter(self._waiting))), _fault_of(error))
             return
         self._idle.append(
-            PieceConnection(sock, self._receivers, self._patience, self._answered, self._closed)
+            PieceConnection(sock, self._receivers, self._patience, self._limit, self._answered, self._closed)
         )
 
     # --- the control connection -----------------------------------------------------------------------------

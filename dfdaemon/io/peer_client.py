@@ -9,11 +9,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from dfdaemon.config import PeerConfig
 from dfdaemon.events import Event, ParentLost, PeerFault, PieceFailed
 from dfdaemon.io.parent_link import ParentLink
 from dfdaemon.io.peer_handshake import Identity
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.facts import Note
 from swarm.ids import HostId, TaskId
@@ -34,6 +36,7 @@ class PeerClient:
         self,
         identity: HostInfo,
         token: bytes,
+        config: PeerConfig,
         receivers: ReceiverPool,
         patience: Patience,
         emit: Callable[[Event], None],
@@ -43,6 +46,7 @@ class PeerClient:
         self._identity = Identity(identity.host, token)
         self._receivers = receivers
         self._patience = patience
+        self._limit = TokenBucket.of(config.download_bytes_per_s_max)
         self._emit = emit
         self._on_note = on_note
         self._loop = asyncio.get_running_loop()
@@ -59,6 +63,7 @@ class PeerClient:
                 self._identity,
                 self._receivers,
                 self._patience,
+                self._limit,
                 self._post,
                 self._on_note,
                 lambda: self._soon_ended(host),

@@ -24,8 +24,9 @@ from dfdaemon.events import (
 from dfdaemon.io.identity import parse_address
 from dfdaemon.io.peer_connection import ControlConnection
 from dfdaemon.io.peer_handshake import Greeting, Identity, refuse, take_greeting
-from dfdaemon.io.peer_socket import listen, tune
+from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.io.upload_connection import Sent, UploadConnection
 from dfdaemon.patience import Patience
 from swarm.errors import PeerError
@@ -98,6 +99,7 @@ class PeerServer:
         self._identity = Identity(identity.host, token)
         self._config = config
         self._patience = patience
+        self._limit = TokenBucket.of(config.upload_bytes_per_s_max)
         self._emit = emit
         self._on_note = on_note
         self._loop = asyncio.get_running_loop()
@@ -114,6 +116,8 @@ class PeerServer:
     async def start(self) -> Address:
         """Listen; return where. Raises ConfigError when the address cannot be had."""
         self._listener = listen(parse_address(self._config.listen, "peer.listen"))
+        if self._config.congestion_control:
+            choose_congestion_control(self._listener, self._config.congestion_control)
         self._resume()
         name = self._listener.getsockname()
         return Address(name[0], name[1])
@@ -269,7 +273,11 @@ class PeerServer:
             raise await refuse(sock, greeting.child, Refusal.CONNECTIONS, text)
         child.connections.add(
             UploadConnection(
-                sock, self._patience, partial(self._asked, child), partial(self._data_closed, child)
+                sock,
+                self._patience,
+                self._limit,
+                partial(self._asked, child),
+                partial(self._data_closed, child),
             )
         )
 

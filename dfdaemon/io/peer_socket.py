@@ -168,3 +168,17 @@ def _prefer_cheap_congestion_control(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, LOOPBACK_CONGESTION)
     except OSError:
         return  # not built into this kernel: slower on loopback, but right
+
+
+def choose_congestion_control(listener: socket.socket, name: str) -> None:
+    """Let accepted connections send with this TCP congestion control, unless they come over loopback.
+
+    Raises ConfigError when the kernel does not have it, or does not let us.
+    """
+    try:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+    except OSError as error:
+        raise ConfigError(
+            f"peer.congestion_control = {name!r} cannot be used ({error.strerror}): take one of"
+            " /proc/sys/net/ipv4/tcp_allowed_congestion_control, or give the daemon CAP_NET_ADMIN"
+        ) from error

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from dfdaemon.events import PeerFault
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
+from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.errors import WireError
 from swarm.frames import REPLIES, BusyFrame, Frame, PieceFrame, RefusedFrame, RequestFrame
@@ -61,6 +62,7 @@ class PieceConnection:
         sock: socket.socket,
         receivers: ReceiverPool,
         patience: Patience,
+        limit: TokenBucket | None,
         on_answer: OnAnswer,
         on_closed: Callable[["PieceConnection"], None],
     ) -> None:
@@ -69,6 +71,7 @@ class PieceConnection:
         self._sock = sock
         self._receivers = receivers
         self._patience = patience
+        self._limit = limit
         self._on_answer = on_answer
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
@@ -188,7 +191,9 @@ class PieceConnection:
                 self._fail(self._fault if outcome is PeerFault.CANCELLED else outcome)
 
         limit_s = self._patience.limit_s(SILENCE_S)
-        self._transfer = self._receivers.receive(self._sock, wish.file, wish.index, limit_s, done)
+        self._transfer = self._receivers.receive(
+            self._sock, wish.file, wish.index, limit_s, self._limit, done
+        )
 
     def _answer(self, wish: Wish, answer: Answer) -> None:
         self._wish = None

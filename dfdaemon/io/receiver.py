@@ -17,6 +17,7 @@ from functools import partial
 
 from dfdaemon.events import PeerFault
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.token_bucket import TokenBucket
 from swarm.piece_digest import PieceHash, piece_digest
 
 BUFFER_BYTES = 512 * 1024
@@ -48,10 +49,11 @@ class Transfer:
         "fd",
         "hash",
         "left",
-        "limit_s",
+        "limit",
         "on_done",
         "place",
         "silence_s",
+        "silence_s_max",
         "sock",
         "started",
         "touched",
@@ -63,7 +65,8 @@ class Transfer:
         sock: socket.socket,
         file: PieceFile,
         index: int,
-        limit_s: float,
+        silence_s_max: float,
+        limit: TokenBucket | None,
         on_done: OnDone,
     ) -> None:
         self._worker = worker
@@ -72,7 +75,8 @@ class Transfer:
         self.place = file.place(index)
         self.left = file.pieces.length(index)
         self.hash = worker.make_hash()
-        self.limit_s = limit_s
+        self.silence_s_max = silence_s_max
+        self.limit = limit
         self.on_done = on_done
         self.silence_s = 0.0
         self.started = self.touched = time.monotonic()
@@ -90,13 +94,19 @@ class ReceiverPool:
         self._workers = [_Worker(number, piece_digest(kind)) for number in range(threads)]
 
     def receive(
-        self, sock: socket.socket, file: PieceFile, index: int, limit_s: float, on_done: OnDone
+        self,
+        sock: socket.socket,
+        file: PieceFile,
+        index: int,
+        silence_s_max: float,
+        limit: TokenBucket | None,
+        on_done: OnDone,
     ) -> Transfer:
         """Take piece `index` from a non-blocking socket, at its first byte, to its place in `file`.
 
-        When no byte comes for `limit_s` it ends with TIMEOUT. Until `on_done` is called on this loop, once, the
-        socket and the file belong to the thread: the caller keeps both open and leaves the socket alone. After a
-        Received it stands behind the piece.
+        When no byte comes for `silence_s_max` it ends with TIMEOUT; `limit` holds for all transfers together. Until
+        `on_done` is called on this loop, once, the socket and the file belong to the thread: the caller keeps both
+        open and leaves the socket alone. After a Received it stands behind the piece.
         """
         worker = min(self._workers, key=lambda each: each.load)
         worker.load += 1
@@ -106,7 +116,7 @@ class ReceiverPool:
             worker.load -= 1
             on_done(outcome)
 
-        transfer = Transfer(worker, sock, file, index, limit_s, partial(_tell, loop, finish))
+        transfer = Transfer(worker, sock, file, index, silence_s_max, limit, partial(_tell, loop, finish))
         worker.post(transfer, True)
         return transfer
 
@@ -139,6 +149,8 @@ class _Worker:
         self._active: dict[int, Transfer] = {}
         """Transfers by their socket's descriptor."""
         self._look_at = 0.0
+        self._resting: dict[int, float] = {}
+        """Transfers that the limit holds back, by their socket's descriptor, and until when."""
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._thread = threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True)
         self._thread.start()
@@ -162,26 +174,45 @@ class _Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            for fd, _ in self._epoll.poll(self._patience_s()):
+            for fd, _ in self._epoll.poll(self._wait_s()):
                 if fd == self._wake:
                     os.eventfd_read(self._wake)
                     self._read_inbox()
                 elif fd in self._active:
                     self._advance(self._active[fd])
+            if self._resting:
+                self._go_on(time.monotonic())
             if self._active and time.monotonic() >= self._look_at:
                 self._expire()
         self._read_inbox()
         for transfer in list(self._active.values()):
             self._finish(transfer, PeerFault.CANCELLED)
 
-    def _patience_s(self) -> float | None:
-        return max(0.0, self._look_at - time.monotonic()) if self._active else None
+    def _wait_s(self) -> float | None:
+        if not self._active:
+            return None
+        return max(0.0, min((self._look_at, *self._resting.values())) - time.monotonic())
+
+    def _rest(self, transfer: Transfer, until: float) -> None:
+        """Read nothing more of it for a while: what has arrived stays in its socket, and holds its sender back."""
+        fd = transfer.sock.fileno()
+        self._epoll.unregister(fd)
+        self._resting[fd] = until
+
+    def _go_on(self, now: float) -> None:
+        for fd in [fd for fd, until in self._resting.items() if until <= now]:
+            del self._resting[fd]
+            self._epoll.register(fd, select.EPOLLIN)
+            self._active[fd].touched = now
 
     def _expire(self) -> None:
         """End what was silent for too long. It comes after reading: what arrived while we were busy counts."""
         now = time.monotonic()
         for transfer in list(self._active.values()):
-            if transfer.touched + transfer.limit_s <= now:
+            if (
+                transfer.touched + transfer.silence_s_max <= now
+                and transfer.sock.fileno() not in self._resting
+            ):
                 self._finish(transfer, PeerFault.TIMEOUT)
         self._look_at = now + LOOK_S
 
@@ -198,12 +229,19 @@ class _Worker:
     def _finish(self, transfer: Transfer, outcome: Outcome) -> None:
         fd = transfer.sock.fileno()
         del self._active[fd]
-        self._epoll.unregister(fd)
+        if self._resting.pop(fd, None) is None:
+            self._epoll.unregister(fd)
         transfer.on_done(outcome)
 
     def _advance(self, transfer: Transfer) -> None:
+        limit, wanted, now = transfer.limit, min(transfer.left, BUFFER_BYTES), time.monotonic()
+        if limit is not None:
+            if limit.wait_s(now) > 0:
+                self._rest(transfer, now + limit.wait_s(now))
+                return
+            wanted = min(wanted, limit.step_bytes)
         try:
-            count = transfer.sock.recv_into(self._buffer, min(transfer.left, BUFFER_BYTES))
+            count = transfer.sock.recv_into(self._buffer, wanted)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -211,6 +249,8 @@ class _Worker:
         if count == 0:
             self._finish(transfer, PeerFault.CLOSED)
             return
+        if limit is not None:
+            limit.take(count, now)
         try:
             self._store(transfer, self._buffer[:count])
         except OSError:

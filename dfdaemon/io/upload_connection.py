@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.errors import WireError
 from swarm.frames import REQUESTS, AbsentFrame, BusyFrame, Frame, PieceFrame, RequestFrame
@@ -61,12 +62,14 @@ class UploadConnection:
         self,
         sock: socket.socket,
         patience: Patience,
+        limit: TokenBucket | None,
         on_request: Callable[["UploadConnection", RequestFrame], None],
         on_closed: Callable[["UploadConnection", str], None],
     ) -> None:
-        """Take over a socket after its handshake. `on_closed` is called once, with the reason."""
+        """Take over a socket after its handshake. `limit`: of all uploads. `on_closed` comes once, with the reason."""
         self._sock = sock
         self._patience = patience
+        self._limit = limit
         self._on_request = on_request
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
@@ -139,13 +142,19 @@ class UploadConnection:
         self._on_request(self, frame)
 
     def _push(self) -> None:
-        upload = self._upload
+        upload, limit = self._upload, self._limit
         assert upload is not None, "only an upload waits for room"
+        wanted = min(upload.left, QUANTUM_BYTES)
+        if limit is not None:
+            wait_s = limit.wait_s(self._loop.time())
+            if wait_s > 0:
+                self._rest_from_sending(wait_s)
+                return
+            wanted = min(wanted, limit.step_bytes)
         try:
             while upload.header:
                 sent = self._sock.send(upload.header, socket.MSG_MORE)
                 upload.header = upload.header[sent:]
-            wanted = min(upload.left, QUANTUM_BYTES)
             count = os.sendfile(self._sock.fileno(), upload.file.fd, upload.place, wanted)
         except (BlockingIOError, InterruptedError):
             self._await_room()
@@ -155,6 +164,8 @@ class UploadConnection:
             return
         upload.place += count
         upload.left -= count
+        if limit is not None:
+            limit.take(count, self._loop.time())
         if count == 0:
             self.close("the file ends inside the piece")
         elif upload.left:
@@ -162,6 +173,20 @@ class UploadConnection:
         else:
             self._end_upload(failed=False)
             self._timer = self._rest()
+
+    def _rest_from_sending(self, seconds: float) -> None:
+        """Go on when the limit allows it. The child is not to blame for this time."""
+        assert self._upload is not None, "only an upload is limited"
+        self._no_room_awaited()
+        self._timer.cancel()
+        self._upload.touched = self._loop.time() + seconds
+        self._timer = self._loop.call_later(seconds, self._push)
+
+    def _no_room_awaited(self) -> None:
+        if self._writes:
+            self._writes = False
+            self._loop.remove_writer(self._sock)
+            self._timer.cancel()
 
     def _await_room(self) -> None:
         if not self._writes:
@@ -187,9 +212,6 @@ class UploadConnection:
         upload, self._upload = self._upload, None
         if upload is None:
             return
-        if self._writes:
-            self._writes = False
-            self._loop.remove_writer(self._sock)
-            self._timer.cancel()
+        self._no_room_awaited()
         upload.file.release()
         upload.on_end(Sent(upload.length - upload.left, self._loop.time() - upload.started, failed))

@@ -32,8 +32,11 @@ class Outbox:
         self._messages: list[FromScheduler] = []
         self._filled = asyncio.Event()
 
-    def put(self, message: FromScheduler) -> None:
-        """Add a message; a stream that has ended, or that ends because of this one, drops it."""
+    def put(self, message: FromScheduler, wake: bool = True) -> None:
+        """Add a message; a stream that has ended, or that ends because of this one, drops it.
+
+        Without `wake` it may wait for `wake()`, or for the next message.
+        """
         if self.ended.done():
             return
         if len(self._messages) >= self._messages_max:
@@ -41,7 +44,13 @@ class Outbox:
             self.end(StreamEnd(grpc.StatusCode.RESOURCE_EXHAUSTED, reason))
             return
         self._messages.append(message)
-        self._filled.set()
+        if wake:
+            self._filled.set()
+
+    def wake(self) -> None:
+        """Send what waits."""
+        if self._messages:
+            self._filled.set()
 
     async def take(self) -> list[FromScheduler]:
         """Wait for messages and return them all."""

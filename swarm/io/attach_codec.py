@@ -4,7 +4,7 @@ How each message is written and read stands in the tables of attach_encode.py an
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from swarm.errors import SchedulerError, WireError
 from swarm.io.attach_decode import FROM_DAEMON, FROM_SCHEDULER
@@ -24,17 +24,17 @@ FromDaemon = ToScheduler | Proof
 FromScheduler = ToDaemon | Challenge | Welcome
 """What a scheduler's stream carries."""
 
+Batch = TypeVar("Batch", pb.DaemonBatch, pb.SchedulerBatch)
+
 
 def to_scheduler(messages: Iterable[FromDaemon]) -> Iterator[pb.DaemonBatch]:
     """Write a daemon's messages in order, in as few batches as their size allows."""
-    facts = (DAEMON_FACTS[type(message)](message) for message in messages)
-    return (pb.DaemonBatch(facts=chunk) for chunk in _chunks(facts))
+    return _batches(messages, DAEMON_FACTS, pb.DaemonBatch)
 
 
 def to_daemon(messages: Iterable[FromScheduler]) -> Iterator[pb.SchedulerBatch]:
     """Write a scheduler's messages in order, in as few batches as their size allows."""
-    facts = (SCHEDULER_FACTS[type(message)](message) for message in messages)
-    return (pb.SchedulerBatch(facts=chunk) for chunk in _chunks(facts))
+    return _batches(messages, SCHEDULER_FACTS, pb.SchedulerBatch)
 
 
 def from_daemon(batch: pb.DaemonBatch) -> list[FromDaemon]:
@@ -59,15 +59,21 @@ def _read(facts: Iterable[Any], table: dict[str, Callable[[Any], Any]]) -> list[
     return [table[name](getattr(fact, name)) for name, fact in named if name is not None]
 
 
-def _chunks(facts: Iterable[Any]) -> Iterator[list[Any]]:
-    chunk: list[Any] = []
-    weight = 0
-    for fact in facts:
+def _batches(
+    messages: Iterable[Any], table: dict[type, Callable[[Any, Any], None]], make: Callable[[], Batch]
+) -> Iterator[Batch]:
+    """Write facts where they will travel: protobuf copies whatever it is given ready-made."""
+    batch, weight = make(), 0
+    for message in messages:
+        fact = batch.facts.add()
+        table[type(message)](fact, message)
         size = fact.ByteSize()
-        if chunk and weight + size > BATCH_BYTES_MAX:
-            yield chunk
-            chunk, weight = [], 0
-        chunk.append(fact)
+        if weight and weight + size > BATCH_BYTES_MAX:
+            following, weight = make(), 0
+            following.facts.add().CopyFrom(fact)
+            del batch.facts[-1]
+            yield batch
+            batch = following
         weight += size
-    if chunk:
-        yield chunk
+    if weight:
+        yield batch

@@ -1,40 +1,45 @@
-"""Writes each message of the Attach stream as its protobuf fact. Its input is trusted: it is our own."""
+"""Writes each message of the Attach stream into its protobuf fact. Its input is trusted: it is our own."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from swarm import messages as m
+from swarm.ids import HostId
 from swarm.io import attach_repositories as repositories
 from swarm.io.attach_fields import HELD_MAX, write_addresses, write_bits, write_records
 from swarm.io.attach_proof import Challenge, Proof, Welcome
 from swarm.rpc import attach_pb2 as pb
 
+HOSTS_CACHED = 16_384
+"""Hosts whose introduction is kept written, some 5 MB: more than one scheduler is built for."""
+RECORDS_CACHED = 64
+"""Tasks whose piece digests are kept written; a burst of joins is about the layers of few images."""
 
-def _proof(value: Proof) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        proof=pb.Proof(version=value.version, host=value.host, nonce=value.nonce, mac=value.mac)
-    )
+
+def _proof(fact: pb.DaemonFact, value: Proof) -> None:
+    proof = fact.proof
+    proof.version, proof.host, proof.nonce, proof.mac = value.version, value.host, value.nonce, value.mac
 
 
-def _hello(value: m.Hello) -> pb.DaemonFact:
+def _hello(fact: pb.DaemonFact, value: m.Hello) -> None:
     info = value.info
-    return pb.DaemonFact(
-        hello=pb.Hello(
-            info=pb.HostInfo(
-                host=info.host,
-                addresses=write_addresses(info.addresses),
-                zone=info.zone,
-                rack=info.rack,
-                role=_ROLES[info.role],
-                upload_bytes_per_s=info.upload_bytes_per_s,
-                download_bytes_per_s=info.download_bytes_per_s,
-                version=info.version,
-            ),
-            active=map(_active, value.active),
-            # More would be refused; a blob that is not told is only not asked for.
-            held=[pb.HeldBlob(task=blob.task, size=blob.size) for blob in value.held[:HELD_MAX]],
+    fact.hello.info.CopyFrom(
+        pb.HostInfo(
+            host=info.host,
+            addresses=write_addresses(info.addresses),
+            zone=info.zone,
+            rack=info.rack,
+            role=_ROLES[info.role],
+            upload_bytes_per_s=info.upload_bytes_per_s,
+            download_bytes_per_s=info.download_bytes_per_s,
+            version=info.version,
         )
     )
+    fact.hello.active.extend(map(_active, value.active))
+    # More would be refused; a blob that is not told is only not asked for.
+    held = (pb.HeldBlob(task=blob.task, size=blob.size) for blob in value.held[:HELD_MAX])
+    fact.hello.held.extend(held)
 
 
 def _active(value: m.ActiveTask) -> pb.ActiveTask:
@@ -53,9 +58,9 @@ def _held_lease(value: m.HeldLease) -> pb.HeldLease:
     return pb.HeldLease(start=value.start, end=value.end, next_piece=value.next_piece, epoch=value.epoch)
 
 
-def _join(value: m.Join) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        join=pb.Join(
+def _join(fact: pb.DaemonFact, value: m.Join) -> None:
+    fact.join.CopyFrom(
+        pb.Join(
             task=value.task,
             size=value.size,
             registry=value.registry,
@@ -67,8 +72,8 @@ def _join(value: m.Join) -> pb.DaemonFact:
     )
 
 
-def _progress(value: m.Progress) -> pb.DaemonFact:
-    return pb.DaemonFact(progress=pb.Progress(tasks=map(_task_progress, value.tasks)))
+def _progress(fact: pb.DaemonFact, value: m.Progress) -> None:
+    fact.progress.CopyFrom(pb.Progress(tasks=map(_task_progress, value.tasks)))
 
 
 def _task_progress(value: m.TaskProgress) -> pb.TaskProgress:
@@ -78,13 +83,13 @@ def _task_progress(value: m.TaskProgress) -> pb.TaskProgress:
     return fact
 
 
-def _starving(value: m.Starving) -> pb.DaemonFact:
-    return pb.DaemonFact(starving=pb.Starving(task=value.task, wanted=write_bits(value.wanted)))
+def _starving(fact: pb.DaemonFact, value: m.Starving) -> None:
+    fact.starving.CopyFrom(pb.Starving(task=value.task, wanted=write_bits(value.wanted)))
 
 
-def _lease_progress(value: m.LeaseProgress) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        lease_progress=pb.LeaseProgress(
+def _lease_progress(fact: pb.DaemonFact, value: m.LeaseProgress) -> None:
+    fact.lease_progress.CopyFrom(
+        pb.LeaseProgress(
             task=value.task,
             epoch=value.epoch,
             next_piece=value.next_piece,
@@ -93,9 +98,9 @@ def _lease_progress(value: m.LeaseProgress) -> pb.DaemonFact:
     )
 
 
-def _lease_failed(value: m.LeaseFailed) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        lease_failed=pb.LeaseFailed(
+def _lease_failed(fact: pb.DaemonFact, value: m.LeaseFailed) -> None:
+    fact.lease_failed.CopyFrom(
+        pb.LeaseFailed(
             task=value.task,
             epoch=value.epoch,
             next_piece=value.next_piece,
@@ -106,9 +111,9 @@ def _lease_failed(value: m.LeaseFailed) -> pb.DaemonFact:
     )
 
 
-def _piece_rejected(value: m.PieceRejected) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        piece_rejected=pb.PieceRejected(
+def _piece_rejected(fact: pb.DaemonFact, value: m.PieceRejected) -> None:
+    fact.piece_rejected.CopyFrom(
+        pb.PieceRejected(
             task=value.task,
             index=value.index,
             parent=value.parent,
@@ -118,9 +123,9 @@ def _piece_rejected(value: m.PieceRejected) -> pb.DaemonFact:
     )
 
 
-def _load(value: m.Load) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        load=pb.Load(
+def _load(fact: pb.DaemonFact, value: m.Load) -> None:
+    fact.load.CopyFrom(
+        pb.Load(
             upload_bytes_per_s=value.upload_bytes_per_s,
             download_bytes_per_s=value.download_bytes_per_s,
             uploads=value.uploads,
@@ -128,60 +133,82 @@ def _load(value: m.Load) -> pb.DaemonFact:
     )
 
 
-def _completed(value: m.Completed) -> pb.DaemonFact:
-    return pb.DaemonFact(completed=pb.Completed(task=value.task))
+def _completed(fact: pb.DaemonFact, value: m.Completed) -> None:
+    fact.completed.CopyFrom(pb.Completed(task=value.task))
 
 
-def _leave(value: m.Leave) -> pb.DaemonFact:
-    return pb.DaemonFact(leave=pb.Leave(task=value.task))
+def _leave(fact: pb.DaemonFact, value: m.Leave) -> None:
+    fact.leave.CopyFrom(pb.Leave(task=value.task))
 
 
-def _inline_content(value: m.InlineContent) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        inline_content=pb.InlineContent(task=value.task, content=value.content, scope=value.scope)
-    )
+def _inline_content(fact: pb.DaemonFact, value: m.InlineContent) -> None:
+    inline = pb.InlineContent(task=value.task, content=value.content, scope=value.scope)
+    fact.inline_content.CopyFrom(inline)
 
 
-def _challenge(value: Challenge) -> pb.SchedulerFact:
-    return pb.SchedulerFact(challenge=pb.Challenge(version=value.version, nonce=value.nonce))
+def _challenge(fact: pb.SchedulerFact, value: Challenge) -> None:
+    fact.challenge.CopyFrom(pb.Challenge(version=value.version, nonce=value.nonce))
 
 
-def _welcome(value: Welcome) -> pb.SchedulerFact:
-    return pb.SchedulerFact(welcome=pb.Welcome(mac=value.mac))
+def _welcome(fact: pb.SchedulerFact, value: Welcome) -> None:
+    fact.welcome.CopyFrom(pb.Welcome(mac=value.mac))
 
 
-def _settings(value: m.Settings) -> pb.SchedulerFact:
-    return pb.SchedulerFact(
-        settings=pb.Settings(
+def _settings(fact: pb.SchedulerFact, value: m.Settings) -> None:
+    fact.settings.CopyFrom(
+        pb.Settings(
             progress_interval_s=value.progress_interval_s,
             starving_interval_s=value.starving_interval_s,
         )
     )
 
 
-def _task_info(value: m.TaskInfo) -> pb.SchedulerFact:
-    fact = pb.TaskInfo(task=value.task, size=value.size)
+def _task_info(fact: pb.SchedulerFact, value: m.TaskInfo) -> None:
+    info = fact.task_info
+    info.task, info.size = value.task, value.size
     if value.records:
-        fact.records.CopyFrom(write_records(value.records))
-    return pb.SchedulerFact(task_info=fact)
+        info.records.CopyFrom(_told_records(_SameRecords(value.records)))
 
 
-def _parents(value: m.Parents) -> pb.SchedulerFact:
-    return pb.SchedulerFact(parents=pb.Parents(task=value.task, parents=map(_parent, value.parents)))
+class _SameRecords:
+    """Records by identity: all who join a task are told one tuple, and to compare 256 records takes long."""
+
+    __slots__ = ("records",)
+
+    def __init__(self, records: tuple[m.PieceRecord, ...]) -> None:
+        self.records = records
+
+    def __hash__(self) -> int:
+        return id(self.records)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameRecords) and self.records is other.records
 
 
-def _parent(value: m.Parent) -> pb.Parent:
-    return pb.Parent(
-        host=value.host,
-        addresses=write_addresses(value.addresses),
-        zone=value.zone,
-        bits=write_bits(value.bits),
-    )
+@lru_cache(maxsize=RECORDS_CACHED)
+def _told_records(same: _SameRecords) -> pb.Records:
+    return write_records(same.records)
 
 
-def _lease(value: m.Lease) -> pb.SchedulerFact:
-    return pb.SchedulerFact(
-        lease=pb.Lease(
+def _parents(fact: pb.SchedulerFact, value: m.Parents) -> None:
+    parents = fact.parents
+    parents.task = value.task
+    for parent in value.parents:
+        told = parents.parents.add()
+        told.CopyFrom(_introduced(parent.host, parent.addresses, parent.zone))
+        if parent.bits:
+            told.bits = write_bits(parent.bits)
+
+
+@lru_cache(maxsize=HOSTS_CACHED)
+def _introduced(host: HostId, addresses: tuple[m.Address, ...], zone: str) -> pb.Parent:
+    """Write what is always the same of a host: a scheduler introduces each one tens of times for every blob."""
+    return pb.Parent(host=host, addresses=write_addresses(addresses), zone=zone)
+
+
+def _lease(fact: pb.SchedulerFact, value: m.Lease) -> None:
+    fact.lease.CopyFrom(
+        pb.Lease(
             task=value.task,
             epoch=value.epoch,
             start=value.start,
@@ -194,27 +221,27 @@ def _lease(value: m.Lease) -> pb.SchedulerFact:
     )
 
 
-def _lease_revoked(value: m.LeaseRevoked) -> pb.SchedulerFact:
-    return pb.SchedulerFact(lease_revoked=pb.LeaseRevoked(task=value.task, epoch=value.epoch))
+def _lease_revoked(fact: pb.SchedulerFact, value: m.LeaseRevoked) -> None:
+    fact.lease_revoked.CopyFrom(pb.LeaseRevoked(task=value.task, epoch=value.epoch))
 
 
-def _quarantine(value: m.Quarantine) -> pb.SchedulerFact:
-    return pb.SchedulerFact(quarantine=pb.Quarantine(host=value.host, seconds=value.seconds))
+def _quarantine(fact: pb.SchedulerFact, value: m.Quarantine) -> None:
+    fact.quarantine.CopyFrom(pb.Quarantine(host=value.host, seconds=value.seconds))
 
 
-def _inline(value: m.Inline) -> pb.SchedulerFact:
-    return pb.SchedulerFact(inline=pb.Inline(task=value.task, content=value.content))
+def _inline(fact: pb.SchedulerFact, value: m.Inline) -> None:
+    fact.inline.CopyFrom(pb.Inline(task=value.task, content=value.content))
 
 
-def _no_source(value: m.NoSource) -> pb.SchedulerFact:
-    return pb.SchedulerFact(no_source=pb.NoSource(task=value.task, fault=_FAULTS[value.fault]))
+def _no_source(fact: pb.SchedulerFact, value: m.NoSource) -> None:
+    fact.no_source.CopyFrom(pb.NoSource(task=value.task, fault=_FAULTS[value.fault]))
 
 
 _ROLES = {role: pb.Role.ValueType(role) for role in m.Role}
 _PRIORITIES = {priority: pb.Priority.ValueType(priority) for priority in m.Priority}
 _FAULTS = {fault: pb.OriginFault.ValueType(fault) for fault in m.OriginFault}
 
-DAEMON_FACTS: dict[type, Callable[[Any], pb.DaemonFact]] = {
+DAEMON_FACTS: dict[type, Callable[[pb.DaemonFact, Any], None]] = {
     Proof: _proof,
     m.Hello: _hello,
     m.Join: _join,
@@ -231,7 +258,7 @@ DAEMON_FACTS: dict[type, Callable[[Any], pb.DaemonFact]] = {
 }
 """How a daemon's messages are written."""
 
-SCHEDULER_FACTS: dict[type, Callable[[Any], pb.SchedulerFact]] = {
+SCHEDULER_FACTS: dict[type, Callable[[pb.SchedulerFact, Any], None]] = {
     Challenge: _challenge,
     Welcome: _welcome,
     m.Settings: _settings,

@@ -20,9 +20,9 @@ from swarm.rpc import attach_pb2 as pb
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _tag_report(value: r.TagReport) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        tag_report=pb.TagReport(
+def _tag_report(fact: pb.DaemonFact, value: r.TagReport) -> None:
+    fact.tag_report.CopyFrom(
+        pb.TagReport(
             registry=value.registry,
             repository=value.repository,
             tag=value.tag,
@@ -33,34 +33,35 @@ def _tag_report(value: r.TagReport) -> pb.DaemonFact:
     )
 
 
-def _tag_unresolved(value: r.TagUnresolved) -> pb.DaemonFact:
-    fact = pb.TagUnresolved(
-        registry=value.registry, repository=value.repository, tag=value.tag, down=value.down
+def _tag_unresolved(fact: pb.DaemonFact, value: r.TagUnresolved) -> None:
+    fact.tag_unresolved.CopyFrom(
+        pb.TagUnresolved(registry=value.registry, repository=value.repository, tag=value.tag, down=value.down)
     )
-    return pb.DaemonFact(tag_unresolved=fact)
 
 
-def _tag_pushed(value: r.TagPushed) -> pb.DaemonFact:
-    fact = pb.TagPushed(registry=value.registry, repository=value.repository, tag=value.tag)
-    return pb.DaemonFact(tag_pushed=fact)
+def _tag_pushed(fact: pb.DaemonFact, value: r.TagPushed) -> None:
+    fact.tag_pushed.CopyFrom(
+        pb.TagPushed(registry=value.registry, repository=value.repository, tag=value.tag)
+    )
 
 
-def _repository_report(value: r.RepositoryReport) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        repository_report=pb.RepositoryReport(
+def _repository_report(fact: pb.DaemonFact, value: r.RepositoryReport) -> None:
+    fact.repository_report.CopyFrom(
+        pb.RepositoryReport(
             registry=value.registry,
             repository=value.repository,
             public=value.public,
             members=value.members[:MEMBERS_MAX],  # more would be refused; the origin is asked about the rest
             sizes=value.sizes[:MEMBERS_MAX],
             closed=value.closed,
+            unproven=value.unproven[:MEMBERS_MAX],
         )
     )
 
 
-def _ask_repository(value: r.AskRepository) -> pb.DaemonFact:
-    return pb.DaemonFact(
-        ask_repository=pb.AskRepository(
+def _ask_repository(fact: pb.DaemonFact, value: r.AskRepository) -> None:
+    fact.ask_repository.CopyFrom(
+        pb.AskRepository(
             request=value.request,
             registry=value.registry,
             repository=value.repository,
@@ -71,9 +72,9 @@ def _ask_repository(value: r.AskRepository) -> pb.DaemonFact:
     )
 
 
-def _repository_answer(value: r.RepositoryAnswer) -> pb.SchedulerFact:
-    return pb.SchedulerFact(
-        repository_answer=pb.RepositoryAnswer(
+def _repository_answer(fact: pb.SchedulerFact, value: r.RepositoryAnswer) -> None:
+    fact.repository_answer.CopyFrom(
+        pb.RepositoryAnswer(
             request=value.request,
             public=value.public,
             digest=value.digest,
@@ -87,21 +88,23 @@ def _repository_answer(value: r.RepositoryAnswer) -> pb.SchedulerFact:
     )
 
 
-def _resolve_tag(value: r.ResolveTag) -> pb.SchedulerFact:
-    fact = pb.ResolveTag(registry=value.registry, repository=value.repository, tag=value.tag)
-    return pb.SchedulerFact(resolve_tag=fact)
+def _resolve_tag(fact: pb.SchedulerFact, value: r.ResolveTag) -> None:
+    fact.resolve_tag.CopyFrom(
+        pb.ResolveTag(registry=value.registry, repository=value.repository, tag=value.tag)
+    )
 
 
-def _denials(value: r.Denials) -> pb.SchedulerFact:
-    return pb.SchedulerFact(denials=pb.Denials(denied=value.denied, allowed=value.allowed))
+def _denials(fact: pb.SchedulerFact, value: r.Denials) -> None:
+    fact.denials.CopyFrom(pb.Denials(denied=value.denied, allowed=value.allowed))
 
 
-def _purge(value: r.Purge) -> pb.SchedulerFact:
-    fact = pb.Purge(task=value.task, registry=value.registry, repository=value.repository, tag=value.tag)
-    return pb.SchedulerFact(purge=fact)
+def _purge(fact: pb.SchedulerFact, value: r.Purge) -> None:
+    fact.purge.CopyFrom(
+        pb.Purge(task=value.task, registry=value.registry, repository=value.repository, tag=value.tag)
+    )
 
 
-DAEMON_FACTS: dict[type, Callable[[Any], pb.DaemonFact]] = {
+DAEMON_FACTS: dict[type, Callable[[pb.DaemonFact, Any], None]] = {
     r.TagReport: _tag_report,
     r.TagUnresolved: _tag_unresolved,
     r.TagPushed: _tag_pushed,
@@ -110,7 +113,7 @@ DAEMON_FACTS: dict[type, Callable[[Any], pb.DaemonFact]] = {
 }
 """How a daemon's messages are written."""
 
-SCHEDULER_FACTS: dict[type, Callable[[Any], pb.SchedulerFact]] = {
+SCHEDULER_FACTS: dict[type, Callable[[pb.SchedulerFact, Any], None]] = {
     r.RepositoryAnswer: _repository_answer,
     r.ResolveTag: _resolve_tag,
     r.Denials: _denials,
@@ -135,8 +138,9 @@ def _read_repository_report(fact: pb.RepositoryReport) -> r.RepositoryReport:
     sizes = tuple(map(read_size_or_unknown, fact.sizes))
     if len(sizes) not in (0, len(members)):
         raise Malformed(f"{len(sizes)} sizes of {len(members)} members")
+    unproven = tuple(map(read_task, read_list(fact.unproven, MEMBERS_MAX, "unproven digests")))
     registry, repository = read_text(fact.registry), read_text(fact.repository)
-    return r.RepositoryReport(registry, repository, fact.public, members, sizes, fact.closed)
+    return r.RepositoryReport(registry, repository, fact.public, members, sizes, fact.closed, unproven)
 
 
 def _read_ask(fact: pb.AskRepository) -> r.AskRepository:

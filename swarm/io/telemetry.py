@@ -46,6 +46,8 @@ class Telemetry:
         self._declared = METRICS[component]
         self._gauges = _Gauges(self._prefix)
         self._counters, self._histograms = self._make()
+        self._series: dict[tuple[object, ...], Counter] = {}
+        """Counters by name and labels: to find one by its labels costs more than to count."""
         self.registry.register(self._gauges)
         prometheus_client.ProcessCollector(registry=self.registry)
 
@@ -101,8 +103,12 @@ class Telemetry:
 
     def count(self, name: str, value: float = 1, /, **labels: str) -> None:
         """Add to a declared counter."""
-        counter = self._counters[name]
-        (counter.labels(**labels) if labels else counter).inc(value)
+        series = self._series.get((name, *labels.items()))
+        if series is None:
+            counter = self._counters[name]
+            series = counter.labels(**labels) if labels else counter
+            self._series[(name, *labels.items())] = series
+        series.inc(value)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Put a value into a declared histogram."""

@@ -916,6 +916,7 @@ class RepositoryReport(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     SIZES_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    UNPROVEN_FIELD_NUMBER: _builtins.int
     registry: _builtins.str
     repository: _builtins.str
     public: _builtins.bool
@@ -926,6 +927,8 @@ class RepositoryReport(_message.Message):
     def sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """of the members, -1: unknown; may be left out"""
 
+    @_builtins.property
+    def unproven(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -935,10 +938,11 @@ class RepositoryReport(_message.Message):
         members: _abc.Iterable[_builtins.str] | None = ...,
         sizes: _abc.Iterable[_builtins.int] | None = ...,
         closed: _builtins.bool = ...,
+        unproven: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "members", b"members", "public", b"public", "registry", b"registry", "repository", b"repository", "sizes", b"sizes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "members", b"members", "public", b"public", "registry", b"registry", "repository", b"repository", "sizes", b"sizes", "unproven", b"unproven"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,8 @@ import pytest
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
+from dfdaemon.io import cluster
+from scheduler import questions
 from swarm.digest import Digest
 from tests.support.daemon import RunningDaemon
 from tests.support.herd import get, herd, pull
@@ -25,20 +27,28 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
     return generate_image(tmp_path_factory.mktemp("image"), NAME, "v1", [200_000, 1000], with_index=True)
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster's daemons have a machine each: here they share a processor, and everybody has as much more patience."""
+    monkeypatch.setattr(questions, "SEED_S", questions.SEED_S * 10)
+    monkeypatch.setattr(questions, "FINDER_S", questions.FINDER_S * 10)
+    monkeypatch.setattr(cluster, "FRESH_TIMEOUT_S", cluster.FRESH_TIMEOUT_S * 10)
+
+
 @asynccontextmanager
 async def nodes(
     origin: OriginRegistry, *, seed: bool, count: int = NODES
 ) -> AsyncIterator[list[RunningDaemon]]:
     """`count` daemons of one scheduler; with `seed` the first one is a seed. They start and stop together."""
     with short_directory() as folder:
-        async with herd(Path(folder), origin.url) as cluster:
+        async with herd(Path(folder), origin.url) as running:
             stacks = [AsyncExitStack() for _ in range(count)]
             slots = asyncio.Semaphore(STARTS_AT_ONCE)
 
             async def start(number: int, stack: AsyncExitStack) -> RunningDaemon:
                 settings = {"mirror": {"tags": "shared"}, "seed": seed and number == 0}
                 async with slots:
-                    return await stack.enter_async_context(cluster.daemon(f"n{number}", **settings))
+                    return await stack.enter_async_context(running.daemon(f"n{number}", **settings))
 
             try:
                 yield await asyncio.gather(*(start(number, stack) for number, stack in enumerate(stacks)))

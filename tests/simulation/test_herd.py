@@ -57,6 +57,15 @@ def test_zones() -> None:
     assert verdict.origin_bytes_ratio == 1.0, replay(zones, 10)
 
 
+@pytest.mark.parametrize("latency_s", [0.001, 0.004, 0.01, 0.03])
+def test_any_round_trip_is_lived_with(latency_s: float) -> None:
+    far = replace(HERD, hosts=12, blobs=(16 * MIB,), link_bytes_per_s=6e6, latency_s=latency_s, spread_s=0.0)
+    far = replace(far, origin=OriginModel(6e6, 6e6), time_limit_s=20.0)
+    verdict = simulate(far, 12)
+    all_complete(verdict, far, 12)
+    assert verdict.origin_bytes_ratio == 1.0, replay(far, 12)
+
+
 def test_who_comes_late_takes_nothing_from_the_origin() -> None:
     herd = replace(HERD, hosts=20, late=5, late_at=10.0)
     verdict = simulate(herd, 11)

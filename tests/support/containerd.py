@@ -64,11 +64,13 @@ class Containerd:
         config.write_text(_CONFIG.format(root=self.root, socket=self.socket))
         self._prefix = [*prefix]
         argv: list[str | Path] = [*prefix, PROGRAM, "--config", config]
-        self.process = ChildProcess("containerd", argv, self.root, ready=unix_open(self.socket))
         self.cri = ImageService(self.socket)
+        is_open = unix_open(self.socket)
+        ready = lambda: is_open() and self.cri.is_initialized()  # noqa: E731
+        self.process = ChildProcess("containerd", argv, self.root, ready=ready)
 
     def start(self) -> Self:
-        """Start and wait until its socket accepts."""
+        """Start and wait until its image service answers."""
         self.process.start()
         return self
 

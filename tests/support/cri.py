@@ -76,6 +76,14 @@ class ImageService:
         reference: str = answer.image_ref
         return reference
 
+    def is_initialized(self) -> bool:
+        """Whether it takes requests: on a busy machine its socket accepts a moment before that."""
+        try:
+            self.status("none")
+        except grpc.RpcError as error:
+            return error.code() is grpc.StatusCode.UNIMPLEMENTED  # without CRI there is nothing to wait for
+        return True
+
     def status(self, image: str) -> Any | None:
         """ImageStatus: a message with id, repo_tags, repo_digests and size; None without the image."""
         answer = self._call("ImageStatus", {"image": _spec(image)}, STATUS_S)

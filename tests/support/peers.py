@@ -147,7 +147,9 @@ async def taking(
     inbox: Inbox, *, host: HostId = CHILD, token: bytes = TOKEN, pool: ReceiverPool | None = None
 ) -> AsyncIterator[PeerClient]:
     async with receivers() as own:
-        client = PeerClient(HostInfo(host, ()), token, pool or own, quick(), inbox.emit, inbox.notes.append)
+        client = PeerClient(
+            HostInfo(host, ()), token, PeerConfig(), pool or own, quick(), inbox.emit, inbox.notes.append
+        )
         try:
             yield client
         finally:

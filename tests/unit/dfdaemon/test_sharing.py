@@ -297,16 +297,18 @@ def test_the_one_that_was_refused_last_is_woken_first() -> None:
     assert play.ends(B, request) == [WakeChild(C)]
 
 
-def test_a_quicker_child_does_not_take_the_slot_of_one_that_was_woken() -> None:
+def test_a_quicker_child_takes_a_slot_and_the_one_that_was_woken_is_woken_again() -> None:
     play = Playbook(slots=1)
     play.holds(0)
-    play.subscribes(A, B)
+    play.subscribes(A, B, C)
     request = play.starts(A)
     play.is_refused(B)
-    play.ends(A, request)
-    play.is_refused(A)
-    request = play.starts(B)
-    assert play.ends(B, request) == [WakeChild(A)]
+    assert play.ends(A, request) == [WakeChild(B)]
+    request = play.starts(A)
+    play.is_refused(C)
+    play.now = 0.0001
+    play.is_refused(B)
+    assert play.ends(A, request) == [WakeChild(B)]
 
 
 def test_the_slot_of_a_child_that_does_not_come_goes_to_the_next() -> None:

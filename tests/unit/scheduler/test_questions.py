@@ -185,6 +185,13 @@ def test_the_others_wait_a_moment_only(play: Playbook) -> None:
     assert answers(play, "b") == [[UNKNOWN]]
 
 
+def test_the_others_hear_at_once_when_the_first_got_no_yes(play: Playbook) -> None:
+    play.says("a", member())
+    play.says("b", member())
+    play.says("a", RepositoryReport(R, N, False, unproven=(BLOB,)))
+    assert answers(play, "b") == [[UNKNOWN]]
+
+
 def test_whoever_is_in_no_hurry_to_know_is_answered_at_once(play: Playbook) -> None:
     play.says("a", member())
     play.says("b", AskRepository(1, R, N, digest=BLOB))

@@ -120,3 +120,13 @@ async def test_what_the_cluster_knows_is_as_old_as_it_says() -> None:
     assert not knowledge.is_permitted(THERE, None)
     assert knowledge.was_permitted(THERE, None), "in an outage it counts"
     assert knowledge.tables.member(THERE, digest) is None
+
+
+async def test_what_was_not_proven_is_told_so_that_nobody_waits() -> None:
+    cluster = PlainCluster()
+    knowledge = Knowledge(cluster)
+    (digest,) = digests(1)
+    for _ in range(2):
+        knowledge.unproven(HERE, digest)
+    knowledge.close()
+    assert cluster.repositories == [RepositoryReport(*HERE, False, unproven=(digest.task,))]

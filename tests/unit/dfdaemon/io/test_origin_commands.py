@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,11 +45,13 @@ def workers() -> Iterator[ThreadPoolExecutor]:
 class Bench:
     """The commands on one active blob, and what they posted."""
 
-    def __init__(self, origin: FakeOrigin, workers: ThreadPoolExecutor) -> None:
+    def __init__(self, origin: FakeOrigin, workers: ThreadPoolExecutor, **account: Any) -> None:
         self.events: list[Event] = []
         self._posted = asyncio.Event()
         self.jobs = Jobs()
-        config = OriginConfig(registries=(RegistryConfig(name="r.test", url=origin.url),), retries=1)
+        config = OriginConfig(
+            registries=(RegistryConfig(name="r.test", url=origin.url, **account),), retries=1
+        )
         self.client = OriginClient(config, Dice(1))
         self.blob = ActiveBlob(DIGEST.task, DIGEST, PieceMap.of(len(CONTENT)), "", Account(len(CONTENT)))
         self.blob.file = PieceFile.ring(len(CONTENT), self.blob.pieces.count)
@@ -111,3 +115,38 @@ async def test_without_any_credential_a_fetch_is_denied(bench: Bench) -> None:
     bench.blob.sources.clear()
     bench.table[FetchRange](FETCH)
     assert (await bench.end()).fault is OriginFault.DENIED
+
+
+async def test_a_client_whose_token_ran_out_gives_way_to_this_hosts_account(
+    origin: FakeOrigin, workers: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("pw")
+    bench = Bench(origin, workers, username="ann", password_file=str(tmp_path / "secret"))
+    basic = ("WWW-Authenticate", 'Basic realm="x"')
+    origin.answers[:] = [says(401), says(401, b"", basic), says(200, CONTENT)]
+    bench.blob.sources[:] = [OriginSource("r.test", "demo/app", DIGEST, "blob", authorization="Bearer old")]
+    try:
+        bench.table[FetchRange](FETCH)
+        assert (await bench.end()).fault is None
+        shown = [[text.split()[0] for text in seen.all("Authorization")] for seen in origin.seen]
+        assert shown == [["Bearer"], [], ["Basic"]]
+    finally:
+        await bench.jobs.close()
+        bench.blob.close()
+        await bench.client.close()
+
+
+async def test_an_account_that_is_denied_too_ends_the_fetch(
+    origin: FakeOrigin, workers: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("pw")
+    bench = Bench(origin, workers, username="ann", password_file=str(tmp_path / "secret"))
+    origin.answers[:] = [says(403)]
+    try:
+        bench.table[FetchRange](FETCH)
+        assert (await bench.end()).fault is OriginFault.DENIED
+        assert len(origin.seen) == 2, "as a stranger, and as this host"
+    finally:
+        await bench.jobs.close()
+        bench.blob.close()
+        await bench.client.close()

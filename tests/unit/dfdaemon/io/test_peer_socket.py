@@ -7,7 +7,14 @@ from contextlib import closing
 import pytest
 
 from dfdaemon.io import peer_socket
-from dfdaemon.io.peer_socket import LOOPBACK_CONGESTION, connect, connect_first, listen, tune
+from dfdaemon.io.peer_socket import (
+    LOOPBACK_CONGESTION,
+    choose_congestion_control,
+    connect,
+    connect_first,
+    listen,
+    tune,
+)
 from swarm.errors import ConfigError, PeerUnreachable
 from swarm.messages import Address
 from tests.support.peers import quick
@@ -50,6 +57,25 @@ def test_a_connection_that_comes_over_loopback_uses_it_too() -> None:
                 tune(accepted)
                 used = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
                 assert used.rstrip(b"\0") == LOOPBACK_CONGESTION
+
+
+def test_the_congestion_control_is_chosen_for_who_is_accepted() -> None:
+    with closing(listen(Address("0.0.0.0", 0))) as listener:
+        choose_congestion_control(listener, "reno")
+        listener.setblocking(True)
+        with closing(socket.create_connection(("127.0.0.1", place(listener).port))):
+            accepted, _ = listener.accept()
+            with closing(accepted):
+                used = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
+                assert used.rstrip(b"\0") == b"reno"
+
+
+def test_a_congestion_control_that_the_kernel_lacks_is_said() -> None:
+    with (
+        closing(listen(Address("127.0.0.1", 0))) as listener,
+        pytest.raises(ConfigError, match=r"peer.congestion_control = 'telepathy' cannot be used"),
+    ):
+        choose_congestion_control(listener, "telepathy")
 
 
 @pytest.mark.parametrize("address", [Address("192.0.2.1", 0), Address("no such name", 0)])

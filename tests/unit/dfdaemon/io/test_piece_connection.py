@@ -64,6 +64,7 @@ async def scripted() -> AsyncIterator[Script]:
             child,
             pool,
             quick(),
+            None,
             lambda _, wish, answer: answers.put_nowait(answer),
             lambda _: answers.put_nowait(PeerFault.CLOSED),
         )

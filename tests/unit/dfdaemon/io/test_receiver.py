@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import pytest
 from dfdaemon.events import PeerFault
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
+from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from swarm.pieces import MIB
 from tests.support.peers import Blob, read_piece, receivers
 
@@ -28,10 +30,15 @@ def wires() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def receive(
-    pool: ReceiverPool, child: socket.socket, file: PieceFile, index: int, limit_s: float = 60.0
+    pool: ReceiverPool,
+    child: socket.socket,
+    file: PieceFile,
+    index: int,
+    limit_s: float = 60.0,
+    limit: TokenBucket | None = None,
 ) -> tuple[Transfer, asyncio.Queue[Outcome]]:
     outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
-    return pool.receive(child, file, index, limit_s, outcomes.put_nowait), outcomes
+    return pool.receive(child, file, index, limit_s, limit, outcomes.put_nowait), outcomes
 
 
 @pytest.mark.parametrize("kind", ["xxh3", "blake3"])
@@ -138,3 +145,34 @@ async def test_closing_the_pool_cancels_what_runs() -> None:
         _, outcomes = receive(pool, child, BLOB.empty_file(), 0)
         pool.close()
         assert await outcomes.get() is PeerFault.CANCELLED
+
+
+async def test_a_limit_holds_all_transfers_of_a_pool_back() -> None:
+    limit, file = TokenBucket(20_000_000), BLOB.empty_file()
+    with wires() as (parent, child), wires() as (other, other_child):
+        async with receivers() as pool:
+            began = asyncio.get_running_loop().time()
+            _, first = receive(pool, child, file, 0, limit=limit)
+            _, second = receive(pool, other_child, file, 1, limit=limit)
+            await asyncio.gather(
+                asyncio.to_thread(parent.sendall, BLOB.piece(0)),
+                asyncio.to_thread(other.sendall, BLOB.piece(1)),
+            )
+            for index, outcomes in enumerate((first, second)):
+                received = await outcomes.get()
+                assert isinstance(received, Received)
+                assert received.digest == BLOB.records[index].digest
+            count = BLOB.pieces.length(0) + BLOB.pieces.length(1)
+            took_s = asyncio.get_running_loop().time() - began
+            assert took_s >= (count - 2 * limit.step_bytes) / 20_000_000 - BURST_S
+
+
+async def test_a_transfer_that_is_held_back_can_be_cancelled() -> None:
+    limit = TokenBucket(1)
+    limit.take(1000, time.monotonic())
+    with wires() as (parent, child):
+        async with receivers(1) as pool:
+            transfer, outcomes = receive(pool, child, BLOB.empty_file(), 0, limit=limit)
+            parent.sendall(b"some")
+            transfer.cancel()
+            assert await outcomes.get() is PeerFault.CANCELLED

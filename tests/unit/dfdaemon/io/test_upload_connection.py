@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dfdaemon.io import upload_connection
+from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from dfdaemon.io.upload_connection import Sent, UploadConnection
 from swarm.frames import REPLIES, AbsentFrame, BusyFrame, Frame, PieceFrame, PingFrame, RequestFrame
 from swarm.pieces import MIB
@@ -22,7 +23,7 @@ BLOB = Blob(24 * MIB, seed=3)
 class Script:
     """The child's end, and what the connection reports."""
 
-    def __init__(self, child: socket.socket, parent: socket.socket) -> None:
+    def __init__(self, child: socket.socket, parent: socket.socket, limit: TokenBucket | None = None) -> None:
         self.child = child
         self.requests: asyncio.Queue[RequestFrame] = asyncio.Queue()
         self.closings: asyncio.Queue[str] = asyncio.Queue()
@@ -31,6 +32,7 @@ class Script:
         self.connection = UploadConnection(
             parent,
             quick(),
+            limit,
             lambda _, frame: self.requests.put_nowait(frame),
             lambda _, reason: self.closings.put_nowait(reason),
         )
@@ -64,13 +66,13 @@ class Script:
 
 
 @asynccontextmanager
-async def scripted() -> AsyncIterator[Script]:
+async def scripted(limit: TokenBucket | None = None) -> AsyncIterator[Script]:
     child, parent = socket.socketpair()
     child.settimeout(10)
     parent.setblocking(False)
     parent.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)  # so that a piece does not fit at once
     with child:
-        script = Script(child, parent)
+        script = Script(child, parent, limit)
         yield script
         script.connection.close("the test is over")
         assert script.closings.qsize() == 1, "the end is reported once"
@@ -78,8 +80,9 @@ async def scripted() -> AsyncIterator[Script]:
         script.file.release()
 
 
-async def test_pieces_are_sent_one_after_another() -> None:
-    async with scripted() as script:
+@pytest.mark.parametrize("bytes_per_s", [0, 100_000_000])
+async def test_pieces_are_sent_one_after_another(bytes_per_s: int) -> None:
+    async with scripted(TokenBucket.of(bytes_per_s)) as script:
         for number, index in ((1, 0), (9, 47)):
             await script.asked(number, index)
             script.send(index)
@@ -189,3 +192,25 @@ async def test_an_unused_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(upload_connection, "IDLE_S_MAX", 0.01)
     async with scripted() as script:
         assert "unused" in await script.closed()
+
+
+async def test_a_limit_holds_uploads_back() -> None:
+    loop, length = asyncio.get_running_loop(), BLOB.pieces.length(0)
+    limit = TokenBucket(10_000_000)
+    async with scripted(limit) as script:
+        began = loop.time()
+        await script.asked()
+        script.send()
+        await asyncio.to_thread(script.reply)
+        assert await asyncio.to_thread(script.read, length) == BLOB.piece(0)
+        assert not (await script.ends.get()).failed
+        assert loop.time() - began >= (length - limit.step_bytes) / 10_000_000 - BURST_S
+
+
+async def test_an_upload_that_is_held_back_can_be_ended() -> None:
+    async with scripted(TokenBucket(1)) as script:
+        await script.asked()
+        script.send()
+        script.reply()
+        script.connection.close("its slot was taken back")
+        assert (await script.ends.get()).failed
