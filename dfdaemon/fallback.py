@@ -10,7 +10,8 @@
 
 Where the origin cannot be asked, hosts that hold nothing are waited for two minutes at most.
 
-The waits are jittered so that hosts which lose their scheduler together do not turn to the origin together.
+The waits are jittered so that hosts which lose their scheduler together do not turn to the origin together. Those that
+do share what they fetch (dfdaemon/shares.py), and soon leave it to one or two of them.
 """
 
 from dfdaemon import picker, shares
