@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from benchmarks.io import attach, calibrate, demo, fanout, netns, simulate
+from benchmarks.io import attach, calibrate, demo, fanout, netns, nightly, simulate
 
 RUNS = {
     "attach": attach.run,
     "calibrate": calibrate.run,
     "fanout": fanout.run,
     "netns": netns.run,
+    "nightly": nightly.run,
     "simulate": simulate.run,
 }
 
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     commands.add_parser("demo", help="five daemons on this machine pull one image through the swarm")
     simulated = commands.add_parser("simulate", help="a cluster in virtual time, from one seed")
     simulate.add_arguments(simulated)
+    nightly.add_arguments(commands.add_parser("nightly", help="the scenarios with faults, over many seeds"))
     fanned = commands.add_parser("fanout", help="many real daemons on this machine pull one image at once")
     fanout.add_arguments(fanned)
     shaped = commands.add_parser(
@@ -32,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     attached = commands.add_parser("attach", help="one scheduler under the messages of many daemons")
     attach.add_arguments(attached)
     options = parser.parse_args(argv)
+    options.arguments = sys.argv[1:] if argv is None else argv
     if options.command == "demo":
         demo.run()
     else:

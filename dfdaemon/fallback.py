@@ -10,10 +10,11 @@
 
 Where the origin cannot be asked, hosts that hold nothing are waited for two minutes at most.
 
-The waits are jittered so that hosts which lose their scheduler together do not turn to the origin together.
+The waits are jittered so that hosts which lose their scheduler together do not turn to the origin together. Those that
+do share what they fetch (dfdaemon/shares.py), and soon leave it to one or two of them.
 """
 
-from dfdaemon import picker
+from dfdaemon import picker, shares
 from dfdaemon.blob_state import BlobState
 from dfdaemon.origin_side import OriginSide
 from dfdaemon.peer_side import PeerSide
@@ -30,6 +31,9 @@ PART_S = 0.25
 """A reader of a part waits for hosts that hold it, not for leases: those come in the order of the whole blob."""
 HANG_S, HANG_JITTER_S = 120.0, 60.0
 """Attached, the scheduler decides; this only keeps a pull from hanging when it forgot us."""
+LEAVE_SHARE = 0.75
+"""How likely one of several that fetch leaves it to the others after each fetch: soon one or two are left, which is
+all that the origin needs, and they do not take the same."""
 
 
 class Fallback:
@@ -45,6 +49,10 @@ class Fallback:
         """What nobody offers is fetched to the end, not window by window: nobody else will come."""
         self._helping = False
         """The wait is over: go on until there is a scheduler again."""
+        self._run = 1
+        """Pieces of the next fetch, where others may fetch too: twice as many as before while nobody else does."""
+        self._by_others = 0
+        """What is missing besides our fetch: if it comes meanwhile, others fetch too."""
 
     def _jitter(self, seconds: float) -> float:
         return self._means.dice.share() * seconds
@@ -122,6 +130,7 @@ class Fallback:
                 self._origin.refusal
                 or "no host has it, and no credential of this host lets it ask the origin"
             )
+        self._helping = True
         self._fetch(missing, now)
         return ""
 
@@ -145,15 +154,32 @@ class Fallback:
         bits = missing & ~offered or (missing if stalled else 0)
         if not self._whole:
             bits &= picker.window_of(missing)
+        if not self._means.session.is_attached:
+            bits = self._share(bits)
         if bits and not self._origin.fetch_own(bits, now):
             self.at = max(self._origin.own_at, now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S))
         else:
             self.at = now + STALL_S + self._jitter(STALL_JITTER_S)
 
+    def _share(self, bits: int) -> int:
+        """Return what to fetch of what nobody offers: other hosts may be as alone as we are."""
+        others = [peer.name for peer in self._peers.parents if not peer.away]
+        count = self._run if others else shares.RUN_MAX
+        run = shares.next_run(bits, count, self._means.info.host, others, self._means.dice)
+        self._by_others = bits & ~run
+        return run
+
     def own_ended(self, now: float) -> None:
-        """A fetch of our own is over: go on at once with what is still missing."""
+        """A fetch of our own is over: go on at once with what is still missing, or leave it to others who fetch."""
         if self._helping or self._blob.is_part:
             self.at = max(now, self._origin.own_at)
+        if self._means.session.is_attached or not self._helping:
+            return
+        shared = self._by_others & self._blob.table.verified
+        self._run = 1 if shared else min(shares.RUN_MAX, 2 * self._run)
+        if shared and self._means.dice.share() < LEAVE_SHARE:
+            self._helping = False
+            self.at = now + STALL_S + self._jitter(STALL_JITTER_S)
 
     def _in_flight(self) -> bool:
         return bool(len(self._peers.transfers)) or self._origin.is_running

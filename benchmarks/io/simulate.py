@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import resource
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.io import plots
+from benchmarks.io import compiled, plots
 from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.simulator.cluster import Cluster
 from benchmarks.simulator.figures import figures_of, lines, worst_of
@@ -17,7 +19,7 @@ SAMPLES = 200
 """Points in time of a plot, within the limit."""
 
 
-def _seeds(text: str) -> range:
+def seeds(text: str) -> range:
     """Read the first and the last seed of several, such as 1-200."""
     first, dash, last = text.partition("-")
     if not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last)):
@@ -31,17 +33,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--scenario", choices=SCENARIOS, default="herd", help="what is simulated (default herd)")
     add("--nodes", type=positive, default=0, help="hosts (default the scenario's own)")
     add("--blob-bytes", type=count_of_bytes, help="size of the blob (default the scenario's own)")
+    add(
+        "--same-times",
+        action="store_true",
+        help="rates change with the size of the blob: a small one takes as long",
+    )
     add("--blobs", type=positive, default=1, help="blobs of that size at once (default 1)")
     add("--seed", type=int, default=1, help="the same seed gives the same run (default 1)")
-    add("--seeds", type=_seeds, metavar="A-B", help="run all these, one after the other; show the worst")
+    add("--seeds", type=seeds, metavar="A-B", help="run all these, one after the other; show the worst")
     add("--rates-known", action="store_true", help="the daemons know the rates of their links")
     add("--validate", action="store_true", help="assert all invariants after every event (slow)")
+    add("--compile", action="store_true", help="compile it first, once for these sources: twice as fast")
     add("--json", type=Path, metavar="FILE", help="write the figures to a file too")
     add("--plot", type=Path, metavar="FILE.png", help="draw when hosts were done, and the bytes over time")
 
 
 def run(options: argparse.Namespace) -> int:
     """Simulate, print; return the exit status: 1 when a host that lives has not everything, or a pull failed."""
+    if options.compile:
+        return _run_compiled([argument for argument in options.arguments if argument != "--compile"])
     runs = []
     for seed in options.seeds or [options.seed]:
         figures, verdict = simulate(options, seed)
@@ -60,14 +70,27 @@ def run(options: argparse.Namespace) -> int:
     return 1 if any(figures["failures"] for figures in runs) else 0
 
 
+def _run_compiled(arguments: list[str]) -> int:
+    try:
+        return compiled.run(arguments)
+    except compiled.CannotCompile as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
 def simulate(options: argparse.Namespace, seed: int) -> tuple[dict[str, Any], Verdict]:
     """Run one seed; return its figures, and what they were made of."""
     blobs = (options.blob_bytes,) * options.blobs if options.blob_bytes else ()
-    scenario = named(options.scenario, seed, options.nodes, blobs, rates_known=options.rates_known)
+    scenario = named(
+        options.scenario, seed, options.nodes, blobs, options.rates_known, same_times=options.same_times
+    )
     sample_s = scenario.limit_s / SAMPLES if options.plot else 0.0
-    began = time.monotonic()
+    began, cpu_s = time.monotonic(), time.process_time()
     verdict = Cluster(scenario, seed, validates=options.validate, sample_s=sample_s).run()
-    return figures_of(options.scenario, seed, scenario, verdict, time.monotonic() - began), verdict
+    figures = figures_of(options.scenario, seed, scenario, verdict, time.monotonic() - began)
+    figures["cpu_s"] = round(time.process_time() - cpu_s, 2)
+    figures["rss_bytes_max"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return figures, verdict
 
 
 def _brief(figures: dict[str, Any]) -> str:

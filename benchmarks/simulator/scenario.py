@@ -85,8 +85,6 @@ class Scenario:
 
     hosts: int
     blobs: tuple[int, ...] = (256 * MIB,)
-    at_once: int = 0
-    """Blobs that one host pulls at a time, in order, as containerd does; 0: all."""
     link_bytes_per_s: float = 125e6
     rates_known: bool = False
     """Whether the daemons' configuration tells the rates of their links."""
@@ -118,6 +116,8 @@ class Scenario:
     """What sending or receiving a piece takes of a host's one core, before it begins or after it came."""
     initial_window_bytes: int = 0
     """What TCP sends before the first acknowledgement on a connection that was idle; 0: it does not ramp up."""
+    at_once: int = 0
+    """Blobs that one host pulls at a time, in order, as containerd does; 0: all."""
     spread_s: float = 0.5
     waves: int = 1
     wave_s: float = 0.0

@@ -140,12 +140,33 @@ SCENARIOS = {
 
 
 def named(
-    name: str, seed: int, hosts: int = 0, blobs: tuple[int, ...] = (), rates_known: bool = False
+    name: str,
+    seed: int,
+    hosts: int = 0,
+    blobs: tuple[int, ...] = (),
+    rates_known: bool = False,
+    same_times: bool = False,
 ) -> Scenario:
-    """Return a scenario by its name; hosts and blobs are its own unless given."""
+    """Return a scenario by its name; hosts and blobs are its own unless given.
+
+    `same_times`: with other blobs, all rates change with their size, so that everything takes as long as before.
+    """
     chosen = SCENARIOS[name]
     own = chosen.scenario
-    shaped = chosen.shape(
-        replace(own, hosts=hosts or own.hosts, blobs=blobs or own.blobs, rates_known=rates_known)
-    )
+    plain = replace(own, hosts=hosts or own.hosts, blobs=blobs or own.blobs, rates_known=rates_known)
+    shaped = chosen.shape(_at_rates(plain, plain.size / own.size) if same_times else plain)
     return replace(shaped, faults=chosen.faults(shaped, Dice(seed)))
+
+
+def _at_rates(scenario: Scenario, factor: float) -> Scenario:
+    origin = scenario.origin
+    return replace(
+        scenario,
+        link_bytes_per_s=scenario.link_bytes_per_s * factor,
+        zone_bytes_per_s=scenario.zone_bytes_per_s * factor,
+        origin=replace(
+            origin,
+            bytes_per_s=origin.bytes_per_s * factor,
+            connection_bytes_per_s=origin.connection_bytes_per_s * factor,
+        ),
+    )

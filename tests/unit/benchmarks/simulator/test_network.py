@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.simulator.clock import Clock
-from benchmarks.simulator.network import TOLERANCE, UNLIMITED, Flow, Link
+from benchmarks.simulator.network import TOLERANCE, UNLIMITED, Flow, Link, ramp_s
 from swarm.dice import Dice
 
 
@@ -102,3 +102,30 @@ def test_no_byte_is_lost_and_no_link_carries_more_than_it_can(seed: int) -> None
     ups = sum(link.moved_bytes for name, link in net.links.items() if name.islower())
     downs = sum(link.moved_bytes for name, link in net.links.items() if name.isupper())
     assert sent == pytest.approx(ups) == pytest.approx(downs)
+
+
+def test_a_link_between_limits_all_that_take_it_together() -> None:
+    net = Net()
+    between = (net.link("zone", 60.0),)
+    first = Flow(net.clock, net.link("a"), net.link("b"), 1000, lambda: None, between=between)
+    second = Flow(net.clock, net.link("c"), net.link("d"), 1000, lambda: None, between=between)
+    third = net.send("a>e", 1000)
+    assert [flow.rate for flow in (first, second, third)] == pytest.approx([30.0, 30.0, 70.0], rel=TOLERANCE)
+    second.cancel()
+    assert first.rate == pytest.approx(50.0, rel=2 * TOLERANCE)
+
+
+def test_a_link_that_changes_its_rate_changes_that_of_its_transfers() -> None:
+    net = Net()
+    flow = net.send("a>b", 200)
+    net.clock.after(1.0, lambda: net.link("a").change(25.0))
+    net.run()
+    assert net.ended == {"a>b": 5.0}
+    assert flow.left_bytes == 0
+
+
+def test_a_cold_connection_lags_a_round_trip_for_each_doubling_of_its_window() -> None:
+    assert ramp_s(10, 0.1, 1600.0, 10**6) == pytest.approx(0.4)
+    assert ramp_s(10, 0.1, 1600.0, 40) == pytest.approx(0.2), "what is sent is less than the link holds"
+    assert ramp_s(10, 0.1, 90.0, 10**6) == 0.0
+    assert ramp_s(0, 0.1, 1600.0, 10**6) == 0.0, "the ramp is off"
