@@ -61,6 +61,7 @@ class Child:
         except TimeoutError as error:
             raise ChildFailed(f"{self.name} said nothing for {SILENCE_S_MAX:g} s:\n{self.tail()}") from error
         if not line:
+            await self.stop()
             raise ChildFailed(f"{self.name} ended early:\n{self.tail()}")
         message: dict[str, Any] = json.loads(line)
         return message

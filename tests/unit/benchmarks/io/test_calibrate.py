@@ -12,8 +12,8 @@ SEEN = {"p50_s": 1.0, "p99_s": 1.1, "max_s": 1.2, "limit_s": 0.5, "cpu_s_per_gb"
 
 
 def test_what_was_measured_is_simulated_with_the_same_links() -> None:
-    near = calibrate.pair("netns", OPTIONS, 1, Measured(SEEN, []), LINK_BYTES_PER_S, 0.0002)
-    far = calibrate.pair("netns", OPTIONS, 1, Measured(SEEN, []), LINK_BYTES_PER_S, 0.05)
+    near = calibrate.pair("netns", OPTIONS, 1, Measured(SEEN, [], [1.0], []), LINK_BYTES_PER_S, 0.0002)
+    far = calibrate.pair("netns", OPTIONS, 1, Measured(SEEN, [], [1.0], []), LINK_BYTES_PER_S, 0.05)
     assert near.limit_s == 0.5
     assert 0.5 < near.simulated["p50_s"] < far.simulated["p50_s"]
     assert near.ratios()["max_s"] == round(1.2 / near.simulated["max_s"], 3)
@@ -21,4 +21,4 @@ def test_what_was_measured_is_simulated_with_the_same_links() -> None:
 
 def test_a_run_with_failures_says_nothing_about_the_simulator() -> None:
     with pytest.raises(ChildFailed, match="2 nodes failed, the first: no"):
-        calibrate.pair("fanout", OPTIONS, 1, Measured(SEEN, ["no", "nor"]), LINK_BYTES_PER_S, 0.0002)
+        calibrate.pair("fanout", OPTIONS, 1, Measured(SEEN, ["no", "nor"], [], []), LINK_BYTES_PER_S, 0.0002)
