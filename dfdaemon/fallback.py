@@ -88,7 +88,9 @@ class Fallback:
         self._helping = True
 
     def attached(self, now: float) -> None:
-        """There is a scheduler: it decides."""
+        """There is a scheduler: it decides, also about what we fetch unasked."""
+        if self._helping:
+            self._origin.stop_own(now)
         self._helping = self._whole = False
         self.at = now + HANG_S + self._jitter(HANG_JITTER_S)
 

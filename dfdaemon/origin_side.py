@@ -265,6 +265,14 @@ class OriginSide:
             lease.stopping = True
             self._blob.do(StopFetch(self._blob.task, lease.epoch))
 
+    def stop_own(self, now: float) -> None:
+        """Fetch nothing unasked any more: others may have it, or fetch it too."""
+        lease = self.leases.get(UNGRANTED)
+        if lease is not None:
+            lease.voided = True
+            self._stop(lease)
+            self.settle(now)
+
     def stop(self, now: float) -> None:
         """The download ends: stop all fetches; leases that nobody voided are given back."""
         for lease in list(self.leases.values()):

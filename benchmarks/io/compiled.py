@@ -3,7 +3,7 @@
 A build is named by the fingerprint of all that went into it, so an old one is never run; `make clean` removes all.
 """
 
-import ast
+import dis
 import hashlib
 import os
 import shutil
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from types import CodeType
 
 ROOT = Path(__file__).parents[2]
 BUILDS = Path(sys.prefix) / "compiled"
@@ -91,18 +92,22 @@ def closure(root: Path, start: str) -> dict[str, Path]:
         if name in found or not file.is_file():
             continue
         found[name] = file
-        waiting += _imported(ast.parse(file.read_text()))
+        waiting += _imported(compile(file.read_text(), str(file), "exec"))
     return found
 
 
-def _imported(tree: ast.Module) -> Iterable[str]:
+def _imported(code: CodeType) -> Iterable[str]:
     """Return the names of modules that a module may import, and of what it takes from them."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{name.name}" for name in node.names)
+    module = ""
+    for step in dis.get_instructions(code):
+        if step.opname == "IMPORT_NAME":
+            module = step.argval
+            yield module
+        elif step.opname == "IMPORT_FROM":
+            yield f"{module}.{step.argval}"
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _imported(constant)
 
 
 def fingerprint(files: Iterable[Path]) -> str:

@@ -65,8 +65,8 @@ def _liar(scenario: Scenario, dice: Dice) -> tuple[Fault, ...]:
 
 
 def _partition(scenario: Scenario, dice: Dice) -> tuple[Fault, ...]:
-    """Cut the last zone off while all pull."""
-    at = scenario.limit_s * (0.1 + 0.6 * dice.share())
+    """Cut the last zone off while all pull: who comes later, cut off and knowing nobody, is not what this shows."""
+    at = scenario.spread_s + (scenario.limit_s - scenario.spread_s) * (0.1 + 0.6 * dice.share())
     zone = scenario.zones - 1
     return (Fault(at, FaultKind.ZONE_CUT, zone), Fault(at + PARTITION_S, FaultKind.ZONE_HEALS, zone))
 

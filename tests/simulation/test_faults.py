@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.simulator.scenario import MIB, Fault, FaultKind, OriginModel, Scenario, Target
+from benchmarks.simulator.scenarios import named
 from tests.support.simulations import all_complete, origin_at_most, replay, simulate
 
 HERD = Scenario(hosts=24, blobs=(48 * MIB,), spread_s=0.1)
@@ -75,6 +76,17 @@ def test_a_new_scheduler_hears_of_a_liar_that_was_found_before(seed: int) -> Non
         ),
     )
     all_complete(simulate(scenario, seed), scenario, seed, within_s=10.0)
+
+
+@pytest.mark.parametrize("at", [0.0, 0.2])
+def test_a_roll_out_that_begins_while_the_scheduler_restarts_does_not_go_on_alone(at: float) -> None:
+    faults = (Fault(at, SCHEDULER_DIES), Fault(2.2, SCHEDULER_RETURNS))
+    scenario = replace(named("herd", 1, 24, (64 * MIB,), same_times=True), faults=faults)
+    verdict = simulate(scenario, 1)
+    all_complete(verdict, scenario, 1)
+    origin_at_most(
+        verdict, 1.5, scenario, 1
+    )  # 24 x the rest before: each went on with what it fetched unasked
 
 
 def test_a_scheduler_that_never_comes_back_stops_no_pull() -> None:

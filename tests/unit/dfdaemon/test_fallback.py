@@ -12,6 +12,7 @@ from dfdaemon.commands import (
     OpenStore,
     ReleaseReaders,
     RequestPiece,
+    StopFetch,
     Subscribe,
     TellScheduler,
 )
@@ -61,6 +62,13 @@ def test_remembered_hosts_are_asked_first(playbook: Playbook) -> None:
     playbook.wanted(3) << Subscribe(Parent(A, ()), TASK)
     assert not fetched(later(playbook, REMEMBERED_S - 0.01))
     assert fetched(later(playbook, REMEMBERED_JITTER_S + 0.02)).bit_count() == 1
+
+
+def test_what_is_fetched_unasked_stops_when_there_is_a_scheduler(playbook: Playbook) -> None:
+    playbook.alone().wanted(3)
+    assert own(0, 3) in later(playbook, 0.0)
+    playbook >> events.SchedulerAttached()
+    assert StopFetch(TASK, UNGRANTED) in playbook.skip()
 
 
 def test_and_only_what_they_do_not_offer_is_fetched(playbook: Playbook) -> None:
