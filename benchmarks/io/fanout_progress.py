@@ -48,7 +48,8 @@ class Progress:
         while "results" not in (message := await worker.hear()):
             self._done[part] = message["done"]
             self._parts[part] = message
-            self.samples.append(self._sample())
+            if part == 0:  # one sample for a report of each: they come at nearly the same time
+                self.samples.append(self._sample())
             self._show()
         return message
 
@@ -58,7 +59,7 @@ class Progress:
         return Sample(time.monotonic() - self._began, *sums)
 
     def _show(self) -> None:
-        now, last = time.monotonic(), self.samples[-1]
+        now, last = time.monotonic(), self._sample()
         received, seconds = last.origin_bytes + last.peer_bytes, now - self._began
         line = (
             f"{seconds:6.1f} s  {received / max(1, self._total_bytes):4.0%}"

@@ -134,7 +134,8 @@ class OriginRegistry:
         await self.stop()
 
     def _app(self) -> web.Application:
-        app = web.Application(middlewares=[self._counted])
+        app = web.Application(middlewares=[self._limited])
+        app.on_response_prepare.append(self._count_status)  # before a client can have seen it
         app.add_routes(
             [
                 web.get("/v2/", self._ping),
@@ -151,16 +152,17 @@ class OriginRegistry:
         return app
 
     @web.middleware
-    async def _counted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _limited(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         wait_s = self.limit.wait_s(self._clock()) if request.path.startswith("/v2/") else 0.0
         if wait_s:
-            response: web.StreamResponse = _error(429, "too many requests")
+            response = _error(429, "too many requests")
             response.headers["Retry-After"] = str(math.ceil(wait_s))
-        else:
-            response = await handler(request)
-        if not request.path.startswith("/_c") and not request.path.startswith("/_f"):
+            return response
+        return await handler(request)
+
+    async def _count_status(self, request: web.Request, response: web.StreamResponse) -> None:
+        if not request.path.startswith(("/_c", "/_f")):
             self.counters.statuses[response.status] += 1
-        return response
 
     async def _ping(self, request: web.Request) -> web.StreamResponse:
         self.counters.requests[f"{request.method} ping"] += 1
