@@ -130,7 +130,7 @@ class Granting:
         cluster = self._cluster
         task.epoch = Epoch(task.epoch + 1)
         size = task.pieces.span_bytes(start, end)
-        deadline = cluster.now + cluster.config.lease.timeout_s
+        deadline = cluster.now + task.patience * cluster.config.lease.timeout_s
         lease = Lease(
             task.id,
             owner.host.id,
@@ -183,7 +183,7 @@ class Granting:
 
     def renew(self, task: Task, lease: Lease) -> None:
         """Give a lease its full time again."""
-        lease.deadline = self._cluster.now + self._cluster.config.lease.timeout_s
+        lease.deadline = self._cluster.now + task.patience * self._cluster.config.lease.timeout_s
         self._cluster.agenda.wake(("task", task.id), lease.deadline)
 
     def progressed(self, task: Task, lease: Lease, next_piece: int, received: int) -> None:
@@ -220,6 +220,7 @@ class Granting:
     def _fruitful(self, task: Task, lease: Lease) -> None:
         task.failures = 0
         task.hold_until = 0.0
+        task.patience = max(1, task.patience // 2)
         host = self._cluster.hosts.get(lease.host)
         if host is not None:
             host.fetch_succeeded()
@@ -311,9 +312,10 @@ class Granting:
                 self._cluster.note(
                     "lease_expired", task, host, epoch=lease.epoch, start=lease.next_piece, end=lease.end
                 )
-                if lease.host in task.peers:  # else the host is lost, and the origin not to blame
-                    self._cluster.registry(lease.registry).slow_down(self._cluster.now)
-                    self.fruitless(task, host, OriginFault.TIMEOUT)
+                if host is not None and lease.host in task.peers:
+                    # A host that the origin keeps waiting says so in time: one that says nothing is busy, or hangs.
+                    host.fetch_failed(self._cluster.now)
+                    task.patience = min(leases.PATIENCE_MAX, 2 * task.patience)
             self.revoke(task, lease)
         for task_lease in task.leases:
             self._cluster.agenda.wake(("task", task.id), task_lease.deadline)

@@ -12,6 +12,8 @@ OWNERS_LOOKED_AT = 32
 """Hosts that are compared for a lease, from a random place on; all seeds are compared too, up to as many."""
 LEASES_PER_HOST_MAX = 4
 """Connections of one host to origins: more bring nothing on one uplink."""
+PATIENCE_MAX = 8
+"""Times the lease time-out that an owner may be silent where all hosts are busy."""
 FRUITLESS_MAX = 4
 """Fetches in a row that brought nothing, after which the origin may count as out of order..."""
 FRUITLESS_S = 8.0

@@ -81,6 +81,7 @@ class Task:
 
     `reported`: a host that attached during the recovery window was downloading it already.
     `unsure`: pieces whose known holders were lost; until `unsure_until` others may yet tell that they took them.
+    `patience`: times the lease time-out that owners may be silent; doubles with each that was too silent.
     `failures`: fetches in a row that brought nothing, the first of them at `failing_since`; none before `hold_until`.
     """
 
@@ -106,6 +107,7 @@ class Task:
     downloading: int = 0
     complete: int = 0
     inline_held: bool = False
+    patience: int = 1
     failures: int = 0
     failing_since: float = 0.0
     hold_until: float = 0.0

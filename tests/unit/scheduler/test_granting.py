@@ -4,7 +4,7 @@ from scheduler.config import LeaseConfig, SchedulerConfig
 from scheduler.events import EpochSaved
 from swarm.availability import full, span
 from swarm.ids import Epoch, TaskId
-from swarm.messages import Lease, LeaseProgress, LeaseRevoked, Leave, OriginFault, Priority
+from swarm.messages import Lease, LeaseProgress, LeaseRevoked, Leave, NoSource, OriginFault, Priority
 from swarm.pieces import MIB
 from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
 
@@ -100,6 +100,16 @@ def test_silence_costs_the_owner_its_lease_and_only_the_missing_suffix_is_leased
     assert (again.start, again.end, again.epoch) == (3, 11, lease.epoch + 1)
     assert other != owner
     assert play.notes("lease_expired")
+
+
+def test_owners_that_say_nothing_get_ever_more_time_and_are_no_proof_against_the_origin() -> None:
+    play, _, _ = started("a", "b", "c", connections=1)
+    began, granted = play.now, []
+    while len(granted) < 4:
+        play.wait(play.machine.wakeup_at() - play.now)
+        granted += [play.now - began] * len(play.leases())
+    assert [round(at) for at in granted] == [10, 30, 70, 150]
+    assert not any(play.told(name, NoSource) for name in "abc")
 
 
 @pytest.mark.parametrize("sign", ["lease progress", "pieces"])
