@@ -133,8 +133,8 @@ class AttachService:
         finally:
             for worker in workers:
                 worker.cancel()
+            self._loop.detach(host, outbox, end.reason)  # before any await: gRPC may cancel us in it
             await asyncio.gather(*workers, return_exceptions=True)
-            self._loop.detach(host, outbox, end.reason)
 
     async def _read(self, host: HostId, messages: Messages, outbox: Outbox) -> None:
         """Hand over what the daemon says, and say how that ended."""
