@@ -36,6 +36,8 @@ OTHER = Digest.of(b"another").task
 JOIN = m.Join(TASK, len(CONTENT), "docker.io", True)
 TOKEN = b"a token of many bytes"
 SEED_TOKEN = b"a token of seeds"
+DEATHS = 20
+"""Streams that end and break at once: which of the two the scheduler sees first is chance."""
 
 
 def answer_joins(event: Event) -> list[Command]:
@@ -199,6 +201,22 @@ async def test_a_stream_that_breaks_is_a_lost_host() -> None:
             await daemon.heard(m.Settings())
         await machine.happened(HostLost(HostId("a")))
     assert machine.lost() == ["a"]
+
+
+async def test_a_daemon_that_says_its_last_word_and_dies_is_a_lost_host() -> None:
+    """gRPC tells the end of what is read, and cancels the handler while that ends: both, in one turn or two."""
+    machine = ScriptedMachine(answer_joins)
+    async with Scheduler(machine).running() as address:
+        for number in range(DEATHS):
+            host = f"host{number}"
+            async with grpc.aio.insecure_channel(address) as channel:
+                stream = RawStream(channel)
+                await stream.shake_hands(host)
+                await stream.say(hello(host))
+                await machine.happened(HostAttached(hello(host)))
+                await stream.call.done_writing()
+                stream.call.cancel()
+            await machine.happened(HostLost(HostId(host)))
 
 
 async def test_a_host_that_falls_silent_is_lost() -> None:
