@@ -471,8 +471,9 @@ async def test_a_daemon_that_does_not_read_must_attach_again() -> None:
         await stream.shake_hands("slow")
         await stream.say(hello("slow"), m.Completed(TASK))
         await machine.happened(HostLost(HostId("slow")))
-        assert "RESOURCE_EXHAUSTED" in scheduler.telemetry.exposition()[0].decode()
-        stream.call.cancel()
+        code, _ = await stream.refused()
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "RESOURCE_EXHAUSTED" in scheduler.telemetry.exposition()[0].decode()
 
 
 async def test_a_fault_of_the_machine_ends_the_stream_that_met_it() -> None:
