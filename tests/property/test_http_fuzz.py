@@ -9,13 +9,12 @@ import logging
 import random
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from benchmarks.io.image import Image, generate_image
-from benchmarks.io.origin_registry import OriginRegistry
-from tests.support.mirror import REGISTRY, Mirror, running_mirror
+from tests.support.mirror import REGISTRY
+from tests.support.mirror_bench import Bench
 
 CASES = 10_000
 AT_ONCE = 40
@@ -210,26 +209,6 @@ class Requests:
         for _ in range(self._random.randrange(1, 4)):
             changed[self._random.randrange(len(changed))] = self._random.randrange(256)
         return bytes(changed[: self._random.randrange(1, len(changed) + 1)])
-
-
-class Bench:
-    """A mirror that lives through all cases, and what it complained about."""
-
-    def __init__(self, image: Image, directory: Path) -> None:
-        self.image = image
-        self.runner = asyncio.Runner()
-        self.faults: list[object] = []
-        self.runner.get_loop().set_exception_handler(lambda loop, context: self.faults.append(context))
-        self._origin = OriginRegistry([image])
-        self.runner.run(self._origin.__aenter__())
-        self._running = running_mirror(self._origin, directory, any_registry=False)
-        self.mirror: Mirror = self.runner.run(self._running.__aenter__())
-
-    def close(self) -> None:
-        """Stop everything."""
-        self.runner.run(self._running.__aexit__(None, None, None))
-        self.runner.run(self._origin.__aexit__(None, None, None))
-        self.runner.close()
 
 
 @pytest.fixture(scope="module")

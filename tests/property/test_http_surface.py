@@ -1,6 +1,5 @@
 """Whatever a client sends to the mirror: an answer with a status that says who is to blame, and nothing breaks."""
 
-import asyncio
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.io.image import Image, generate_image
-from benchmarks.io.origin_registry import OriginRegistry
+from benchmarks.io.image import generate_image
 from dfdaemon.names import resolve
 from swarm.errors import ClientError
-from tests.support.mirror import REGISTRY, Answer, Mirror, running_mirror
+from tests.support.mirror import REGISTRY
+from tests.support.mirror_bench import Bench
 
 FORBIDDEN = {408, 429, 500}
 """containerd repeats the first two at once; the third is a fault of ours."""
@@ -60,30 +59,6 @@ ranges = st.one_of(
     st.builds("bytes=-{}".format, st.integers(0, 3000)),
     noise,
 )
-
-
-class Bench:
-    """A mirror that lives through all examples of a test, on a loop of its own."""
-
-    def __init__(self, image: Image, directory: Path) -> None:
-        self.image = image
-        self.runner = asyncio.Runner()
-        self.faults: list[object] = []
-        self.runner.get_loop().set_exception_handler(lambda loop, context: self.faults.append(context))
-        self._origin = OriginRegistry([image])
-        self.runner.run(self._origin.__aenter__())
-        self._running = running_mirror(self._origin, directory, any_registry=False)
-        self.mirror: Mirror = self.runner.run(self._running.__aenter__())
-
-    def ask(self, method: str, path: str, headers: list[tuple[str, str]]) -> Answer:
-        """One request."""
-        return self.runner.run(self.mirror.ask(method, path, headers))
-
-    def close(self) -> None:
-        """Stop everything."""
-        self.runner.run(self._running.__aexit__(None, None, None))
-        self.runner.run(self._origin.__aexit__(None, None, None))
-        self.runner.close()
 
 
 @pytest.fixture(scope="module")
