@@ -28,6 +28,7 @@ DURATION_MAX_S = 60.0
 """No slot is held longer: even 8 MiB at 1 Mbit/s."""
 SECONDS_PER_BYTE_START = 1e-6
 """The usual time of a byte before any is known: 1 MB/s."""
+NEVER = float("inf")
 WEIGHT = 0.2
 """Weight of the newest upload in the usual time."""
 
@@ -55,6 +56,8 @@ class Admission:
         self.running: dict[UploadKey, Upload] = {}
         self._paces: dict[HostId, float] = {}
         self._seconds_per_byte = SECONDS_PER_BYTE_START
+        self._deadline = NEVER
+        """No upload is overdue before: looked at anew then, not at each start and end."""
 
     @property
     def is_measured(self) -> bool:
@@ -84,12 +87,15 @@ class Admission:
         usual = PATIENCE * length * self._seconds_per_byte
         deadline = now + min(DURATION_MAX_S, max(DURATION_MIN_S, usual))
         self.running[key] = Upload(key[0], length, now, deadline, 0)
+        self._deadline = min(self._deadline, deadline)
         for upload in self.running.values():
             upload.crowd = max(upload.crowd, len(self.running))
 
     def end(self, key: UploadKey, sent_bytes: int, seconds: float) -> None:
         """An upload is over; unknown ones are ignored."""
         upload = self.running.pop(key, None)
+        if not self.running:
+            self._deadline = NEVER
         if upload is None or not sent_bytes or seconds <= 0:
             return
         self._seconds_per_byte += WEIGHT * (seconds / sent_bytes - self._seconds_per_byte)
@@ -98,16 +104,17 @@ class Admission:
 
     def overdue(self, now: float) -> list[UploadKey]:
         """Return the uploads whose time is up, once, to be aborted."""
+        if now < self._deadline:
+            return []
         late = [key for key, upload in self.running.items() if upload.deadline <= now and not upload.aborted]
         for key in late:
             self.running[key].aborted = True
+        self._deadline = min((u.deadline for u in self.running.values() if not u.aborted), default=NEVER)
         return late
 
     def next_deadline(self) -> float:
-        """Return when an upload will be overdue; inf when none can be."""
-        if not self.running:
-            return float("inf")
-        return min((u.deadline for u in self.running.values() if not u.aborted), default=float("inf"))
+        """Return when one may be overdue, and none is before; inf when none can be."""
+        return self._deadline
 
     def _rate(self, upload: Upload, now: float) -> float:
         pace = self._paces.get(upload.child, float(self.uplink_bytes_per_s))

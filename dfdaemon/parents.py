@@ -7,8 +7,8 @@ from dfdaemon.rarity import Rarity
 from swarm.ids import HostId
 from swarm.messages import Parent
 
-PARENTS_MAX = 16
-"""Parents of one download: 8 to 12 neighbours, and what rescues added."""
+PARENTS_MAX = 32
+"""Parents of one download: 8 that it joined with, those that came later and took it for theirs, and rescues."""
 CALLS_MAX = 3
 """Attempts at a subscription in a row before a parent is given up."""
 CALL_PAUSE_S = 1.0

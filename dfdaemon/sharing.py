@@ -238,10 +238,6 @@ class Sharing:
             return True  # it was promised
         return admission.room(now) > 0 and not self._has_its_part(host, now)
 
-    def _promised(self) -> int:
-        """Return how many slots are promised to children that were woken."""
-        return sum(turn.woken_until is not None for turn in self._turns.values())
-
     def _has_its_part(self, host: HostId, now: float) -> bool:
         """Tell whether a child has half of the slots, rounded up, while others wait."""
         if len(self._turns) == (host in self._turns):
@@ -259,14 +255,17 @@ class Sharing:
         self._look_at = NEVER
         if not self._turns:
             return []
-        waiting = [(t.since, t.tie, host) for host, t in self._turns.items() if t.woken_until is None]
-        free = self._admission.room(now) - self._promised() if waiting else 0
+        free, waiting = self._admission.room(now), len(self._turns)
         result: list[Command] = []
-        for _, _, host in sorted(waiting, reverse=True) if free > 0 else ():
-            if len(result) < free and not self._has_its_part(host, now):
-                self._turns[host].woken_until = now + WAKE_GRACE_S
-                result.append(commands.WakeChild(host))
-        if len(waiting) > len(result):
+        if free > 0:
+            ranked = [(t.since, t.tie, host) for host, t in self._turns.items() if t.woken_until is None]
+            waiting = len(ranked)
+            free -= len(self._turns) - waiting
+            for _, _, host in sorted(ranked, reverse=True) if free > 0 else ():
+                if len(result) < free and not self._has_its_part(host, now):
+                    self._turns[host].woken_until = now + WAKE_GRACE_S
+                    result.append(commands.WakeChild(host))
+        if waiting > len(result):
             self._look_at = self._next_look(now)
         return result
 

@@ -11,7 +11,7 @@ class PlacementConfig:
 
     neighbours: int = setting(8, "Parents that a host gets for a task, as far as there are hosts.")
     remote_neighbours: int = setting(2, "How many of them are in other zones, where there are zones.")
-    parents_max: int = setting(16, "Parents of one host for a task, rescues included.")
+    parents_max: int = setting(32, "Parents of one host for a task, rescues included.")
 
     def __post_init__(self) -> None:
         require(1 <= self.neighbours <= 64, "placement.neighbours", self.neighbours, "1 to 64")

@@ -123,18 +123,15 @@ def choose_familiar(task: Task, peer: Peer, elsewhere: Peer, count: int) -> list
 def is_mutual(parent: Peer, child: Peer, mutual: int, config: PlacementConfig) -> bool:
     """Tell whether the child becomes the parent's parent too. `mutual`: how often it did in this placement.
 
-    A parent that is short of parents always takes it, and every newcomer gets OWNER_CHILDREN_MIN children. Beyond
-    that half of its edges go both ways, so that those who came first keep room for those who come later.
+    As long as there is room: nobody comes after the last ones to take what they hold, and an uplink without enough
+    children idles. Some room is kept for rescues, though not against a newcomer's first OWNER_CHILDREN_MIN children.
     """
     if not parent.is_downloading() or child in parent.parents or not child.serves() or child.host.is_slow:
         return False
     if child.host.id in parent.refused or len(child.children) >= config.parents_max:
         return False
-    if mutual < OWNER_CHILDREN_MIN:
-        return len(parent.parents) < config.parents_max
-    if len(parent.parents) < config.neighbours:
-        return True
-    return mutual < config.neighbours // 2 and len(parent.parents) < config.parents_max - RESCUE_ROOM
+    kept = RESCUE_ROOM if mutual >= OWNER_CHILDREN_MIN else 0
+    return len(parent.parents) < max(config.neighbours, config.parents_max - kept)
 
 
 def choose_rescuers(task: Task, peer: Peer, wanted: int, count: int, dice: Dice) -> list[Peer]:

@@ -102,18 +102,19 @@ def test_one_that_has_all_the_children_it_may_have_gets_no_more() -> None:
     )
 
 
-def test_half_of_a_newcomers_edges_go_both_ways_while_there_is_room() -> None:
-    _, peers = swarm("a" * 30)
+def test_a_newcomers_edges_go_both_ways_while_there_is_room() -> None:
+    _, peers = swarm("a" * 40)
     newcomer, rich, poor = peers[0], peers[1], peers[2]
-    for parent in peers[10:18]:
+    for parent in peers[3:30]:
         link(parent, rich)
-    assert placement.is_mutual(poor, newcomer, 7, CONFIG)
-    assert placement.is_mutual(rich, newcomer, 3, CONFIG)
-    assert not placement.is_mutual(rich, newcomer, 4, CONFIG)
-    for parent in peers[18:22]:
-        link(parent, rich)
+    assert placement.is_mutual(rich, newcomer, 7, CONFIG)
+    link(peers[30], rich)
+    assert not placement.is_mutual(rich, newcomer, 3, CONFIG), "the rest is for rescues"
     assert placement.is_mutual(rich, newcomer, 2, CONFIG), "everyone gets three children"
-    assert not placement.is_mutual(rich, newcomer, 3, CONFIG)
+    for parent in peers[31:35]:
+        link(parent, rich)
+    assert not placement.is_mutual(rich, newcomer, 2, CONFIG)
+    assert placement.is_mutual(poor, newcomer, 7, CONFIG)
     newcomer.host.is_slow = True
     assert not placement.is_mutual(poor, newcomer, 0, CONFIG)
 
