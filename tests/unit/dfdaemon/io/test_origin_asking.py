@@ -69,6 +69,16 @@ async def test_a_token_for_the_account_by_get(tmp_path: Path) -> None:
         assert asked[0].path == "/token?account=ann&service=s&scope=repository:team/app:pull"
 
 
+async def test_a_token_where_one_connection_must_do() -> None:
+    async with fake_origin(registry(("GET",))) as origin:
+        entry = RegistryConfig(name="r.test", url=origin.url, connections_max=1)
+        client = OriginClient(OriginConfig(registries=(entry,), retries=1), Dice(1))
+        with pytest.raises(OriginStatus):
+            await read(client, STRANGER)
+        assert [seen.path.partition("?")[0] for seen in origin.seen[1:]] == ["/token", origin.seen[0].path]
+        await client.close()
+
+
 async def test_a_token_by_post_where_get_is_not_known(tmp_path: Path) -> None:
     async with fake_origin(registry(("POST",))) as origin, client_of(origin, tmp_path) as client:
         assert await read(client, AS_HOST) == BODY
