@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,7 @@ from swarm.messages import OriginFault
 from swarm.piece_digest import piece_digest
 from swarm.pieces import PieceMap
 from tests.support.peers import receivers
+from tests.support.system import full_disk
 
 MIB = 1 << 20
 EPOCH = Epoch(7)
@@ -187,6 +189,36 @@ async def test_a_body_that_is_cut_keeps_the_whole_pieces_before_the_cut(
     assert run.arrived == [0, 1, 2, 3, 4], "none of the whole pieces is lost"
     assert all(run.wrote(index) for index in run.arrived)
     assert run.ended.fault is OriginFault.CUT
+
+
+async def test_a_reset_keeps_the_whole_pieces_before_it(run: Run, origin: OriginRegistry) -> None:
+    origin.faults.append(Fault(FaultKind.CUT_RST, at_bytes=run.pieces.end(4)))
+    await run.go(0, run.pieces.count)
+    assert run.arrived == list(range(len(run.arrived)))
+    assert all(run.wrote(index) for index in run.arrived)
+    assert run.ended.fault is OriginFault.CUT
+
+
+async def test_a_full_disk_is_not_the_origins_fault(run: Run) -> None:
+    run.file.release()
+    run.file = full_disk(run.pieces)
+    await run.go(0, run.pieces.count)
+    assert (run.arrived, run.ended.fault) == ([], OriginFault.ABANDONED)
+    assert "No space left" in run.ended.detail
+
+
+async def test_a_blob_that_is_deleted_meanwhile_is_fetched_to_its_end(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(bytes(run.layer.size))
+    run.file.release()
+    run.file = PieceFile.on_disk(path, run.pieces)
+    run.begin(0, 4, limit=1)
+    await run.until(1)
+    path.unlink()
+    run.fetch.raise_limit(4)
+    await run.end()
+    assert run.arrived == [0, 1, 2, 3]
+    assert all(run.wrote(index) for index in run.arrived)
 
 
 @pytest.mark.parametrize("kind", [FaultKind.SLOW_HEADERS, FaultKind.STALL])
