@@ -100,7 +100,9 @@ class PeerConfig:
         "Most bytes a second taken from other hosts; 0: no limit. What comes from a registry is not counted here: "
         "see origin.registries.",
     )
-    receive_threads: int = setting(2, "Threads that receive, hash and store what comes from hosts and registries.")
+    receive_threads: int = setting(
+        2, "Threads that receive, hash and store what comes from hosts and registries."
+    )
     congestion_control: str = setting(
         "",
         "TCP congestion control towards other hosts, such as cubic; empty: the system's.",

@@ -74,10 +74,14 @@ class OriginAsking:
         first = await self._attempts(exchange if known is None else _authorized(exchange, known), send)
         if first[0].status != 401 or first[1]:
             return first
-        header = await self._login(exchange, first[0], place, repository, account)
-        if header is None:
-            return first
-        second = await self._attempts(_authorized(exchange, header), send)
+        try:
+            header = await self._login(exchange, first[0], place, repository, account)
+            if header is None:
+                return first
+            second = await self._attempts(_authorized(exchange, header), send)
+        except BaseException:
+            first[0].release()
+            raise
         worse, better = (second, first) if second[0].status == 401 else (first, second)
         worse[0].release()  # of two refusals the first holds the challenge that a client can answer
         return better

@@ -218,7 +218,8 @@ async def test_a_limit_is_smooth() -> None:
             pool.start(transfer, bench.outcomes.put_nowait)
             sending = asyncio.create_task(asyncio.to_thread(origin.sendall, BLOB.content))
             while bench.outcomes.empty():
-                counts.append((asyncio.get_running_loop().time() - began, bench.run.received_bytes))
+                count = bench.run.received_bytes
+                counts.append((asyncio.get_running_loop().time() - began, count))
                 await asyncio.sleep(0.001)
             await sending
     assert bench.outcomes.get_nowait() is None
