@@ -66,6 +66,8 @@ class Download:
             self._framing, first = framing_of(connection, response)
         self.first = deque(first)
         """Content that came with the head."""
+        if terms.limit is not None:
+            terms.limit.take(sum(map(len, first)), time.monotonic())
         if self.ended:
             terms.over()
 

@@ -73,36 +73,25 @@ class Dialer:
             raise OriginUnreachable(
                 f"no connection for {target}: the environment's proxy is not one over HTTP"
             )
-        async with self._mapped(host, target):
-            sock = await self._connect(host, port, route.guarded)
+        async with self._mapped(host, target, None):  # resolvers have a time-out of their own
+            addresses = await self._resolve(host, port, route.guarded)
+        async with self._mapped(host, target, self._timeout_s):
+            sock = await _connect(addresses, port)
         try:
             return await self._secure(PlainChannel(sock), route, proxy, target)
         except BaseException:
             sock.close()
             raise
 
-    async def _connect(self, host: str, port: int, guarded: bool) -> socket.socket:
-        """Connect to one of the addresses that the resolver let pass, and to no other."""
+    async def _resolve(self, host: str, port: int, guarded: bool) -> list[str]:
+        """Return the addresses that may be connected to; raises NotAllowed and OSError when there are none."""
         if _is_address(host):
-            addresses = [host]  # who asked has checked it
-        else:
-            resolver = self._guarding if guarded else self._resolver
-            found = await resolver.resolve(host, port, socket.AF_UNSPEC)
-            addresses = [entry["host"] for entry in found]
-        numeric = [
-            info
-            for address in addresses
-            for info in socket.getaddrinfo(
-                address, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_NUMERICHOST
-            )
-        ]
-        if not numeric:
+            return [host]  # who asked has checked it
+        resolver = self._guarding if guarded else self._resolver
+        found = await resolver.resolve(host, port, socket.AF_UNSPEC)
+        if not found:
             raise OSError(f"the name {host} has no address")
-        sock = await aiohappyeyeballs.start_connection(
-            numeric, happy_eyeballs_delay=FAMILY_HEAD_START_S, interleave=1
-        )
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return [entry["host"] for entry in found]
 
     async def _secure(self, channel: Channel, route: Route, proxy: URL | None, target: str) -> Channel:
         if proxy is not None and proxy.scheme == "https":
@@ -110,21 +99,21 @@ class Dialer:
         if route.context is None:
             return channel
         if route.proxy is not None:
-            async with self._mapped(route.authority, target):
+            async with self._mapped(route.authority, target, self._timeout_s):
                 await _tunnel(channel, route)
         return await self._tls(channel, route.context, route.host, target)
 
     async def _tls(self, channel: Channel, context: ssl.SSLContext, host: str, target: str) -> Channel:
-        async with self._mapped(host, target):
+        async with self._mapped(host, target, self._timeout_s):
             tls = TlsChannel(channel, context, host.rstrip("."))
             await tls.handshake()
         return tls
 
     @contextlib.asynccontextmanager
-    async def _mapped(self, host: str, target: str) -> AsyncIterator[None]:
+    async def _mapped(self, host: str, target: str, timeout_s: float | None) -> AsyncIterator[None]:
         """Bound a step of the way, and say in our words what went wrong with it."""
         try:
-            async with timeout(self._timeout_s):
+            async with timeout(timeout_s):
                 yield
         except TimeoutError as error:
             raise OriginUnreachable(f"no connection for {target} in time") from error
@@ -140,6 +129,22 @@ class Dialer:
             raise OriginUnreachable(
                 f"no connection to {host} for {target}: {type(error).__name__}"
             ) from error
+
+
+async def _connect(addresses: list[str], port: int) -> socket.socket:
+    """Connect to one of these addresses and to no other; raises OSError."""
+    numeric = [
+        info
+        for address in addresses
+        for info in socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_NUMERICHOST
+        )
+    ]
+    sock = await aiohappyeyeballs.start_connection(
+        numeric, happy_eyeballs_delay=FAMILY_HEAD_START_S, interleave=1
+    )
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 async def _tunnel(channel: Channel, route: Route) -> None:

@@ -141,8 +141,7 @@ class OriginTransport:
         silence_s = self._config.read_timeout_s if exchange.silence_s is None else exchange.silence_s
         terms = Terms(exchange.target, silence_s, self._limit(exchange.endpoint), end_turn)
         try:
-            with mapped_errors(exchange.target):
-                request = _request_to(exchange, route)
+            request = _request_to(exchange, route)
             download = await self._connections.open(route, request, terms)
         except BaseException:
             end_turn()
@@ -224,7 +223,11 @@ def _request_to(exchange: Exchange, route: Route) -> h11.Request:
     if route.proxy is not None and route.context is None:
         target = str(url.with_user(None).with_fragment(None))
         headers += account_header("Proxy-Authorization", URL(route.proxy))
-    return h11.Request(method="GET", target=target, headers=headers)
+    try:
+        return h11.Request(method="GET", target=target, headers=headers)
+    except (h11.LocalProtocolError, ValueError):
+        # Neither its text nor its cause is told: they quote the header, which may be a credential.
+        raise OriginContent(f"{exchange.target} cannot be asked for: a header of it is malformed") from None
 
 
 async def body_chunks(response: ClientResponse, target: str) -> AsyncIterator[bytes]:

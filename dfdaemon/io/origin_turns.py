@@ -30,6 +30,7 @@ class Turns:
 
     async def take(self, endpoint: Endpoint, target: str) -> Callable[[], None]:
         """Wait for a turn; return what ends it, once. Raises OverBudget, and OriginUnreachable after QUEUE_S."""
+        await self._keep_pace(endpoint, target)
         held: list[asyncio.Semaphore] = []
 
         def end() -> None:
@@ -41,7 +42,6 @@ class Turns:
                 for semaphore in self._semaphores(endpoint):
                     await semaphore.acquire()
                     held.append(semaphore)
-            await self._keep_pace(endpoint, target)
         except TimeoutError as error:
             end()
             raise OriginUnreachable(f"no connection for {target} in time: all are in use") from error

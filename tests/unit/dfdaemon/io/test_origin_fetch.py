@@ -181,6 +181,26 @@ async def test_a_stopped_fetch_ends_without_a_fault_and_is_silent_afterwards(run
     assert run.file.references == 1, "the fetch let go of the file"
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3, 5, 8, 13, 21, 34, 55])
+async def test_a_fetch_that_is_stopped_at_any_moment_writes_nothing_afterwards(
+    image: Image, origin: OriginRegistry, pool: ReceiverPool, turns: int
+) -> None:
+    stopped, other = Run(image, origin, pool), Run(image, origin, pool)
+    stopped.begin(0, stopped.pieces.count)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    stopped.task.cancel()
+    await stopped.end()
+    assert stopped.ended.fault is None
+    assert stopped.file.references == 1
+    left = os.pread(stopped.file.fd, stopped.layer.size, 0)
+    await other.go(0, other.pieces.count)  # the pool has one thread: what it still had to do is done
+    assert other.ended.fault is None
+    assert os.pread(stopped.file.fd, stopped.layer.size, 0) == left
+    stopped.file.release()
+    other.file.release()
+
+
 async def test_a_body_that_is_cut_keeps_the_whole_pieces_before_the_cut(
     run: Run, origin: OriginRegistry
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from dfdaemon.config import OriginConfig, RegistryConfig
 from dfdaemon.io.origin_connections import Download
 from dfdaemon.io.origin_transport import Exchange, OriginTransport
 from swarm.errors import (
+    OriginContent,
     OriginThrottled,
     OriginUnreachable,
     OurselvesError,
@@ -166,6 +168,18 @@ async def test_an_account_in_an_address_is_shown() -> None:
         (await open_one(transport, f"http://user:pw@127.0.0.1:{origin.port}/")).release()
         assert origin.seen[0].all("Authorization") == ["Basic dXNlcjpwdw=="]
         await transport.close()
+
+
+async def test_a_malformed_header_is_not_quoted() -> None:
+    transport = OriginTransport(
+        OriginConfig(registries=(RegistryConfig(name="r", url="http://127.0.0.1:1"),))
+    )
+    headers = CIMultiDict({"Authorization": "Bearer secret\r\n"})
+    exchange = Exchange(transport.endpoints.of("r"), "GET", URL("http://127.0.0.1:1/"), "the root", headers)
+    with pytest.raises(OriginContent, match="the root") as caught:
+        await transport.open(exchange)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+    await transport.close()
 
 
 async def test_content_through_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
