@@ -78,6 +78,8 @@ async def test_a_body_of_many_pieces_by_a_thread() -> None:
             assert bench.arrived == list(range(COUNT))
             assert bench.run.received_bytes == len(BLOB.content)
             assert download.ended
+            download.release()
+            assert ours.fileno() >= 0, "the connection is kept for the next download"
 
 
 async def test_what_comes_in_chunks_is_the_same() -> None:
