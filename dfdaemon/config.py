@@ -95,8 +95,14 @@ class PeerConfig:
     download_slots: int = setting(5, "Requests to parents at once, for all blobs together.")
     children_max: int = setting(64, "Hosts that may be connected to take pieces; more are refused.")
     upload_bytes_per_s_max: int = setting(0, "Most bytes a second sent to other hosts; 0: no limit.")
-    download_bytes_per_s_max: int = setting(0, "Most bytes a second taken from other hosts; 0: no limit.")
-    receive_threads: int = setting(2, "Threads that receive, hash and store pieces.")
+    download_bytes_per_s_max: int = setting(
+        0,
+        "Most bytes a second taken from other hosts; 0: no limit. What comes from a registry is not counted here: "
+        "see origin.registries.",
+    )
+    receive_threads: int = setting(
+        2, "Threads that receive, hash and store what comes from hosts and registries."
+    )
     congestion_control: str = setting(
         "",
         "TCP congestion control towards other hosts, such as cubic; empty: the system's.",
@@ -172,6 +178,9 @@ class RegistryConfig:
     )
     requests_per_s_max: float = setting(0.0, "Requests a second to it; 0: no limit.")
     connections_max: int = setting(0, "Connections to it at once; 0: no limit.")
+    download_bytes_per_s_max: int = setting(
+        0, "Most bytes a second of content taken from it by this host; 0: no limit."
+    )
     trusted: bool = setting(
         True,
         "Believe it that a digest is in a repository, and share copies with the others that are believed. Set false "
@@ -208,6 +217,12 @@ class RegistryConfig:
             f"registries.{self.name}.connections_max",
             self.connections_max,
             "0 to 1024",
+        )
+        require(
+            self.download_bytes_per_s_max >= 0,
+            f"registries.{self.name}.download_bytes_per_s_max",
+            self.download_bytes_per_s_max,
+            "0 or more",
         )
 
 
