@@ -13,9 +13,9 @@ OWNERS_LOOKED_AT = 32
 LEASES_PER_HOST_MAX = 4
 """Connections of one host to origins: more bring nothing on one uplink."""
 HERD_S = 0.25
-"""How long after a blob's first lease no host gets a second one beside its own: the hosts of a herd come within about
-this time, and what a few of them fetched for all, those few must spread: in three zones to 60 hosts, the last were done
-after 1.15 x the fluid bound, and with this 1.09 (simulated, docs/decisions/0070)."""
+"""How long after a blob's first lease no host gets a second one beside its own. Most of a herd is yet to come, and what
+a few hosts fetched for all, those few must spread: with 60 hosts in three zones the last were done after 1.14 x the
+fluid bound, and with this after 1.10 (simulated, docs/decisions/0070)."""
 PATIENCE_MAX = 8
 """Times the lease time-out that an owner may be silent where all hosts are busy."""
 FRUITLESS_MAX = 4
