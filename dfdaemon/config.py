@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from swarm.frames import ZONE_BYTES_MAX
 from swarm.settings import require, setting
 
 MIB = 1 << 20
@@ -298,7 +299,7 @@ class DaemonConfig:
     """All settings of one dfdaemon."""
 
     host: str = setting("", "Name of this host in the cluster; empty: the machine's host name.")
-    zone: str = setting("", "Zone of this host; hosts of one zone are preferred as parents.")
+    zone: str = setting("", "Zone of this host: what hosts of one zone want comes into it once.")
     rack: str = setting("", "Rack of this host.")
     seed: bool = setting(False, "Whether this host is a seed: keeps more, preferred for leases.")
     upload_bytes_per_s: int = setting(0, "The host's uplink in bytes a second; 0: unknown.")
@@ -318,6 +319,8 @@ class DaemonConfig:
         require(self.log_format in ("text", "json"), "log_format", self.log_format, "text or json")
         levels = ("debug", "info", "warning", "error")
         require(self.log_level in levels, "log_level", self.log_level, ", ".join(levels))
+        good = len(self.zone.encode()) <= ZONE_BYTES_MAX and self.zone.isprintable()
+        require(good, "zone", self.zone, f"printable, at most {ZONE_BYTES_MAX} bytes")
         require(0 <= self.stop_timeout_s <= 600, "stop_timeout_s", self.stop_timeout_s, "0 to 600")
         require(self.upload_bytes_per_s >= 0, "upload_bytes_per_s", self.upload_bytes_per_s, "0 or more")
         require(

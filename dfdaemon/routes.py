@@ -71,6 +71,7 @@ HEARD: dict[type, Handler] = {
     messages.TaskInfo: Download.info_said,
     messages.Parents: Download.parents_said,
     messages.Lease: Download.lease_granted,
+    messages.Imports: _to_peers(PeerSide.to_import),
     messages.LeaseRevoked: Download.lease_revoked,
     messages.Inline: Download.inline_said,
     messages.NoSource: Download.no_source_said,

@@ -50,6 +50,8 @@ class Peer:
     """One host's part in one task: what it holds (`bits`), from whom it takes, and who takes from it.
 
     `stores`: it keeps what it takes and serves it. `warned`: it was told that there is no source.
+    `importing`: what it is to take from other zones and does not hold yet. If it brings none of it until
+    `import_deadline`, another peer of its zone gets that, and it none before `import_after`.
     """
 
     host: Host
@@ -64,6 +66,9 @@ class Peer:
     refused: dict[HostId, None] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
     warned: bool = False
+    importing: int = 0
+    import_deadline: float = 0.0
+    import_after: float = 0.0
 
     def happen(self, event: PeerEvent) -> None:
         """Follow the table; a missing key is a bug."""
