@@ -19,6 +19,8 @@ from swarm.wire import Decoder, encode
 
 QUANTUM_BYTES = 1 << 20
 """Sent in one go before other connections get their turn: 0.1 ms of the loop's time."""
+REQUEST_BYTES = 256
+"""Read at once: more than a request has, so that it takes one call and not two."""
 STALL_S = 1.0
 """An upload whose child takes nothing for this long, where nobody is busy (patience.py), is ended: the slot is worth
 more to another."""
@@ -133,7 +135,7 @@ class UploadConnection:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(self._decoder.wanted_bytes)
+            data = self._sock.recv(REQUEST_BYTES)
             received = self._decoder.feed(data)
         except (BlockingIOError, InterruptedError):
             return
@@ -147,6 +149,8 @@ class UploadConnection:
             self._take(frame)
 
     def _take(self, frame: RequestFrame) -> None:
+        if self._closed:
+            return
         if self._asked is not None or self._upload is not None:
             self.close("it asked again before it was answered")
             return
