@@ -10,12 +10,14 @@ import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path as File
 
 from benchmarks.byte_figures import Path, Turn
 from benchmarks.io.bytes_stage import REPOSITORY, Blob, Stage
 from benchmarks.io.bytes_worker import CONNECTIONS, WORKER, WorkerTask
 from benchmarks.io.cheap_client import ClientFailed, http_sockets, pieces_plan, ranges_plan, whole_plan
 from benchmarks.io.child_process import Child
+from benchmarks.io.flame_graph import flame_graph
 from benchmarks.io.local_cluster import Node
 from benchmarks.io.peer_sockets import Server, data_sockets
 from benchmarks.io.usage import exact_cpu_s, forget_peak, peak_bytes, pin
@@ -37,6 +39,8 @@ class Paths:
     stage: Stage
     turns: int
     turn_bytes: int
+    profile: File | None = None
+    """The folder that a flame graph of our process in each path goes to."""
     peaks: dict[str, int] = field(default_factory=dict)
     """Most memory of our process in each path, in bytes."""
 
@@ -217,9 +221,10 @@ class Paths:
             await warm()
         forget_peak(pid)
         turns: tuple[list[Turn], list[Turn]] = ([], [])
-        for _ in range(self.turns):
-            turns[0].append(await ours())
-            turns[1].append(await other())
+        async with flame_graph(pid, self.profile and self.profile / f"{name}.svg"):
+            for _ in range(self.turns):
+                turns[0].append(await ours())
+                turns[1].append(await other())
         self.peaks[name] = peak_bytes(pid)
         return Path(name, turns[0], turns[1], against)
 

@@ -19,6 +19,7 @@ from benchmarks.io.byte_paths import PATHS, Paths
 from benchmarks.io.bytes_stage import stage
 from benchmarks.io.cheap_client import ClientFailed
 from benchmarks.io.child_process import ChildFailed
+from benchmarks.io.flame_graph import NoProfiler
 from benchmarks.io.local_cluster import ProcessFailed
 from benchmarks.io.static_nginx import CONGESTION, NginxFailed
 from swarm.errors import DamselflyError
@@ -44,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, usual, text in sizes:
         parser.add_argument(name, type=count_of_bytes, default=usual, metavar="B", help=text)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for what is stored")
+    parser.add_argument(
+        "--profile", type=Path, metavar="DIR", help="draw a flame graph of our process in each path (py-spy)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios")
 
@@ -52,9 +56,19 @@ def run(options: argparse.Namespace) -> int:
     """Run, print; returns the exit status: 1 when a path could not be measured."""
     console = Console(stderr=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was made is removed
+    if options.profile:
+        options.profile.mkdir(parents=True, exist_ok=True)
     try:
         figures, paths = asyncio.run(_measure(options))
-    except (ChildFailed, ClientFailed, NginxFailed, ProcessFailed, DamselflyError, OSError) as error:
+    except (
+        ChildFailed,
+        ClientFailed,
+        NginxFailed,
+        NoProfiler,
+        ProcessFailed,
+        DamselflyError,
+        OSError,
+    ) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -88,7 +102,7 @@ async def _paths(options: argparse.Namespace, folder: Path) -> tuple[list[byte_f
     done: list[byte_figures.Path] = []
     sizes = options.blob_bytes, options.small_blob_bytes, options.shaped_bytes_per_s
     async with stage(folder, *sizes) as made:
-        paths = Paths(made, options.turns, options.turn_bytes)
+        paths = Paths(made, options.turns, options.turn_bytes, options.profile)
         for name in options.paths:
             path = await paths.measure(name)
             done.append(path)
