@@ -135,10 +135,14 @@ class LocalCluster:
         return Node(name, fields["mirror"], fields["peers"], fields["metrics"], f"{folder}/s", process)
 
     async def _start(self, name: str, module: list[str], prefix: tuple[str, ...] = ()) -> Process:
+        return await self.program(name, [*prefix, sys.executable, "-m", *module])
+
+    async def program(self, name: str, words: list[str]) -> Process:
+        """Start any program; it is stopped with the others."""
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             child = await asyncio.create_subprocess_exec(
-                *(*prefix, sys.executable, "-m", *module),
+                *words,
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # as services have: the kernel shares the processor between sessions
                 stdout=output,
