@@ -17,8 +17,10 @@ from benchmarks.io.bytes_stage import REPOSITORY, Blob, Stage
 from benchmarks.io.bytes_worker import CONNECTIONS, WORKER, WorkerTask
 from benchmarks.io.cheap_client import ClientFailed, http_sockets, pieces_plan, ranges_plan, whole_plan
 from benchmarks.io.child_process import Child
+from benchmarks.io.daemon_lag import lag_buckets, lag_figures
 from benchmarks.io.flame_graph import flame_graph
 from benchmarks.io.local_cluster import Node
+from benchmarks.io.page_cache import drop_pages
 from benchmarks.io.peer_sockets import Server, data_sockets
 from benchmarks.io.usage import exact_cpu_s, forget_peak, peak_bytes, pin
 from swarm.ids import HostId
@@ -41,12 +43,18 @@ class Paths:
     turn_bytes: int
     profile: File | None = None
     """The folder that a flame graph of our process in each path goes to."""
+    lags: dict[str, dict[str, float]] = field(default_factory=dict)
+    """How late the daemon's loop was in each path that a whole daemon takes part in."""
     peaks: dict[str, int] = field(default_factory=dict)
     """Most memory of our process in each path, in bytes."""
 
     async def measure(self, name: str) -> Path:
         """Measure one path of PATHS."""
-        return await PATHS[name](self, name)
+        node = self.stage.shaped if name == "shaped" else self.stage.daemon
+        before = await lag_buckets(node.metrics)
+        path = await PATHS[name](self, name)
+        self.lags[name] = lag_figures(await lag_buckets(node.metrics), before)
+        return path
 
     # --- uploads --------------------------------------------------------------------------------------------
 
@@ -84,6 +92,21 @@ class Paths:
             lambda: self._whole(nginx.plain, blob.path, blob, nginx.worker),
         )
 
+    async def cold_files(self, name: str) -> Path:
+        """A daemon serves pieces that are on the disk and not in memory; nginx the same ranges."""
+        node, nginx, blob = self.stage.daemon, self.stage.nginx, self.stage.small
+        stored = self.stage.stored(node, blob)
+
+        async def ours() -> Turn:
+            await asyncio.to_thread(drop_pages, stored)
+            return await self._pieces(node, blob, UPLOADS, blob.pieces.count)
+
+        async def other() -> Turn:
+            await asyncio.to_thread(drop_pages, blob.file)
+            return await self._ranges(blob, UPLOADS, nginx.worker, blob.pieces.count)
+
+        return await self._in_turns(name, "nginx, sendfile", node.process.child.pid, ours, other)
+
     async def _pieces(self, node: Node, blob: Blob, connections: int, count: int = 0) -> Turn:
         pieces, task, server = blob.pieces, blob.digest.task, _server(node)
         wanted = count or max(connections, self.turn_bytes // pieces.piece_bytes)
@@ -92,9 +115,9 @@ class Paths:
             plan = pieces_plan(task, pieces, indexes, connections)
             return await self._served(node.process.child.pid, self.stage.client.run(sockets, plan))
 
-    async def _ranges(self, blob: Blob, connections: int, pid: int) -> Turn:
+    async def _ranges(self, blob: Blob, connections: int, pid: int, count: int = 0) -> Turn:
         pieces = blob.pieces
-        wanted = max(connections, self.turn_bytes // pieces.piece_bytes)
+        wanted = count or max(connections, self.turn_bytes // pieces.piece_bytes)
         indexes = [number % pieces.count for number in range(wanted)]
         sockets = http_sockets(self.stage.nginx.plain, connections)
         plan = ranges_plan(blob.path, pieces, indexes, connections)
@@ -238,6 +261,7 @@ PATHS: dict[str, Measure] = {
     "upload_4mib": lambda paths, name: paths.upload(name, paths.stage.large, UPLOADS),
     "upload_512kib": lambda paths, name: paths.upload(name, paths.stage.small, UPLOADS),
     "upload_64conns": lambda paths, name: paths.upload(name, paths.stage.large, MANY_UPLOADS),
+    "cold_files": lambda paths, name: paths.cold_files(name),
     "download": lambda paths, name: paths.download(name, CORE),
     "download_2core": lambda paths, name: paths.download(name, None),
     "relay_1core": lambda paths, name: paths.relay(name, CORE),

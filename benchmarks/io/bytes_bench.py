@@ -83,22 +83,28 @@ def run(options: argparse.Namespace) -> int:
 async def _measure(options: argparse.Namespace) -> tuple[dict[str, Any], Sequence[byte_figures.Path]]:
     load = round(os.getloadavg()[0], 2)
     with tempfile.TemporaryDirectory(prefix="df", dir=options.folder) as folder:
-        done, peaks = await _paths(options, Path(folder))
+        done, measured = await _paths(options, Path(folder))
     figures: dict[str, Any] = {}
     for path in done:
         figures |= path.figures()
-    details = {path.name: path.detail() | {"peak_bytes": peaks[path.name]} for path in done}
+    details = {
+        path.name: path.detail() | {"peak_bytes": measured.peaks[path.name]} | measured.lags[path.name]
+        for path in done
+    }
+    for name in ("loop_lag_ms_p99", "loop_lag_ms_p999"):
+        figures[name] = max(lags[name] for lags in measured.lags.values())
     conditions = {
         "turns": options.turns,
         "load_average": load,
         "congestion_control": CONGESTION.decode(),
     }
-    print(", ".join(f"{name} {value}" for name, value in conditions.items()))
+    shown = {name: figures[name] for name in figures if name.startswith("loop_lag")} | conditions
+    print(", ".join(f"{name} {value}" for name, value in shown.items()))
     return figures | conditions | {"paths": details}, done
 
 
-async def _paths(options: argparse.Namespace, folder: Path) -> tuple[list[byte_figures.Path], dict[str, int]]:
-    """Measure what was asked for; return it with our peaks of memory."""
+async def _paths(options: argparse.Namespace, folder: Path) -> tuple[list[byte_figures.Path], Paths]:
+    """Measure what was asked for; return it with what else was seen."""
     done: list[byte_figures.Path] = []
     sizes = options.blob_bytes, options.small_blob_bytes, options.shaped_bytes_per_s
     async with stage(folder, *sizes) as made:
@@ -107,4 +113,4 @@ async def _paths(options: argparse.Namespace, folder: Path) -> tuple[list[byte_f
             path = await paths.measure(name)
             done.append(path)
             print(path.line(), flush=True)
-    return done, paths.peaks
+    return done, paths

@@ -71,6 +71,13 @@ class Stage:
     daemon: Node
     shaped: Node
 
+    def stored(self, node: Node, blob: Blob) -> Path:
+        """Return the file in which a daemon keeps a blob."""
+        digest = blob.digest
+        return (
+            self.folder / node.name / "blobs/blobs" / digest.algorithm / digest.hex[:2] / digest.hex / "data"
+        )
+
     def scratch(self, blob: Blob) -> Path:
         """Return a file as large as the blob, for a receiver to write to, again and again: its pages are warm."""
         path = self.folder / "scratch"
