@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 
+from benchmarks.io.daemon_lag import lag_buckets, lag_figures
 from benchmarks.io.image import BlobInfo, Image
 from benchmarks.io.local_cluster import LocalCluster, Node
 from benchmarks.io.puller import ACCEPT, Pull, PullFailed
@@ -61,6 +62,7 @@ class Pulls:
                 through.append(await containerd.pull(image, registry, node.mirror))
                 cpu_s.append(exact_cpu_s(node.process.child.pid))
                 peak = peak_bytes(node.process.child.pid)
+                late = lag_figures(await lag_buckets(node.metrics))
             straight.append(await containerd.pull(image, registry, None))
         return {
             "ratio": round(statistics.median(through[1:]) / statistics.median(straight[1:]), 3),
@@ -68,6 +70,7 @@ class Pulls:
             "straight_seconds": _rounded(straight[1:]),
             "cpu_s_per_gb": round(statistics.median(cpu_s[1:]) / image.total_bytes * GB, 3),
             "peak_mib": round(peak / MIB, 1),
+            **late,
         }
 
     async def first_bytes(self, near: Node, node: Node, image: Image) -> dict[str, Any]:
@@ -104,6 +107,7 @@ class Pulls:
         pid = node.process.child.pid
         forget_peak(pid)
         before_s, began = exact_cpu_s(pid), time.monotonic()
+        late_before = await lag_buckets(node.metrics)
         failures = await pull_at_once(node, image, count)
         seconds, moved = time.monotonic() - began, count * image.total_bytes
         return {
@@ -112,6 +116,7 @@ class Pulls:
             "gb_per_s": round(moved / seconds / GB, 3),
             "cpu_s_per_gb": round((exact_cpu_s(pid) - before_s) / moved * GB, 4),
             "peak_mib": round(peak_bytes(pid) / MIB, 1),
+            **lag_figures(await lag_buckets(node.metrics), late_before),
         }
 
     async def idle_mib(self) -> float:
