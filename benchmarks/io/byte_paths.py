@@ -19,6 +19,7 @@ from benchmarks.io.cheap_client import ClientFailed, http_sockets, pieces_plan, 
 from benchmarks.io.child_process import Child
 from benchmarks.io.daemon_lag import lag_buckets, lag_figures
 from benchmarks.io.flame_graph import flame_graph
+from benchmarks.io.go_server import go_server
 from benchmarks.io.local_cluster import Node
 from benchmarks.io.page_cache import drop_pages
 from benchmarks.io.peer_sockets import Server, data_sockets
@@ -49,10 +50,10 @@ class Paths:
     """Most memory of our process in each path, in bytes."""
 
     async def measure(self, name: str) -> Path:
-        """Measure one path of PATHS."""
+        """Measure one path of PATHS or OPTIONAL."""
         node = self.stage.shaped if name == "shaped" else self.stage.daemon
         before = await lag_buckets(node.metrics)
-        path = await PATHS[name](self, name)
+        path = await (PATHS | OPTIONAL)[name](self, name)
         self.lags[name] = lag_figures(await lag_buckets(node.metrics), before)
         return path
 
@@ -68,6 +69,18 @@ class Paths:
             lambda: self._pieces(node, blob, connections),
             lambda: self._ranges(blob, connections, nginx.worker),
         )
+
+    async def upload_go(self, name: str) -> Path:
+        """As upload(), against Go's net/http."""
+        node, blob = self.stage.daemon, self.stage.large
+        async with go_server(self.stage.folder, self.stage.folder / "root") as go:
+            return await self._in_turns(
+                name,
+                "Go, net/http",
+                node.process.child.pid,
+                lambda: self._pieces(node, blob, UPLOADS),
+                lambda: self._ranges(blob, UPLOADS, go.pid, address=go.address),
+            )
 
     async def shaped(self, name: str) -> Path:
         """A daemon that keeps to its rate limit, against one that has none."""
@@ -115,11 +128,13 @@ class Paths:
             plan = pieces_plan(task, pieces, indexes, connections)
             return await self._served(node.process.child.pid, self.stage.client.run(sockets, plan))
 
-    async def _ranges(self, blob: Blob, connections: int, pid: int, count: int = 0) -> Turn:
+    async def _ranges(
+        self, blob: Blob, connections: int, pid: int, count: int = 0, address: str = ""
+    ) -> Turn:
         pieces = blob.pieces
         wanted = count or max(connections, self.turn_bytes // pieces.piece_bytes)
         indexes = [number % pieces.count for number in range(wanted)]
-        sockets = http_sockets(self.stage.nginx.plain, connections)
+        sockets = http_sockets(address or self.stage.nginx.plain, connections)
         plan = ranges_plan(blob.path, pieces, indexes, connections)
         return await self._served(pid, self.stage.client.run(sockets, plan))
 
@@ -270,7 +285,9 @@ PATHS: dict[str, Measure] = {
     "tls_origin": lambda paths, name: paths.tls_origin(name),
     "shaped": lambda paths, name: paths.shaped(name),
 }
-"""What can be measured, by the name of its figures."""
+"""What is measured, by the name of its figures."""
+OPTIONAL: dict[str, Measure] = {"upload_go": lambda paths, name: paths.upload_go(name)}
+"""What is measured only if it is asked for: it takes programs that few have."""
 
 
 def _server(node: Node) -> Server:

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks import byte_figures
 from benchmarks.io import plots
 from benchmarks.io.arguments import count_of_bytes, positive
-from benchmarks.io.byte_paths import PATHS, Paths
+from benchmarks.io.byte_paths import OPTIONAL, PATHS, Paths
 from benchmarks.io.bytes_stage import stage
 from benchmarks.io.cheap_client import ClientFailed
 from benchmarks.io.child_process import ChildFailed
@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what can be asked for."""
     parser.add_argument("--turns", type=positive, default=5, help="of each side (default 5)")
     parser.add_argument(
-        "--paths", nargs="+", choices=tuple(PATHS), default=list(PATHS), help="(default all)", metavar="PATH"
+        "--paths",
+        nargs="+",
+        choices=(*PATHS, *OPTIONAL),
+        default=list(PATHS),
+        help=f"(default all but {', '.join(OPTIONAL)})",
+        metavar="PATH",
     )
     sizes = (
         ("--blob-bytes", 2 << 30, "of the large blob: 2GiB (default) are cut into pieces of 4 MiB"),
