@@ -54,6 +54,7 @@ class BlobTable:
         self._locks: WeakValueDictionary[TaskId, asyncio.Lock] = WeakValueDictionary()
         self._room = asyncio.Lock()
         self._faithful = True
+        self._usage_bytes = 0
         self._folder = StoreFolder(config.directory)
         for digest, path in self._folder.scan():
             self._load(digest, path)
@@ -67,7 +68,7 @@ class BlobTable:
 
     def usage_bytes(self) -> int:
         """Return the bytes that our blobs take; a blob in part takes its full size."""
-        return sum(blob.pieces.size for blob in self.blobs.values())
+        return self._usage_bytes
 
     def lock(self, task: TaskId) -> asyncio.Lock:
         """Return the lock of one blob; while it is held the blob is not evicted."""
@@ -130,7 +131,7 @@ class BlobTable:
                     if error.errno not in NO_ROOM:
                         raise StoreError(f"{path} cannot be made: {error}") from error
                 else:
-                    self.blobs[blob.task] = blob
+                    self._put_in(blob)
                     return blob
         raise StoreFull(f"the file system of {self._folder.path} has no room for {size} bytes")
 
@@ -198,8 +199,13 @@ class BlobTable:
         active = blob.in_use or self.pins[blob.task] > 0 or (lock is not None and lock.locked())
         return Entry(blob.task, blob.pieces.size, blob.last_used, active, self.is_last_copy(blob.task))
 
+    def _put_in(self, blob: DiskBlob) -> None:
+        assert blob.task not in self.blobs, "a blob is made once"
+        self.blobs[blob.task] = blob
+        self._usage_bytes += blob.pieces.size
+
     def _take_out(self, blob: DiskBlob) -> None:
-        del self.blobs[blob.task]
+        self._usage_bytes -= self.blobs.pop(blob.task).pieces.size
         self.hasher.forget(blob.task)
         blob.rest()
 
@@ -213,4 +219,4 @@ class BlobTable:
                 DiskBlob(path, Header(digest, PieceMap.of(0), self.kind), 0.0).delete()
             return
         blob.verified = self._folder.was_clean
-        self.blobs[blob.task] = blob
+        self._put_in(blob)
