@@ -49,13 +49,15 @@ PEER_STATES = {
 class Peer:
     """One host's part in one task: what it holds (`bits`), from whom it takes, and who takes from it.
 
-    `stores`: it keeps what it takes and serves it. `warned`: it was told that there is no source.
+    `stores`: it keeps what it takes and serves it. `warned`: it was told that there is no source. `shares_check`: it
+    computes the blob's own digest for others, or leaves that to them.
     """
 
     host: Host
     registry: str = ""
     may_fetch: bool = False
     stores: bool = True
+    shares_check: bool = False
     priority: Priority = Priority.CONTAINER_START
     bits: int = 0
     state: PeerState = PeerState.JOINED

@@ -6,6 +6,7 @@ from enum import Enum
 from scheduler.lease import Lease
 from scheduler.peer import Peer, PeerState
 from scheduler.pool import Pool
+from scheduler.verification import Verification
 from swarm import availability
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
 from swarm.messages import OriginFault, PieceRecord, Priority
@@ -115,6 +116,7 @@ class Task:
     size_changes: int = 0
     idle_at: float = 0.0
     load_at: float = 0.0
+    verification: Verification = field(default_factory=Verification)
     _records: dict[int, PieceRecord] = field(default_factory=dict)
     _records_told: tuple[PieceRecord, ...] | None = None
 
@@ -294,6 +296,7 @@ class Task:
         self.sources.clear()
         self._records.clear()
         self._records_told = None
+        self.verification = Verification()
         for peer in self.peers.values():
             peer.bits = 0
             peer.warned = False
