@@ -5,7 +5,7 @@ The digest is computed here, or, with `verify = "first-nodes"`, by a few hosts w
 | what the scheduler said                           | what happens when all pieces are there                 |
 |---------------------------------------------------|--------------------------------------------------------|
 | nothing, or there is none; we are to compute it   | the digest is computed                                 |
-| others compute it                                 | their word is waited for, as long as hashing may take  |
+| others compute it                                 | their word is waited for, for some seconds at most     |
 | a root is proven, and our pieces have it          | the blob is complete                                   |
 | a root is proven, and our pieces have another one | the digest is computed, and tells who is wrong         |
 """
@@ -28,14 +28,13 @@ NEVER = float("inf")
 HASH_BYTES_PER_S = 500e6
 """sha256 on a slow core, or a busy one."""
 PATIENCE_MIN_S, PATIENCE_MAX_S = 1.0, 5.0
-
-
+"""A herd becomes whole within about a second; a client must not wait for long for what this node can do itself."""
 PATIENCE_SHARE = 0.5
 """Of the time that the download took: where all are slow, those who hash are, too."""
 
 
 def patience_s(size: int, took_s: float) -> float:
-    """Return how long to wait for others to prove a blob: as long as hashing it takes, more or less."""
+    """Return how long to wait for others to prove a blob: as long as hashing it may take, within bounds."""
     return min(PATIENCE_MAX_S, max(PATIENCE_MIN_S, size / HASH_BYTES_PER_S, took_s * PATIENCE_SHARE))
 
 
