@@ -6,7 +6,6 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -48,16 +47,12 @@ from swarm.io.telemetry import Telemetry
 from swarm.io.token_file import read_token
 from swarm.messages import HostInfo
 
-ORIGIN_THREADS = 2
-"""Threads that hash and write what comes from origins."""
-
 
 @dataclass(frozen=True, slots=True)
 class Threads:
     """The threads of a daemon. Daemons of one process may share them, if their pieces have the same digest."""
 
     receivers: ReceiverPool
-    origin: ThreadPoolExecutor
     store: StoreWorkers
 
 
@@ -111,10 +106,9 @@ def start_threads(config: PeerConfig, closing: contextlib.AsyncExitStack) -> Thr
     """Make the threads of a daemon; what ends them is left with `closing`."""
     receivers = ReceiverPool(config.receive_threads, config.piece_digest)
     closing.callback(receivers.close)
-    origin = closing.enter_context(ThreadPoolExecutor(ORIGIN_THREADS, "origin"))
     store = StoreWorkers()
     closing.push_async_callback(asyncio.to_thread, store.close)
-    return Threads(receivers, origin, store)
+    return Threads(receivers, store)
 
 
 async def build(
@@ -151,7 +145,7 @@ async def build(
     closing.push_async_callback(peers.close)
     storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)
-    fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.origin, kind, driver.post)
+    fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.receivers, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
     driver.mend = storing.mend
     proxy, orders = open_mirror(config, driver, store, origin, scheduler, jobs, telemetry, closing)

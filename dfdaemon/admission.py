@@ -5,6 +5,7 @@ took them as fast as its share of the uplink allowed could be faster; one that t
 A child not seen before is thought to take all, but an upload that runs for t seconds takes less than its bytes / t.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dfdaemon.config import DaemonConfig
@@ -14,6 +15,9 @@ FILLED = 0.97
 """Another upload starts while less than this part of the uplink is taken."""
 AT_ONCE_MAX = 16
 """Uploads at once to fill an uplink; with more, each piece takes too long to arrive and be passed on."""
+EXPORTS_MAX = 4
+"""Uploads to other zones that start even where all slots are taken: what an importer asks for, its whole zone waits
+for. Among all the children of a busy host it waited 0.3 s, so it waits 0.06 (simulated, docs/decisions/0070)."""
 LOOK_INTERVAL_S = 0.05
 """While children wait for a known uplink: running uploads may turn out slower than thought, this is when to look."""
 SHARE_REACHED = 0.9
@@ -73,6 +77,10 @@ class Admission:
             return min(free, 1)
         return 1 if self.taken_bytes_per_s(now) < FILLED * self.uplink_bytes_per_s else 0
 
+    def room_for_exports(self, far: Collection[HostId]) -> int:
+        """Return how many uploads to these children, in other zones, may start, whatever else runs."""
+        return EXPORTS_MAX - sum(upload.child in far for upload in self.running.values())
+
     def taken_bytes_per_s(self, now: float) -> float:
         """Estimate how much of a known uplink the running uploads take."""
         return sum(self._rate(upload, now) for upload in self.running.values())
@@ -81,9 +89,10 @@ class Admission:
         """Return the running uploads to one child."""
         return sum(upload.child == child for upload in self.running.values())
 
-    def start(self, key: UploadKey, length: int, now: float) -> None:
-        """An upload of `length` bytes starts."""
-        assert len(self.running) < self.at_once_max, "an upload starts only where there is a slot"
+    def start(self, key: UploadKey, length: int, now: float, is_export: bool = False) -> None:
+        """An upload of `length` bytes starts; `is_export`: to another zone."""
+        slots = self.at_once_max + (EXPORTS_MAX if is_export else 0)
+        assert len(self.running) < slots, "an upload starts only where there is a slot"
         usual = PATIENCE * length * self._seconds_per_byte
         deadline = now + min(DURATION_MAX_S, max(DURATION_MIN_S, usual))
         self.running[key] = Upload(key[0], length, now, deadline, 0)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from swarm.frames import ZONE_BYTES_MAX
 from swarm.settings import require, setting
 
 MIB = 1 << 20
@@ -97,8 +98,14 @@ class PeerConfig:
     download_slots: int = setting(5, "Requests to parents at once, for all blobs together.")
     children_max: int = setting(64, "Hosts that may be connected to take pieces; more are refused.")
     upload_bytes_per_s_max: int = setting(0, "Most bytes a second sent to other hosts; 0: no limit.")
-    download_bytes_per_s_max: int = setting(0, "Most bytes a second taken from other hosts; 0: no limit.")
-    receive_threads: int = setting(2, "Threads that receive, hash and store pieces.")
+    download_bytes_per_s_max: int = setting(
+        0,
+        "Most bytes a second taken from other hosts; 0: no limit. What comes from a registry is not counted here: "
+        "see origin.registries.",
+    )
+    receive_threads: int = setting(
+        2, "Threads that receive, hash and store what comes from hosts and registries."
+    )
     congestion_control: str = setting(
         "",
         "TCP congestion control towards other hosts, such as cubic; empty: the system's.",
@@ -174,6 +181,9 @@ class RegistryConfig:
     )
     requests_per_s_max: float = setting(0.0, "Requests a second to it; 0: no limit.")
     connections_max: int = setting(0, "Connections to it at once; 0: no limit.")
+    download_bytes_per_s_max: int = setting(
+        0, "Most bytes a second of content taken from it by this host; 0: no limit."
+    )
     trusted: bool = setting(
         True,
         "Believe it that a digest is in a repository, and share copies with the others that are believed. Set false "
@@ -210,6 +220,12 @@ class RegistryConfig:
             f"registries.{self.name}.connections_max",
             self.connections_max,
             "0 to 1024",
+        )
+        require(
+            self.download_bytes_per_s_max >= 0,
+            f"registries.{self.name}.download_bytes_per_s_max",
+            self.download_bytes_per_s_max,
+            "0 or more",
         )
 
 
@@ -285,7 +301,7 @@ class DaemonConfig:
     """All settings of one dfdaemon."""
 
     host: str = setting("", "Name of this host in the cluster; empty: the machine's host name.")
-    zone: str = setting("", "Zone of this host; hosts of one zone are preferred as parents.")
+    zone: str = setting("", "Zone of this host: what hosts of one zone want comes into it once.")
     rack: str = setting("", "Rack of this host.")
     seed: bool = setting(False, "Whether this host is a seed: keeps more, preferred for leases.")
     upload_bytes_per_s: int = setting(0, "The host's uplink in bytes a second; 0: unknown.")
@@ -310,6 +326,8 @@ class DaemonConfig:
         require(self.log_format in ("text", "json"), "log_format", self.log_format, "text or json")
         levels = ("debug", "info", "warning", "error")
         require(self.log_level in levels, "log_level", self.log_level, ", ".join(levels))
+        good = len(self.zone.encode()) <= ZONE_BYTES_MAX and self.zone.isprintable()
+        require(good, "zone", self.zone, f"printable, at most {ZONE_BYTES_MAX} bytes")
         require(0 <= self.stop_timeout_s <= 600, "stop_timeout_s", self.stop_timeout_s, "0 to 600")
         require(self.verify in VERIFY, "verify", self.verify, " or ".join(VERIFY))
         require(

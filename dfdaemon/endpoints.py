@@ -33,6 +33,7 @@ class Endpoint:
     """Clients without a credential of their own use this host's."""
     requests_per_s_max: float = 0.0
     connections_max: int = 0
+    download_bytes_per_s_max: int = 0
     prefix: str = ""
     """What goes before the names of repositories."""
     rewrites: tuple[tuple[str, str], ...] = ()
@@ -104,6 +105,7 @@ def _listed(entry: RegistryConfig) -> Endpoint:
         lends=entry.credentials_for_clients,
         requests_per_s_max=entry.requests_per_s_max,
         connections_max=entry.connections_max,
+        download_bytes_per_s_max=entry.download_bytes_per_s_max,
         rewrites=tuple(_rewrite(text) for text in entry.rewrites),
     )
 

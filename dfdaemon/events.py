@@ -262,10 +262,11 @@ class InlineWritten:
 
 @dataclass(frozen=True, slots=True)
 class ChildSubscribed:
-    """A child asks what we hold of a task and wants to hear what we gain."""
+    """A child asks what we hold of a task and wants to hear what we gain. `zone`: its own, if it told."""
 
     child: HostId
     task: TaskId
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 | situation                                   | what it waits for before it fetches by itself                        |
 |---------------------------------------------|----------------------------------------------------------------------|
 | begins without a scheduler                  | answers of remembered hosts, 0.2 to 0.5 s; nothing if there are none |
-| runs, and the scheduler is lost             | 3 to 5 s without anything arriving or in flight                      |
+| runs, and the scheduler is lost             | 3 to 5 s without anything arriving or in flight, to 13 among others  |
 | the scheduler knows no source               | nothing                                                              |
 | attached, but nothing moves for two minutes | a minute more at most: a pull must not hang for ever                 |
 | its readers want a small part of it alone   | a quarter of a second for parents that offer it, nothing if no host  |
@@ -27,6 +27,8 @@ REMEMBERED_S, REMEMBERED_JITTER_S = 0.2, 0.3
 """Time for remembered hosts to answer: a connection and a round trip within a cluster, with room."""
 STALL_S, STALL_JITTER_S = 3.0, 2.0
 """A lost scheduler is often back within this time."""
+JITTER_OF_EACH_S, STALL_JITTER_MAX_S = 1.0, 10.0
+"""The jitter is longer by so much for each other host that may begin first: what one fetches, all have soon."""
 PART_S = 0.25
 """A reader of a part waits for hosts that hold it, not for leases: those come in the order of the whole blob."""
 HANG_S, HANG_JITTER_S = 120.0, 60.0
@@ -56,6 +58,10 @@ class Fallback:
 
     def _jitter(self, seconds: float) -> float:
         return self._means.dice.share() * seconds
+
+    def _stall_jitter(self) -> float:
+        others = sum(not peer.away for peer in self._peers.parents)
+        return self._jitter(max(STALL_JITTER_S, min(STALL_JITTER_MAX_S, JITTER_OF_EACH_S * others)))
 
     def begin(self, now: float) -> None:
         """The download starts."""
@@ -103,7 +109,7 @@ class Fallback:
         if self._whole and not self._helping:
             self._ask_remembered(now)
         elif not self._helping:
-            self.at = now + STALL_S + self._jitter(STALL_JITTER_S)
+            self.at = now + STALL_S + self._stall_jitter()
 
     def no_source(self, fault: OriginFault, now: float) -> str:
         """The scheduler knows nobody who has, or may fetch, what is missing. Returns why it is hopeless, if so."""
@@ -122,7 +128,7 @@ class Fallback:
         missing = self._blob.wanted()
         patience = HANG_S if self._means.session.is_attached else STALL_S
         if not self._helping and (self._in_flight() or now - self._blob.moved_at < patience):
-            self.at = max(now, self._blob.moved_at) + patience + self._jitter(STALL_JITTER_S)
+            self.at = max(now, self._blob.moved_at) + patience + self._stall_jitter()
             return ""
         if self._means.session.link is Link.CONNECTING and not self._helping:
             self._ask_remembered(now)
@@ -161,7 +167,7 @@ class Fallback:
         if bits and not self._origin.fetch_own(bits, now):
             self.at = max(self._origin.own_at, now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S))
         else:
-            self.at = now + STALL_S + self._jitter(STALL_JITTER_S)
+            self.at = now + STALL_S + self._stall_jitter()
 
     def _share(self, bits: int) -> int:
         """Return what to fetch of what nobody offers: other hosts may be as alone as we are."""
@@ -181,7 +187,7 @@ class Fallback:
         self._run = 1 if shared else min(shares.RUN_MAX, 2 * self._run)
         if shared and self._means.dice.share() < LEAVE_SHARE:
             self._helping = False
-            self.at = now + STALL_S + self._jitter(STALL_JITTER_S)
+            self.at = now + STALL_S + self._stall_jitter()
 
     def _in_flight(self) -> bool:
         return bool(len(self._peers.transfers)) or self._origin.is_running

@@ -59,7 +59,7 @@ class DaemonMachine:
         self.downloads: dict[TaskId, Download] = {}
         self.held: dict[TaskId, int] = {}
         """Complete blobs on disk, with their bytes."""
-        self.sharing = Sharing(config, dice, self._told_by)
+        self.sharing = Sharing(config, dice, self._told_by, info.zone)
         self._out: list[Command] = []
         self.session = Session(config, self._out)
         self._load = LoadMeter()

@@ -7,8 +7,8 @@ from dfdaemon.rarity import Rarity
 from swarm.ids import HostId
 from swarm.messages import Parent
 
-PARENTS_MAX = 32
-"""Parents of one download: 8 that it joined with, those that came later and took it for theirs, and rescues."""
+PARENTS_MAX = 40
+"""Parents of one download: 8 that it joined with, those that came later and chose it, rescues, and imports."""
 CALLS_MAX = 3
 """Attempts at a subscription in a row before a parent is given up."""
 CALL_PAUSE_S = 1.0
@@ -48,7 +48,7 @@ class Peer:
 
 
 class ParentTable:
-    """Parents by host, and how rare their pieces are."""
+    """Parents by host, and how rare pieces are in our zone: another zone's copies spread nothing in ours."""
 
     def __init__(self, zone: str, book: HostBook) -> None:
         self.rarity = Rarity()
@@ -59,6 +59,8 @@ class ParentTable:
         self._taken: dict[HostId, int] = {}
         self.call_at = float("inf")
         """When a lost parent is to be called again."""
+        self.near = 0
+        """How many are in our zone."""
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._peers.values())
@@ -86,6 +88,7 @@ class ParentTable:
         if known is not None:
             self.remove(known)
         peer = Peer(said, self._book.get(said.host), said.zone == self._zone)
+        self.near += peer.is_near
         peer.taken = self._taken.pop(said.host, 0)
         self._peers[said.host] = peer
         return peer
@@ -93,9 +96,9 @@ class ParentTable:
     def holds(self, peer: Peer, bits: int) -> int:
         """A parent told all that it holds; returns what is new. It has answered, so it is not away."""
         gained, lost = bits & ~peer.bits, peer.bits & ~bits
-        if gained:
+        if gained and peer.is_near:
             self.rarity.add(gained)
-        if lost:
+        if lost and peer.is_near:
             self.rarity.remove(lost)
         peer.bits = bits
         return gained
@@ -106,6 +109,7 @@ class ParentTable:
         if peer.taken:
             self._taken[peer.name] = peer.taken
         del self._peers[peer.name]
+        self.near -= peer.is_near
 
     def ban(self, peer: Peer) -> None:
         """Never take anything from this parent again."""
@@ -142,11 +146,12 @@ class ParentTable:
         self.call_at = min((peer.call_at for peer in self._peers.values()), default=float("inf"))
         return due
 
-    def offered(self) -> int:
-        """Return the bitmap of all that parents hold."""
+    def offered(self, near: bool | None = None) -> int:
+        """Return the bitmap of all that parents hold: all of them, or those in our zone, or those in others."""
         bits = 0
         for peer in self._peers.values():
-            bits |= peer.bits
+            if near is None or peer.is_near is near:
+                bits |= peer.bits
         return bits
 
     def givers_of(self, index: int) -> list[HostId]:
@@ -166,8 +171,9 @@ class ParentTable:
     def validate(self, count: int) -> None:
         """Assert the bounds, and that rarity counts what parents hold."""
         assert len(self._peers) <= PARENTS_MAX, "too many parents"
+        assert self.near == sum(peer.is_near for peer in self._peers.values()), "near parents are miscounted"
         for index in range(count):
-            holders = sum(peer.bits >> index & 1 for peer in self._peers.values())
+            holders = sum(peer.bits >> index & 1 for peer in self._peers.values() if peer.is_near)
             assert self.rarity.count(index) == holders, f"piece {index} has {holders} holders"
         for peer in self._peers.values():
             assert not peer.bits >> count, f"{peer.name} holds a piece that does not exist"

@@ -14,11 +14,12 @@ from dfdaemon.events import (
     PieceArrived,
     PieceFailed,
 )
+from dfdaemon.imports import ImportLease
 from dfdaemon.parents import ParentTable, Peer
 from dfdaemon.piece_table import Stage
 from dfdaemon.transfers import Request, Transfers
 from swarm.ids import HostId
-from swarm.messages import Parent, PieceRecord, PieceRejected
+from swarm.messages import Imports, Parent, PieceRecord, PieceRejected
 
 STARVING_BUSY_S = 0.1
 """How long all useful parents must be busy before the scheduler is asked for others."""
@@ -27,6 +28,8 @@ THIRST_S = 0.25
 THIRST_SPAN_S = 1.0
 STARVING_EMPTY_S = 0.02
 """The same when no parent has anything: news of pieces travel in batches of 10 ms."""
+LOOK_AGAIN_S = 0.5
+"""Without a scheduler, how often a host with nothing to ask for looks whether it should import more."""
 NEVER = float("inf")
 
 
@@ -37,6 +40,7 @@ class PeerSide:
         self._blob = blob
         self._means = blob.means
         self.parents = ParentTable(blob.means.info.zone, blob.means.book)
+        self.imports = ImportLease(blob, self.parents)
         self.transfers = Transfers(blob.means.book, blob.pieces.size)
         self._won: dict[int, tuple[PieceRecord, Peer]] = {}
         """Hedges that arrived, right, and wait in scratch space until the original stops writing."""
@@ -54,7 +58,8 @@ class PeerSide:
         for said in parents:
             if said.host == self._means.info.host:
                 continue
-            useless = (peer for peer in self.parents if peer.away or not peer.bits & blob.table.missing)
+            missing, far = blob.table.missing, self.imports.far(blob.table.missing)
+            useless = (p for p in self.parents if p.away or not p.bits & (missing if p.is_near else far))
             if self.parents.add(said, useless) is not None:
                 blob.do(Subscribe(said, blob.task))
 
@@ -114,6 +119,11 @@ class PeerSide:
         if not self._blob.has_rejected(host):
             self.parents.pardon(host)
 
+    def to_import(self, message: Imports, now: float) -> None:
+        """We are to take pieces from other zones."""
+        self.imports.grant(message.bits)
+        self._blob.ripen()
+
     # --- asking ---------------------------------------------------------------------------------------------------
 
     def ask(self, now: float) -> bool:
@@ -124,21 +134,24 @@ class PeerSide:
             self._no_need(now)
             return False
         length = blob.pieces.piece_bytes
-        open_parents = [
-            peer for peer in self.parents if peer.bits & wanted and peer.host.has_room(length, now)
-        ]
-        offered = 0
-        for peer in open_parents:
-            offered |= peer.bits
+        far = self.imports.far(wanted)
+        open_parents, offered = [], 0
+        for peer in self.parents:
+            useful = peer.bits & (wanted if peer.is_near else far)
+            if useful and peer.host.has_room(length, now):
+                open_parents.append(peer)
+                offered |= useful
         places = blob.readers.urgent(blob.table.verified, self._means.book.typical_pace * length, now)
         index = picker.pick_piece(
-            wanted, offered, places, self.parents.rarity, len(self.parents), self._means.dice
+            wanted, offered, places, self.parents.rarity, self.parents.near, self._means.dice
         )
         if index is None:
-            self._run_dry(picker.window_of(wanted) & wanted, now)
+            self._run_dry(picker.window_of(wanted) & wanted, far, now)
             return False
         self._no_need(now)
         self._send(picker.pick_parent(open_parents, index, self._means.dice), index, False, now)
+        if self.imports.is_last(index):
+            self._means.session.flush(now)  # the next one may come while this one arrives
         return True
 
     def _send(self, peer: Peer, index: int, scratch: bool, now: float) -> None:
@@ -157,10 +170,10 @@ class PeerSide:
         self._dry_at = self._retry_at = self._dry_since = NEVER
         self._means.dry.pop(self._blob.task, None)
 
-    def _run_dry(self, wanted: int, now: float) -> None:
+    def _run_dry(self, wanted: int, far: int, now: float) -> None:
         """Nobody can be asked for any of `wanted`: note when to look again, and when to call for help."""
         self._means.dry[self._blob.task] = None
-        waits = [peer.host.free_at() for peer in self.parents if peer.bits & wanted]
+        waits = [p.host.free_at() for p in self.parents if p.bits & (wanted if p.is_near else far)]
         self._retry_at = min((at for at in waits if at > now), default=NEVER)
         if self._dry_at == NEVER:
             patience = min(STARVING_BUSY_S, max(STARVING_EMPTY_S, THIRST_S - self._thirst(now)))
@@ -299,10 +312,16 @@ class PeerSide:
     def _call_for_help(self, now: float) -> None:
         wanted = self._blob.wanted()
         self._thirst_s = 0.0
-        if not wanted or not self._means.session.is_attached:
+        if self.imports.loosen(now):
+            self._blob.ripen()
+        if not wanted:
             self._dry_at = NEVER
-            return
-        self._dry_at = self._means.session.starve(self._blob.task, picker.window_of(wanted) & wanted, now)
+        elif self._means.session.is_attached:
+            urgent = (picker.window_of(wanted) | self.imports.granted) & wanted
+            self._dry_at = self._means.session.starve(self._blob.task, urgent, now)
+        else:
+            alone = self.parents.near == len(self.parents)
+            self._dry_at = NEVER if alone else now + LOOK_AGAIN_S
 
     def _look_at(self, request: Request, now: float) -> None:
         """A request is old: take it back, or ask another parent too."""
@@ -321,7 +340,10 @@ class PeerSide:
         others = [
             peer
             for peer in self.parents
-            if peer is not request.peer and peer.bits >> index & 1 and peer.host.has_room(length, now)
+            if peer is not request.peer
+            and peer.is_near  # a second copy does not cross from zone to zone
+            and peer.bits >> index & 1
+            and peer.host.has_room(length, now)
         ]
         if not others:
             return False

@@ -4,7 +4,8 @@ All of it is here, as pure functions of bitmaps (bit i is piece i), and none of 
 1. What a new reader, or one that got nothing for long, waits for goes first. Not every reader's next piece: readers
    of one image are at the same place on all hosts, and if all ask for the same pieces, nobody has anything to give.
 2. Else a piece that few of our parents have, the rarest first, wherever it lies: what has just left the
-   origin must spread, or hosts have nothing to give each other. Ties fall by dice.
+   origin must spread, or hosts have nothing to give each other. So must what has just come into our zone:
+   parents in other zones do not count. Ties fall by dice.
 3. Else the rarest among WINDOW pieces from the first that nobody is bringing: near enough to the order in which
    readers want them. Where nobody offers any of these, the rarest of all: a link that waits is lost.
 4. Of the parents that have it: the own zone's before others', those that send us least now, then by dice.
@@ -64,7 +65,7 @@ def pick_piece(
     """Return the piece to ask for: one of `wanted` that is in `offered`, or None.
 
     `wanted`: pieces that nobody is bringing; `offered`: what parents with room hold; `places`: the first piece that
-    each urgent reader does not have, the most urgent first; `rarity`: what all `parents` hold.
+    each urgent reader does not have, the most urgent first; `rarity`: what all `parents` of our zone hold.
     """
     for place in places:
         urgent = urgent_of(wanted, place) & offered
@@ -74,7 +75,7 @@ def pick_piece(
     if not useful:
         return None
     choice = rarity.rarest(useful)
-    if rarity.count((choice & -choice).bit_length() - 1) * RARE_PART > parents:
+    if not parents or rarity.count((choice & -choice).bit_length() - 1) * RARE_PART > parents:
         near = useful & window_of(wanted)
         choice = rarity.rarest(near) if near else choice
     return one_of(choice, dice)

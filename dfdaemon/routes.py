@@ -75,6 +75,7 @@ HEARD: dict[type, Handler] = {
     messages.TaskInfo: Download.info_said,
     messages.Parents: lambda download, message, now: download.peers.meet(message.parents),
     messages.Lease: Download.lease_granted,
+    messages.Imports: _to_peers(PeerSide.to_import),
     messages.LeaseRevoked: lambda download, message, now: download.origin.revoke(message.epoch, now),
     messages.Inline: Download.inline_said,
     messages.NoSource: Download.no_source_said,

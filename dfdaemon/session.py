@@ -85,6 +85,7 @@ class Session:
         self.settings = Settings(
             min(INTERVAL_MAX_S, max(INTERVAL_MIN_S, settings.progress_interval_s)),
             min(INTERVAL_MAX_S, max(INTERVAL_MIN_S, settings.starving_interval_s)),
+            settings.leases_imports,
         )
 
     def tell(self, message: ToScheduler) -> None:

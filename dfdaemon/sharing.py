@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dfdaemon import commands, events
-from dfdaemon.admission import LOOK_INTERVAL_S, Admission
+from dfdaemon.admission import EXPORTS_MAX, LOOK_INTERVAL_S, Admission
 from dfdaemon.commands import Command
 from dfdaemon.config import DaemonConfig
 from swarm import availability
@@ -29,6 +29,8 @@ SUBSCRIPTIONS_MAX = 256
 WAKE_GRACE_S = 0.001
 """How long nobody else is woken for a slot: a round trip in a local network. Nine of ten woken children need nothing
 any more, and at 5 ms slots idled a tenth of the time (simulated, 100 hosts, 1 Gbit/s)."""
+FAR_GRACE_S = 0.010
+"""The same for a child in another zone: a round trip from zone to zone is longer."""
 NEVER = float("inf")
 
 
@@ -72,14 +74,21 @@ class Sharing:
         config: DaemonConfig,
         dice: Dice,
         told_by: Callable[[TaskId, HostId], int] = lambda task, host: availability.NONE,
+        zone: str = "",
     ) -> None:
-        """`told_by`: the pieces of a task that a host told us it holds; it need not hear that we hold them too."""
+        """`told_by`: the pieces of a task that a host told us it holds; it need not hear that we hold them too.
+
+        `zone`: our own.
+        """
         self.holdings: dict[TaskId, Holding] = {}
         self._children_max = config.peer.children_max
         self._dice = dice
         self._told_by = told_by
         self._admission = Admission(config)
         self._children: dict[HostId, set[TaskId]] = {}
+        self._zone = zone
+        self._far: set[HostId] = set()
+        """Children in other zones, which import for theirs."""
         self._turns: dict[HostId, Turn] = {}
         self._untold: dict[TaskId, None] = {}
         self._tell_at = NEVER
@@ -170,6 +179,8 @@ class Sharing:
         if event.task not in tasks and len(tasks) >= SUBSCRIPTIONS_MAX:
             return [commands.SendGone(event.child, event.task)]
         tasks.add(event.task)
+        if event.zone and event.zone != self._zone:
+            self._far.add(event.child)
         holding.children[event.child] = None
         return [commands.SendAvailability(event.child, event.task, holding.pieces.size, holding.bits)]
 
@@ -184,6 +195,7 @@ class Sharing:
         for task in self._children.pop(event.child, set()):
             self.holdings[task].children.pop(event.child, None)
         self._turns.pop(event.child, None)
+        self._far.discard(event.child)
         return []
 
     def _requested(self, event: events.PieceRequested, now: float) -> list[Command]:
@@ -199,7 +211,7 @@ class Sharing:
             return [commands.RefuseUpload(event.child, event.request)]
         if turn is not None and turn.woken_until is not None:
             del self._turns[event.child]
-        self._admission.start(key, holding.pieces.length(event.index), now)
+        self._admission.start(key, holding.pieces.length(event.index), now, event.child in self._far)
         return [commands.StartUpload(event.child, event.request, event.task, record)]
 
     def _upload_ended(self, event: events.UploadEnded, now: float) -> list[Command]:
@@ -232,11 +244,17 @@ class Sharing:
 
     def _may_start(self, host: HostId, now: float) -> bool:
         admission, turn = self._admission, self._turns.get(host)
+        if host in self._far and admission.room_for_exports(self._far) > 0:
+            return True
         if self.uploads >= admission.at_once_max:
             return False
         if turn is not None and turn.woken_until is not None:
             return True  # it was promised
         return admission.room(now) > 0 and not self._has_its_part(host, now)
+
+    def _promised(self) -> int:
+        """Return how many slots are promised to children that were woken; those in other zones need none."""
+        return sum(t.woken_until is not None and host not in self._far for host, t in self._turns.items())
 
     def _has_its_part(self, host: HostId, now: float) -> bool:
         """Tell whether a child has half of the slots, rounded up, while others wait."""
@@ -255,19 +273,30 @@ class Sharing:
         self._look_at = NEVER
         if not self._turns:
             return []
+        exports = self._wake_far(now) if self._far else []
         free, waiting = self._admission.room(now), len(self._turns)
         result: list[Command] = []
         if free > 0:
             ranked = [(t.since, t.tie, host) for host, t in self._turns.items() if t.woken_until is None]
             waiting = len(ranked)
-            free -= len(self._turns) - waiting
+            free -= self._promised()
             for _, _, host in sorted(ranked, reverse=True) if free > 0 else ():
                 if len(result) < free and not self._has_its_part(host, now):
                     self._turns[host].woken_until = now + WAKE_GRACE_S
                     result.append(commands.WakeChild(host))
         if waiting > len(result):
             self._look_at = self._next_look(now)
-        return result
+        return exports + result
+
+    def _wake_far(self, now: float) -> list[Command]:
+        """Tell children in other zones that there is room for them, those that wait longest first."""
+        turns = self._turns
+        waiting = sorted((turns[host].since, turns[host].tie, host) for host in self._far & turns.keys())
+        woken = [host for _, _, host in waiting if turns[host].woken_until is None]
+        del woken[max(0, self._admission.room_for_exports(self._far)) :]
+        for host in woken:
+            turns[host].woken_until = now + FAR_GRACE_S
+        return [commands.WakeChild(host) for host in woken]
 
     def _next_look(self, now: float) -> float:
         """Return when there may be room for those that still wait, though no upload ends until then."""
@@ -298,7 +327,8 @@ class Sharing:
     def validate(self) -> None:
         """Assert all invariants; for tests."""
         running = self._admission.running
-        assert len(running) <= self._admission.at_once_max, "no more uploads than slots"
+        assert len(running) <= self._admission.at_once_max + EXPORTS_MAX, "no more uploads than slots"
+        assert self._far <= self._children.keys(), "only children import"
         assert len(self._children) <= self._children_max, "no more children than allowed"
         for task, holding in self.holdings.items():
             assert holding.bits == sum(1 << index for index in holding.records), (

@@ -50,7 +50,7 @@ class Attachment:
         host = self._admit(hello)
         if host is None:
             return
-        self._cluster.send(host, Settings(progress_interval_s=self._pace_s))
+        self._cluster.send(host, self._settings())
         self._cluster.note("host_attached", None, host, active=len(hello.active), held=len(hello.held))
         self._set_pace()
         before = list(host.tasks)
@@ -87,7 +87,10 @@ class Attachment:
         if pace != self._pace_s:
             self._pace_s = pace
             for host in self._cluster.hosts.values():
-                self._cluster.send(host, Settings(progress_interval_s=pace))
+                self._cluster.send(host, self._settings())
+
+    def _settings(self) -> Settings:
+        return Settings(progress_interval_s=self._pace_s, leases_imports=True)
 
     def _take_inventory(self, host: Host, hello: Hello) -> None:
         """Replace what the host held whole, and let tasks of the moment know."""

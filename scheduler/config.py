@@ -10,8 +10,8 @@ class PlacementConfig:
     """Who takes pieces from whom."""
 
     neighbours: int = setting(8, "Parents that a host gets for a task, as far as there are hosts.")
-    remote_neighbours: int = setting(2, "How many of them are in other zones, where there are zones.")
-    parents_max: int = setting(32, "Parents of one host for a task, rescues included.")
+    remote_neighbours: int = setting(2, "How many more it gets in other zones, where there are zones.")
+    parents_max: int = setting(32, "Parents of one host for a task in its own zone, rescues included.")
 
     def __post_init__(self) -> None:
         require(1 <= self.neighbours <= 64, "placement.neighbours", self.neighbours, "1 to 64")

@@ -4,6 +4,7 @@ from scheduler import leases
 from scheduler.cluster import Cluster
 from scheduler.commands import SaveEpoch, SendInline
 from scheduler.host import Host
+from scheduler.importing import Importing
 from scheduler.lease import Lease, LeaseEvent, LeaseState
 from scheduler.neighbours import Neighbours
 from scheduler.peer import Peer
@@ -23,9 +24,10 @@ SERVED_AT_ONCE_MAX = 64
 class Granting:
     """All leases of all tasks."""
 
-    def __init__(self, cluster: Cluster, neighbours: Neighbours) -> None:
+    def __init__(self, cluster: Cluster, neighbours: Neighbours, importing: Importing) -> None:
         self._cluster = cluster
         self._neighbours = neighbours
+        self._importing = importing
 
     # --- granting ------------------------------------------------------------------------------------------
 
@@ -34,6 +36,7 @@ class Granting:
         cluster = self._cluster
         if task.state is not TaskState.ACTIVE:
             return
+        self._importing.serve(task, preferred, owner)
         if cluster.now < task.hold_until:
             cluster.agenda.wake(("task", task.id), task.hold_until)
             return
@@ -41,9 +44,15 @@ class Granting:
             registries = self._open_registries(task)
             if not registries:
                 break
-            chosen = owner if owner is not None and leases.may_lease(task, owner, registries) else None
+            chosen = (
+                owner
+                if owner is not None and leases.may_lease(task, owner, registries, cluster.now)
+                else None
+            )
             chosen = chosen or leases.choose_owner(task, registries, cluster.now, cluster.dice)
             if chosen is None:
+                if leases.is_young(task, cluster.now):
+                    cluster.agenda.wake(("task", task.id), cluster.now + leases.HERD_S)
                 break
             self._grant(task, chosen, free, preferred)
         self._settle_hunger(task)
@@ -104,7 +113,7 @@ class Granting:
         ):
             return
         registry = cluster.registry(peer.registry)
-        able = leases.may_lease(task, peer, frozenset((peer.registry,)))
+        able = leases.may_lease(task, peer, frozenset((peer.registry,)), cluster.now)
         if not able or not registry.has_room(cluster.now) or cluster.now < task.hold_until:
             return
         mine = peer.bits
@@ -144,6 +153,7 @@ class Granting:
             inline,
             no_range,
         )
+        task.leased_at = cluster.now if task.leased_at is None else task.leased_at
         self.register(task, owner, lease)
         cluster.do(SaveEpoch(task.id, lease.epoch))
 
@@ -178,6 +188,8 @@ class Granting:
         self._cluster.note("lease_granted", task, owner.host, epoch=epoch, start=lease.start, end=lease.end)
         if not (lease.private or lease.inline):
             self._neighbours.give_children(task, owner)
+            self._importing.sources_changed(task, lease.bits())
+            self._importing.serve(task)
 
     # --- following -----------------------------------------------------------------------------------------
 
@@ -204,6 +216,7 @@ class Granting:
             self._fetched(task, lease)
         if lease.private and lease.nearly_done():
             self._go_on_privately(task, lease)
+        self._importing.serve(task)
         if grew or learned or was_busy != lease.is_busy():
             self.feed(registry)
         elif was_unanswered:

@@ -12,6 +12,10 @@ OWNERS_LOOKED_AT = 32
 """Hosts that are compared for a lease, from a random place on; all seeds are compared too, up to as many."""
 LEASES_PER_HOST_MAX = 4
 """Connections of one host to origins: more bring nothing on one uplink."""
+HERD_S = 0.25
+"""How long after a blob's first lease no host gets a second one beside its own. Most of a herd is yet to come, and what
+a few hosts fetched for all, those few must spread: with 60 hosts in three zones the last were done after 1.14 x the
+fluid bound, and with this after 1.10 (simulated, docs/decisions/0070)."""
 PATIENCE_MAX = 8
 """Times the lease time-out that an owner may be silent where all hosts are busy."""
 FRUITLESS_MAX = 4
@@ -55,11 +59,11 @@ def choose_owner(task: Task, registries: frozenset[str], now: float, dice: Dice)
     before slow ones, seeds first, zones in turn.
     """
     seeds = task.seed_fetchers.some(OWNERS_LOOKED_AT, dice)
-    able = [peer for peer in seeds if may_lease(task, peer, registries)]
-    able += [peer for peer in task.fetchers.some(OWNERS_LOOKED_AT, dice) if may_lease(task, peer, registries)]
+    others = task.fetchers.some(OWNERS_LOOKED_AT, dice)
+    able = [peer for peer in (*seeds, *others) if may_lease(task, peer, registries, now)]
     if not able:
         everyone = (*task.seed_fetchers, *task.fetchers)
-        able = [peer for peer in everyone if may_lease(task, peer, registries)]
+        able = [peer for peer in everyone if may_lease(task, peer, registries, now)]
     if not able:
         return None
     zones: dict[str, int] = {}
@@ -82,12 +86,22 @@ def _reluctance(host: Host, zones: dict[str, int], now: float) -> tuple[bool, in
     )
 
 
-def may_lease(task: Task, peer: Peer, registries: frozenset[str]) -> bool:
-    """Tell whether a peer can take a lease now: it may fetch, and the origin has answered its last one."""
+def may_lease(task: Task, peer: Peer, registries: frozenset[str], now: float) -> bool:
+    """Tell whether a peer can take a lease now: it may fetch, and the origin has answered its last one.
+
+    In the first moments of a blob its last one must be about to end, too.
+    """
     able = peer.may_fetch and peer.is_downloading() and peer.host.is_trusted()
     if not able or peer.registry not in registries or any(lease.is_unanswered() for lease in peer.leases):
         return False
+    if is_young(task, now) and any(lease.is_busy() for lease in peer.leases):
+        return False
     return task.is_tiny() or peer.host.busy_leases() < LEASES_PER_HOST_MAX
+
+
+def is_young(task: Task, now: float) -> bool:
+    """Tell whether a blob was leased for the first time so lately that most of a herd may be yet to come."""
+    return task.leased_at is not None and now < task.leased_at + HERD_S
 
 
 def hold_s(failures: int) -> float:

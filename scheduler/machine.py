@@ -29,6 +29,7 @@ from scheduler.events import (
 from scheduler.faults import Faults
 from scheduler.granting import Granting
 from scheduler.host import Host
+from scheduler.importing import Importing
 from scheduler.lease import Lease, LeaseState
 from scheduler.membership import Membership
 from scheduler.neighbours import Neighbours
@@ -78,10 +79,13 @@ class SchedulerMachine:
     def __init__(self, config: SchedulerConfig, dice: Dice) -> None:
         self.cluster = Cluster(config, dice)
         self._neighbours = Neighbours(self.cluster)
-        self._granting = Granting(self.cluster, self._neighbours)
+        self._importing = Importing(self.cluster, self._neighbours)
+        self._granting = Granting(self.cluster, self._neighbours, self._importing)
         self._faults = Faults(self.cluster, self._granting)
         self._proving = Proving(self.cluster)
-        self._membership = Membership(self.cluster, self._neighbours, self._granting, self._proving)
+        self._membership = Membership(
+            self.cluster, self._neighbours, self._granting, self._importing, self._proving
+        )
         self._attachment = Attachment(self.cluster, self._membership, self._granting)
         self._trust = Trust(self.cluster, self._neighbours, self._granting, self._proving)
         self._speed = Speed()
@@ -229,7 +233,10 @@ class SchedulerMachine:
             if task.changed(peer, bits):
                 self._granting.serve(task)
         else:
+            before = peer.importing
             task.gained(peer, bits)
+            if peer.importing != before:
+                self._importing.arrived(task, peer)
         if peer.leases:
             self._granting.held_more(task, peer)
 
@@ -341,6 +348,7 @@ class SchedulerMachine:
         else:
             cluster.agenda.wake(("task", task_id), task.unsure_until)
         self._granting.expire(task)
+        self._importing.expire(task)
         if task.state is TaskState.ACTIVE and cluster.now >= task.hold_until:
             self._granting.serve(task)
         if task.state is TaskState.IDLE and not task.leases and cluster.now >= task.idle_at:

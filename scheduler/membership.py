@@ -4,6 +4,7 @@ from scheduler.cluster import TASKS_PER_HOST_MAX, Cluster
 from scheduler.commands import SendInline
 from scheduler.granting import Granting
 from scheduler.host import Host
+from scheduler.importing import Importing
 from scheduler.lease import Lease, LeaseState
 from scheduler.neighbours import Neighbours
 from scheduler.peer import Peer, PeerEvent, PeerState
@@ -18,11 +19,17 @@ class Membership:
     """Who takes part in which task."""
 
     def __init__(
-        self, cluster: Cluster, neighbours: Neighbours, granting: Granting, proving: Proving
+        self,
+        cluster: Cluster,
+        neighbours: Neighbours,
+        granting: Granting,
+        importing: Importing,
+        proving: Proving,
     ) -> None:
         self._cluster = cluster
         self._neighbours = neighbours
         self._granting = granting
+        self._importing = importing
         self._proving = proving
 
     # --- joining -------------------------------------------------------------------------------------------
@@ -160,6 +167,7 @@ class Membership:
             self._cluster.agenda.wake(("task", task.id), task.unsure_until)
         self._neighbours.part(task, peer)
         self._neighbours.orphan(task, peer)
+        self._importing.sources_changed(task, peer.bits)
         if freed or ended:
             self._granting.resume(task, ended)
         if task.free() and not task.has_fetchers():

@@ -1,4 +1,5 @@
-"""Makes peers neighbours and tells them: placement at a join, rescue of a starving host, children for a lease owner."""
+"""Makes peers neighbours and tells them: placement at a join, rescue of a starving host, children
+for a lease owner, sources for an importer."""
 
 from scheduler import placement
 from scheduler.cluster import Cluster
@@ -16,7 +17,7 @@ class Neighbours:
     def place(self, task: Task, peer: Peer, count: int) -> None:
         """Give a peer up to `count` more parents, and make it a parent of those that can use it."""
         config, dice = self._cluster.config.placement, self._cluster.dice
-        count = min(count, config.parents_max - len(peer.parents))
+        count = min(count, config.parents_max - placement.near_parents(peer))
         if count <= 0:
             return
         chosen = self._familiar(task, peer, count)
@@ -48,7 +49,7 @@ class Neighbours:
 
         One that has all the parents it may have gives up, in our books, those that hold nothing it wants.
         """
-        limit = self._cluster.config.placement.parents_max
+        limit = self._limit(task)
         found = placement.choose_rescuers(task, peer, wanted, placement.RESCUERS, self._cluster.dice)
         for parent in list(peer.parents):
             if len(peer.parents) + len(found) <= limit:
@@ -70,6 +71,22 @@ class Neighbours:
             self._link(task, child, owner)
             self._introduce(child, [owner], task)
 
+    def give_sources(self, task: Task, importer: Peer, bits: int) -> None:
+        """See that a peer knows hosts of other zones that hold, or fetch, these pieces that it is to import.
+
+        One that has all the parents it may have gives up, in our books, those of other zones that hold none of them.
+        """
+        found = placement.choose_sources(task, importer, bits, self._cluster.dice)
+        limit = self._limit(task)
+        for parent in list(importer.parents):
+            if len(importer.parents) + len(found) <= limit:
+                break
+            if parent.host.info.zone != importer.host.info.zone and not parent.bits & importer.importing:
+                self._unlink(task, importer, parent)
+        found = found[: max(0, limit - len(importer.parents))]
+        self._link_all(task, importer, found)
+        self._introduce(importer, found, task)
+
     def part(self, task: Task, peer: Peer) -> None:
         """Remove the edges to a peer's parents: it needs them no more."""
         for parent in list(peer.parents):
@@ -90,6 +107,11 @@ class Neighbours:
         child.refuse(parent.host.id)
         if parent in child.parents:
             self._unlink(task, child, parent)
+
+    def _limit(self, task: Task) -> int:
+        """Return how many parents a peer may have in all."""
+        near = self._cluster.config.placement.parents_max
+        return near if len(task.zones) < 2 else near + placement.SOURCES_ROOM
 
     def _link_all(self, task: Task, child: Peer, parents: list[Peer]) -> None:
         for parent in parents:

@@ -51,6 +51,8 @@ class Peer:
 
     `stores`: it keeps what it takes and serves it. `warned`: it was told that there is no source. `shares_check`: it
     computes the blob's own digest for others, or leaves that to them.
+    `importing`: what it is to take from other zones and does not hold yet. If it brings none of it until
+    `import_deadline`, another peer of its zone gets that, and it none before `import_after`.
     """
 
     host: Host
@@ -66,6 +68,9 @@ class Peer:
     refused: dict[HostId, None] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
     warned: bool = False
+    importing: int = 0
+    import_deadline: float = 0.0
+    import_after: float = 0.0
 
     def happen(self, event: PeerEvent) -> None:
         """Follow the table; a missing key is a bug."""

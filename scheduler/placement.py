@@ -8,7 +8,8 @@ among those with room, two at a time, and the one with fewer children is taken; 
 from scheduler.config import PlacementConfig
 from scheduler.peer import Peer
 from scheduler.pool import Pool
-from scheduler.task import Task, Zone
+from scheduler.task import Task
+from scheduler.zone import Zone
 from swarm import availability
 from swarm.dice import Dice
 
@@ -18,8 +19,9 @@ RESCUERS = 4
 """Parents that one cry for help brings."""
 RESCUE_ROOM = 4
 """Places among a host's parents that are kept free for rescues."""
-RESCUE_CHILDREN_MAX = 64
-"""Children of one host for one task, rescues included: as many as a daemon takes in all."""
+RESCUE_CHILDREN_MAX = 24
+"""Children of one host for one task, rescues included. With 64, hosts that found nothing because nobody had anything
+yet collected forty neighbours each in a herd of 200 that wants 32 MiB, and were no faster (simulated)."""
 RESCUE_LOOK = 64
 """Holders of a zone that are looked at for a rescue, from a random place on."""
 RESCUE_SEARCH = 2048
@@ -28,42 +30,49 @@ ZONES_LOOKED_AT = 8
 """Other zones that are tried before a host does without."""
 SOURCES_LOOKED_AT = 8
 """Wanted pieces whose first holders are tried for a rescue."""
+SOURCES = 2
+"""Hosts of other zones that a peer can take what it imports from: one may be busy, or go."""
+SOURCES_ROOM = 8
+"""Places among a host's parents for such sources, beyond those for placement and rescues."""
 OWNER_CHILDREN_MIN = 3
-"""Children of a lease owner: a piece that only one host holds must not depend on one child."""
+"""Children in its own zone of a lease owner, or importer: what one host alone holds must not depend on one child."""
 
 
 def choose_parents(task: Task, peer: Peer, count: int, config: PlacementConfig, dice: Dice) -> list[Peer]:
-    """Return up to `count` new parents for a peer: same zone first, complete ones by their share.
+    """Return up to `count` new parents of a peer's own zone, complete ones by their share, and a few of others.
 
-    When most are complete, up to COMPLETE_PARENTS complete ones are all that it gets.
+    Where its zone is too small, as many of others as there are to be had. When most are complete, up to
+    COMPLETE_PARENTS are all that it gets, complete ones first.
     """
     late = task.complete > task.downloading
     count = min(count, COMPLETE_PARENTS) if late else count
-    remote = 0 if len(task.zones) < 2 else count * config.remote_neighbours // config.neighbours
+    remote = 0 if len(task.zones) < 2 else config.remote_neighbours
     chosen: dict[Peer, None] = {}
-    if task.complete:
-        share = count if late else max(1, count * task.complete // (task.complete + task.downloading))
-        _fill(chosen, task, peer, "complete", min(share, COMPLETE_PARENTS), 0, dice)
-    if len(chosen) < count:
-        _fill(chosen, task, peer, "growing", count, remote, dice)
+    home = task.zones.get(peer.host.info.zone)
+    if home is not None:
+        _fill(chosen, task, home, peer, count, dice)
+        if len(chosen) < count:
+            _fill(chosen, task, home, peer, count, dice)
+    others = _other_zones(task, peer, dice)
+    goal = max(count, len(chosen) + remote)
+    for zone in others:
+        _fill(chosen, task, zone, peer, min(goal, len(chosen) + max(1, remote // 2)), dice)
+    for zone in others:
+        _fill(chosen, task, zone, peer, goal, dice)
     return list(chosen)
 
 
-def _fill(
-    chosen: dict[Peer, None], task: Task, peer: Peer, kind: str, count: int, remote: int, dice: Dice
-) -> None:
-    """Add peers of one kind until `count` are chosen: `remote` of other zones, the rest local, then any."""
-    home = task.zones.get(peer.host.info.zone)
-    if home is not None:
-        _draw(chosen, getattr(home, kind), peer, count - remote, dice)
-    if len(chosen) >= count:
+def _fill(chosen: dict[Peer, None], task: Task, zone: Zone, peer: Peer, until: int, dice: Dice) -> None:
+    """Add peers of a zone until `until` are chosen: complete ones by their share, the rest from those that grow."""
+    count = until - len(chosen)
+    if count <= 0:
         return
-    others = _other_zones(task, peer, dice)
-    goal = len(chosen) + remote
-    for zone in others:
-        _draw(chosen, getattr(zone, kind), peer, min(goal, len(chosen) + max(1, remote // 2)), dice)
-    for zone in ([home] if home is not None else []) + others:
-        _draw(chosen, getattr(zone, kind), peer, count, dice)
+    share = 0
+    if task.complete:
+        late = task.complete > task.downloading
+        share = count if late else max(1, count * task.complete // (task.complete + task.downloading))
+    _draw(chosen, zone.complete, peer, len(chosen) + min(share, COMPLETE_PARENTS), dice)
+    _draw(chosen, zone.growing, peer, until, dice)
 
 
 def _other_zones(task: Task, peer: Peer, dice: Dice) -> list[Zone]:
@@ -128,23 +137,38 @@ def is_mutual(parent: Peer, child: Peer, mutual: int, config: PlacementConfig) -
     """
     if not parent.is_downloading() or child in parent.parents or not child.serves() or child.host.is_slow:
         return False
+    if parent.host.info.zone != child.host.info.zone:
+        return False
+    near = near_parents(parent)
     if child.host.id in parent.refused or len(child.children) >= config.parents_max:
         return False
     kept = RESCUE_ROOM if mutual >= OWNER_CHILDREN_MIN else 0
-    return len(parent.parents) < max(config.neighbours, config.parents_max - kept)
+    return near < max(config.neighbours, config.parents_max - kept)
+
+
+def near_parents(peer: Peer) -> int:
+    """Return how many of a peer's parents are in its zone."""
+    zone = peer.host.info.zone
+    return sum(parent.host.info.zone == zone for parent in peer.parents)
 
 
 def choose_rescuers(task: Task, peer: Peer, wanted: int, count: int, dice: Dice) -> list[Peer]:
-    """Return up to `count` holders of wanted pieces that are no parents yet: near, fast, with few children first."""
+    """Return up to `count` holders of wanted pieces that are no parents yet: near, fast, with few children first.
+
+    Those of other zones only for what the peer is to import, or if it stores nothing: then it imports for nobody.
+    """
     zone = peer.host.info.zone
+    far = wanted & peer.importing if peer.stores else wanted
     found: dict[Peer, None] = {}
     for look in (RESCUE_LOOK, RESCUE_SEARCH):
-        for pool in _holders(task, zone, dice):
-            _look(found, pool.some(look, dice), peer, wanted, 2 * count)
+        for name in _names(task, zone, dice) if far else [zone]:
+            holders = task.zone(name).holders.some(look, dice)
+            _look(found, holders, peer, wanted if name == zone else far, 2 * count)
             if len(found) >= count:
                 break
         if look == RESCUE_LOOK:
-            _look(found, _sources(task, wanted), peer, wanted, 2 * count)
+            sources = [other for other in _sources(task, wanted) if far or other.host.info.zone == zone]
+            _look(found, sources, peer, wanted, 2 * count)
         if found:
             break
     ranked = sorted(
@@ -153,10 +177,10 @@ def choose_rescuers(task: Task, peer: Peer, wanted: int, count: int, dice: Dice)
     return ranked[:count]
 
 
-def _holders(task: Task, own: str, dice: Dice) -> list[Pool[Peer]]:
+def _names(task: Task, own: str, dice: Dice) -> list[str]:
+    """Return the names of zones, the own one first."""
     names = [name for name in task.zones if name != own]
-    nearest = [own] if own in task.zones else []
-    return [task.zones[name].holders for name in nearest + dice.sample(names, ZONES_LOOKED_AT)]
+    return [own, *dice.sample(names, ZONES_LOOKED_AT)]
 
 
 def _sources(task: Task, wanted: int) -> list[Peer]:
@@ -179,17 +203,49 @@ def _look(found: dict[Peer, None], candidates: list[Peer], peer: Peer, wanted: i
 
 def choose_children(task: Task, owner: Peer, config: PlacementConfig, dice: Dice) -> list[Peer]:
     """Return peers that should take from a lease owner, so that it has OWNER_CHILDREN_MIN children."""
-    missing = OWNER_CHILDREN_MIN - len(owner.children)
-    if missing <= 0 or not owner.serves():
+    own = owner.host.info.zone
+    missing = OWNER_CHILDREN_MIN - sum(child.host.info.zone == own for child in owner.children)
+    zone = task.zones.get(own)
+    if missing <= 0 or zone is None or not owner.serves():
         return []
     chosen: dict[Peer, None] = {}
-    names = [
-        owner.host.info.zone,
-        *dice.sample([name for name in task.zones if name != owner.host.info.zone], 2),
-    ]
-    for name in names:
-        zone = task.zones.get(name)
-        for other in zone.growing.some(4 * OWNER_CHILDREN_MIN, dice) if zone is not None else ():
-            if len(chosen) < missing and len(other.parents) < config.parents_max and _possible(owner, other):
-                chosen[other] = None
+    for other in zone.growing.some(4 * OWNER_CHILDREN_MIN, dice):
+        if len(chosen) < missing and near_parents(other) < config.parents_max and _possible(owner, other):
+            chosen[other] = None
+    return list(chosen)
+
+
+def choose_sources(task: Task, importer: Peer, bits: int, dice: Dice) -> list[Peer]:
+    """Return new parents in other zones for a peer that is to import these pieces: who fetches them, and holders."""
+    own = importer.host.info.zone
+    fetching = [task.peers.get(lease.host) for lease in task.public_leases() if lease.bits() & bits]
+    chosen = {
+        owner: None
+        for owner in fetching
+        if owner is not None and owner.host.info.zone != own and owner.serves() and _possible(owner, importer)
+    }
+    for name, zone in task.zones.items():
+        if name != own and zone.importing & bits:
+            for other in zone.takers:
+                if other.importing & bits and _possible(other, importer):
+                    chosen[other] = None
+    held = bits & task.held
+    known = sum(parent.host.info.zone != own and not held & ~parent.bits for parent in importer.parents)
+    if not held or known >= SOURCES:
+        return list(chosen)
+    found: dict[Peer, None] = {}
+    for name in _names(task, own, dice)[1:]:
+        _look(found, task.zones[name].holders.some(RESCUE_LOOK, dice), importer, held, 4 * SOURCES)
+    if not found:
+        _look(
+            found,
+            [peer for peer in _sources(task, held) if peer.host.info.zone != own],
+            importer,
+            held,
+            SOURCES,
+        )
+    ranked = sorted(
+        found, key=lambda peer: (peer.host.is_slow, (held & ~peer.bits).bit_count(), len(peer.children))
+    )
+    chosen.update(dict.fromkeys(ranked[: SOURCES - known]))
     return list(chosen)

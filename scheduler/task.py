@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from scheduler.lease import Lease
-from scheduler.peer import Peer, PeerState
+from scheduler.peer import Peer
 from scheduler.pool import Pool
 from scheduler.verification import Verification
+from scheduler.zone import Zone
 from swarm import availability
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
 from swarm.messages import OriginFault, PieceRecord, Priority
@@ -62,26 +63,13 @@ TASK_STATES = {
 }
 
 
-class Zone:
-    """The peers of one zone that placement and rescue draw from: kept by Task.file, never searched through."""
-
-    __slots__ = ("complete", "growing", "holders")
-
-    def __init__(self) -> None:
-        self.growing: Pool[Peer] = Pool()
-        """Downloading peers with room for another child."""
-        self.complete: Pool[Peer] = Pool()
-        """Complete peers with room for another child."""
-        self.holders: Pool[Peer] = Pool()
-        """Peers that hold something and serve it."""
-
-
 @dataclass(slots=True, eq=False)
 class Task:
     """One blob. `held` is the union of what serving peers hold, `leased` of all leases that keep others away.
 
     `reported`: a host that attached during the recovery window was downloading it already.
     `unsure`: pieces whose known holders were lost; until `unsure_until` others may yet tell that they took them.
+    `leased_at`: when it was leased first.
     `patience`: times the lease time-out that owners may be silent; doubles with each that was too silent.
     `failures`: fetches in a row that brought nothing, the first of them at `failing_since`; none before `hold_until`.
     """
@@ -108,6 +96,7 @@ class Task:
     downloading: int = 0
     complete: int = 0
     inline_held: bool = False
+    leased_at: float | None = None
     patience: int = 1
     failures: int = 0
     failing_since: float = 0.0
@@ -147,6 +136,10 @@ class Task:
         peer.bits = bits
         if not peer.serves():
             return
+        zone = self.zone(peer.host.info.zone)
+        zone.held |= bits
+        if peer.importing:
+            zone.arrived(peer)
         if new:
             self.held |= new
             for index in availability.indexes(new):
@@ -156,30 +149,34 @@ class Task:
 
     def changed(self, peer: Peer, bits: int) -> int:
         """Record that a peer holds `bits` now, in any relation to before; return what nobody holds any more."""
-        before, peer.bits = peer.bits, availability.NONE
-        freed = self._recount(before & ~(bits if peer.serves() else 0) & self.held)
+        lost, peer.bits = peer.bits & ~(bits if peer.serves() else 0), availability.NONE
+        freed = self._lose(peer, lost)
         self.gained(peer, bits)
         self.file(peer)
         return freed
 
     def withdrawn(self, peer: Peer) -> int:
-        """Take away what a peer that no longer serves held; return the pieces that nobody holds any more."""
-        return self._recount(peer.bits & self.held)
+        """Take away what a peer held that is filed as one that does not serve, or is not filed any more.
+
+        Returns the pieces that nobody holds now.
+        """
+        return self._lose(peer, peer.bits)
 
     def doubt(self, bits: int, until: float) -> None:
         """The last known holder of these pieces is lost: who took them from it may not have told yet."""
         self.unsure |= bits
         self.unsure_until = max(self.unsure_until, until)
 
-    def _recount(self, doubtful: int) -> int:
-        """Clear from `held` those pieces that no serving peer holds. Ends as soon as all are found."""
-        for peer in self.peers.values():
-            if not doubtful:
-                return 0
-            if peer.bits & doubtful and peer.serves():
-                doubtful &= ~peer.bits
-        self.held &= ~doubtful
-        return doubtful
+    def _lose(self, peer: Peer, bits: int) -> int:
+        """A peer does not serve these pieces any more: return those that nobody else does."""
+        home = self.zones.get(peer.host.info.zone)
+        if home is not None:
+            home.lose(bits)
+        lost = bits & self.held
+        for zone in self.zones.values():
+            lost &= ~zone.held
+        self.held &= ~lost
+        return lost
 
     # --- peers ---------------------------------------------------------------------------------------------
 
@@ -192,12 +189,7 @@ class Task:
 
     def file(self, peer: Peer) -> None:
         """Put a peer into the pools that fit its state, and take it out of the others."""
-        zone = self.zone(peer.host.info.zone)
-        serves = peer.serves()
-        has_room = serves and len(peer.children) < self.children_max
-        zone.growing.keep(peer, has_room and peer.state is PeerState.DOWNLOADING)
-        zone.complete.keep(peer, has_room and peer.state is PeerState.COMPLETE)
-        zone.holders.keep(peer, serves and peer.bits != 0)
+        self.zone(peer.host.info.zone).file(peer, self.children_max)
         fetches = self._fetches(peer)
         is_seed = peer.host.is_seed()
         self.fetchers.keep(peer, fetches and not is_seed)
@@ -211,9 +203,10 @@ class Task:
         """Take a peer out of all pools; an empty zone goes."""
         name = peer.host.info.zone
         zone = self.zone(name)
-        for pool in (zone.growing, zone.complete, zone.holders, self.fetchers, self.seed_fetchers):
-            pool.discard(peer)
-        if not (len(zone.growing) or len(zone.complete) or len(zone.holders)):
+        zone.unfile(peer)
+        self.fetchers.discard(peer)
+        self.seed_fetchers.discard(peer)
+        if zone.is_empty():
             del self.zones[name]
 
     def has_fetchers(self) -> bool:
@@ -293,11 +286,13 @@ class Task:
         """Start over with the blob's true size: what was known of pieces is void."""
         self.pieces = PieceMap.of(size)
         self.held = self.leased = 0
+        for zone in self.zones.values():
+            zone.held = zone.importing = 0
         self.sources.clear()
         self._records.clear()
         self._records_told = None
         self.verification = Verification()
         for peer in self.peers.values():
-            peer.bits = 0
+            peer.bits = peer.importing = 0
             peer.warned = False
             self.file(peer)

@@ -24,6 +24,7 @@ def validate(cluster: Cluster) -> None:
         _validate_counts(task)
         _validate_leases(cluster, task)
         task.verification.validate()
+        _validate_zones(task)
         for name, peer in task.peers.items():
             assert peer.host is cluster.hosts.get(name), f"{name} is not the host in the table"
             _validate_peer(task, peer)
@@ -61,7 +62,7 @@ def _validate_counts(task: Task) -> None:
         f"{task.id}: idle, yet somebody downloads"
     )
     assert task.state is not TaskState.ACTIVE or task.downloading, f"{task.id}: active, yet nobody downloads"
-    filed = [pool for zone in task.zones.values() for pool in (zone.growing, zone.complete, zone.holders)]
+    filed = [pool for zone in task.zones.values() for pool in zone.pools()]
     for pool in (*filed, task.fetchers, task.seed_fetchers):
         assert all(task.peers.get(peer.host.id) is peer for peer in pool), f"{task.id}: a pool holds who left"
     fetching = sum(
@@ -71,6 +72,23 @@ def _validate_counts(task: Task) -> None:
     assert task.is_tiny() or len(task.fetchers) + len(task.seed_fetchers) == fetching, (
         f"{task.id}: fetchers differ"
     )
+
+
+def _validate_zones(task: Task) -> None:
+    for name, zone in task.zones.items():
+        peers = [peer for peer in task.peers.values() if peer.host.info.zone == name]
+        held = reduce(or_, (peer.bits for peer in peers if peer.serves()), 0)
+        assert zone.held == held, f"{task.id}: what zone {name!r} holds is miscounted"
+        importing = 0
+        for peer in peers:
+            assert not peer.importing & importing, f"{task.id}: two hosts of zone {name!r} import a piece"
+            assert not peer.importing & peer.bits, f"{peer.host.id} is to import what it holds"
+            importing |= peer.importing
+            takes = peer.serves() and peer.is_downloading()
+            assert (peer in zone.takers) == takes, f"{peer.host.id}: wrongly among those that may import"
+            assert takes or not peer.importing, f"{peer.host.id} imports for nobody"
+        assert zone.importing == importing, f"{task.id}: what zone {name!r} imports is miscounted"
+        assert not importing & ~task.all_bits(), f"{task.id}: a piece beyond the end is imported"
 
 
 def _validate_leases(cluster: Cluster, task: Task) -> None:

@@ -22,6 +22,8 @@ PROOF_BYTES = 32
 """HMAC-SHA256."""
 HOST_BYTES_MAX = 253
 """As long as a DNS name may be (RFC 1035)."""
+ZONE_BYTES_MAX = 253
+"""As long as a host's name; with its length it fits into what those who do not know it skip."""
 TEXT_BYTES_MAX = 512
 """A refusal's reason is one sentence."""
 RECORDS_MAX = 1024
@@ -52,13 +54,17 @@ class Refusal(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class HelloFrame:
-    """First frame of whoever connects (the child): who it is, what it speaks, and a challenge."""
+    """First frame of whoever connects (the child): who it is, what it speaks, and a challenge.
+
+    `zone`: where it is; empty where there are no zones, and from those who do not tell yet.
+    """
 
     version_min: int
     version_max: int
     purpose: Purpose
     host: HostId
     nonce: bytes
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

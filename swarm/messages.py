@@ -253,10 +253,14 @@ class InlineContent:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a daemon should behave towards this scheduler. Sent after Hello, and again when it changes."""
+    """How a daemon should behave towards this scheduler. Sent after Hello, and again when it changes.
+
+    `leases_imports`: hosts of other zones are asked only for pieces that Imports names.
+    """
 
     progress_interval_s: float = 0.25
     starving_interval_s: float = 1.0
+    leases_imports: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +311,15 @@ class Lease:
     private: bool = False
     inline: bool = False
     no_range: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """The import lease of a host: all pieces that it is to take from other zones for its own, instead of any told
+    before. Others of its zone take them from it."""
+
+    task: TaskId
+    bits: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +379,7 @@ ToDaemon = (
     | TaskInfo
     | Parents
     | Lease
+    | Imports
     | LeaseRevoked
     | Quarantine
     | Inline

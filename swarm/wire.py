@@ -21,6 +21,7 @@ from swarm.frames import (
     PROOF_BYTES,
     RECORDS_MAX,
     TEXT_BYTES_MAX,
+    ZONE_BYTES_MAX,
     AbsentFrame,
     AvailabilityFrame,
     BusyFrame,
@@ -114,9 +115,13 @@ class _Body:
         """Return all that is left."""
         return self.take(len(self._data) - self._at)
 
+    def is_over(self) -> bool:
+        """Tell whether nothing is left."""
+        return self._at == len(self._data)
+
     def end(self) -> None:
         """Check that nothing is left."""
-        if self._at != len(self._data):
+        if not self.is_over():
             raise WireError(f"{len(self._data) - self._at} bytes too many in a frame's body")
 
 
@@ -139,7 +144,8 @@ def _index(index: int) -> int:
 
 def _write_hello(frame: HelloFrame) -> bytes:
     versions = struct.pack(">HHB", frame.version_min, frame.version_max, frame.purpose)
-    return versions + _text(frame.host, 1, HOST_BYTES_MAX) + frame.nonce
+    zone = _text(frame.zone, 1, ZONE_BYTES_MAX) if frame.zone else b""
+    return versions + _text(frame.host, 1, HOST_BYTES_MAX) + frame.nonce + zone
 
 
 def _read_hello(body: _Body) -> HelloFrame:
@@ -148,9 +154,12 @@ def _read_hello(body: _Body) -> HelloFrame:
         raise WireError(f"a HELLO with versions {version_min} to {version_max}")
     if purpose not in (Purpose.CONTROL, Purpose.DATA):
         raise WireError(f"a HELLO for an unknown purpose ({purpose})")
-    frame = HelloFrame(version_min, version_max, Purpose(purpose), body.host(), body.take(NONCE_BYTES))
-    body.rest()
-    return frame
+    host, nonce = body.host(), body.take(NONCE_BYTES)
+    rest = _Body(body.rest())
+    zone = "" if rest.is_over() else rest.text(1, ZONE_BYTES_MAX)
+    if not zone.isprintable():
+        raise WireError("a zone without a printable name")
+    return HelloFrame(version_min, version_max, Purpose(purpose), host, nonce, zone)
 
 
 def _write_welcome(frame: WelcomeFrame) -> bytes:

@@ -2,18 +2,18 @@
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 Action = Callable[[], object]
 
 
-@dataclass(order=True, slots=True)
 class Alarm:
-    """Something to do at a time; alarms of the same time ring in the order in which they were set."""
+    """Something to do at a time."""
 
-    at: float
-    order: int
-    action: Action | None = field(compare=False)
+    __slots__ = ("action", "at")
+
+    def __init__(self, at: float, action: Action) -> None:
+        self.at = at
+        self.action: Action | None = action
 
     def cancel(self) -> None:
         """Never ring."""
@@ -33,10 +33,11 @@ class Clock:
         return self.at(self.now + seconds, action)
 
     def at(self, time: float, action: Action) -> Alarm:
-        """Do something at a time; what lies in the past happens now."""
+        """Do something at a time, after what is to be done then already; what lies in the past happens now."""
         self._order += 1
-        alarm = Alarm(max(time, self.now), self._order, action)
-        heapq.heappush(self._alarms, (alarm.at, alarm.order, alarm))
+        at = time if time > self.now else self.now
+        alarm = Alarm(at, action)
+        heapq.heappush(self._alarms, (at, self._order, alarm))
         return alarm
 
     def run(self, until: float, done: Callable[[], bool]) -> None:

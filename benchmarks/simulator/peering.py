@@ -173,7 +173,7 @@ class Peering:
         elif parent.life.alive:
             self._parents[parent.host] = parent.life.number
             parent._children[self.host] = self.life.number
-            self._say(parent.host, events.ChildSubscribed(self.host, command.task))
+            self._say(parent.host, events.ChildSubscribed(self.host, command.task, f"zone-{self.zone}"))
         else:
             self.life.soon(2 * self._latencies[parent.zone], self._post, lost)
 

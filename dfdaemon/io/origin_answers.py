@@ -1,25 +1,20 @@
 """What an origin's answer means: its headers judged, its body given out as it comes."""
 
 import re
-import zlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from aiohttp import ClientResponse
-
-from dfdaemon.descriptors import MANIFEST_BYTES_MAX
 from dfdaemon.hop_headers import is_sendable
-from dfdaemon.io.origin_transport import body_chunks
+from dfdaemon.io.origin_connections import Download
+from dfdaemon.io.origin_transport import Answer
 from dfdaemon.retry_after import retry_after_s
 from swarm.digest import Digest
-from swarm.errors import BadDigest, OriginContent, OriginCut, OriginStatus, OriginThrottled
+from swarm.errors import BadDigest, OriginContent, OriginStatus, OriginThrottled
 
 MEDIA_TYPE_CHARS_MAX = 255
 """Longer ones than RFC 6838 allows (127 for each half), with room for parameters."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,15})")
-_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
-"""Tells zlib to look at the header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,46 +26,21 @@ class OriginHead:
     digest: Digest | None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class OriginBody:
     """An open answer. `total`: bytes of the whole blob, -1: unknown; `ranged`: it is the range asked for."""
 
     total: int
     ranged: bool
     media_type: str
-    _response: ClientResponse = field(repr=False)
-    _target: str
-    _coded: bool = False
-    _empty: bool = False
+    download: Download = field(repr=False)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncIterator[bytes]:
         """Give the bytes as they come, pieces of any length; raises OriginCut, OriginTimeout, OriginContent."""
-        if self._empty:
-            return
-        chunks = body_chunks(self._response, self._target)
-        async for chunk in _inflated(chunks, self._target) if self._coded else chunks:
-            yield chunk
+        return self.download.chunks()
 
 
-async def _inflated(chunks: AsyncIterator[bytes], target: str) -> AsyncIterator[bytes]:
-    """Undo gzip, up to the largest manifest."""
-    inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
-    left = MANIFEST_BYTES_MAX + 1
-    async for chunk in chunks:
-        try:
-            data = inflater.decompress(chunk, left)
-        except zlib.error as error:
-            raise OriginContent(f"the origin sent {target} with a broken gzip encoding") from error
-        left -= len(data)
-        if left <= 0:
-            raise OriginContent(f"{target} is larger than a manifest may be")
-        if data:
-            yield data
-    if not inflater.eof:
-        raise OriginCut(f"the origin ended its answer to {target} before it was whole")
-
-
-def require(response: ClientResponse, target: str, wanted: tuple[int, ...], wall_s: float) -> None:
+def require(response: Answer, target: str, wanted: tuple[int, ...], wall_s: float) -> None:
     """Raise what an unwanted status means. `wall_s`: wall-clock time, in seconds since 1970."""
     if response.status in wanted:
         return
@@ -81,7 +51,7 @@ def require(response: ClientResponse, target: str, wanted: tuple[int, ...], wall
     raise OriginStatus(response.status, target, challenges)
 
 
-def head_of(response: ClientResponse) -> OriginHead:
+def head_of(response: Answer) -> OriginHead:
     """Read the headers of a HEAD."""
     try:
         digest = Digest.parse(response.headers.get("Docker-Content-Digest", ""))
@@ -91,7 +61,7 @@ def head_of(response: ClientResponse) -> OriginHead:
     return OriginHead(size, _media_type(response), digest)
 
 
-def body_of(response: ClientResponse, target: str, start: int, end: int | None, manifest: bool) -> OriginBody:
+def body_of(response: Download, target: str, start: int, end: int | None, manifest: bool) -> OriginBody:
     """Judge the headers of a body; raises OriginContent when they are not what was asked for.
 
     A registry behind a proxy that compresses texts sends manifests with gzip, whatever it was asked: that is undone.
@@ -103,12 +73,14 @@ def body_of(response: ClientResponse, target: str, start: int, end: int | None, 
         raise OriginContent(
             f"the origin sent {target} with Content-Encoding {encoding[:40]!r}, identity was asked for"
         )
+    if coded:
+        response.inflate()
     if response.status == 200:
-        return OriginBody(-1 if coded else _length(response), False, media_type, response, target, coded)
+        return OriginBody(-1 if coded else _length(response), False, media_type, response)
     text = response.headers.get("Content-Range", "")
     beyond = _UNSATISFIED.fullmatch(text)
     if response.status == 416 and beyond is not None:
-        return OriginBody(int(beyond[1]), True, "", response, target, _empty=True)
+        return OriginBody(int(beyond[1]), True, "", response)
     found = _CONTENT_RANGE.fullmatch(text)
     if found is None:
         raise OriginContent(
@@ -119,19 +91,19 @@ def body_of(response: ClientResponse, target: str, start: int, end: int | None, 
     wanted = last + 1 if end is None else end
     if first != start or last + 1 != (wanted if total < 0 else min(wanted, total)):
         raise OriginContent(f"the origin answered {text[:80]!r} to {target} for bytes {start} to {end}")
-    return OriginBody(total, True, media_type, response, target)
+    return OriginBody(total, True, media_type, response)
 
 
-def _media_type(response: ClientResponse) -> str:
+def _media_type(response: Answer) -> str:
     """Return the media type, empty for what is none: clients would be sent it as it came."""
     text = response.headers.get("Content-Type", "")
     return text if len(text) <= MEDIA_TYPE_CHARS_MAX and text.isascii() and text.isprintable() else ""
 
 
-def _encoding(response: ClientResponse) -> str:
+def _encoding(response: Answer) -> str:
     return response.headers.get("Content-Encoding", "identity").strip().lower()
 
 
-def _length(response: ClientResponse) -> int:
+def _length(response: Answer) -> int:
     text = response.headers.get("Content-Length", "")
     return int(text) if text.isdecimal() and len(text) <= 15 else -1

@@ -6,8 +6,9 @@ moment later is repeated, with jitter.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import ClientResponse
@@ -20,7 +21,8 @@ from dfdaemon.credentials import Credential
 from dfdaemon.endpoints import Endpoint
 from dfdaemon.io.node_credentials import NodeCredentials
 from dfdaemon.io.origin_auth import TOKEN_BYTES_MAX, Tokens
-from dfdaemon.io.origin_transport import Exchange, OriginTransport, mapped_errors, read_small
+from dfdaemon.io.origin_errors import mapped_errors
+from dfdaemon.io.origin_transport import Answer, Exchange, OriginTransport, read_small
 from swarm.dice import Dice
 from swarm.errors import NotAllowed, OriginContent, OriginCut, OriginStatus, OriginUnreachable
 
@@ -38,6 +40,9 @@ NO_GET = frozenset({404, 405})
 """What a token endpoint that knows only POST answers to GET."""
 CLIENT_ID = "damselfly"
 
+A = TypeVar("A", bound=Answer)
+Send = Callable[[Exchange], Awaitable[A]]
+
 
 class OriginAsking:
     """One per daemon; made inside a running event loop."""
@@ -52,24 +57,31 @@ class OriginAsking:
         self._tokens = Tokens(asyncio.get_running_loop().time)
 
     async def ask(
-        self, exchange: Exchange, repository: str, authorization: str | None
-    ) -> tuple[ClientResponse, bool]:
-        """Ask with the credential, or anonymously; return the answer, and whether a redirect led to it."""
+        self, exchange: Exchange, repository: str, authorization: str | None, send: Send[A]
+    ) -> tuple[A, bool]:
+        """Ask with the credential, or anonymously; return the answer, and whether a redirect led to it.
+
+        `send` is the transport's way to carry it out: `send` or `open`.
+        """
         if authorization not in (None, THIS_HOST):
-            return await self._attempts(_authorized(exchange, authorization))
+            return await self._attempts(_authorized(exchange, authorization), send)
         endpoint = exchange.endpoint
         account = None
         if authorization == THIS_HOST:
             account = await self._credentials.of(endpoint.registry, repository)
         place = f"{endpoint.base} {'' if account is None else account.username or 'token'}"
         known = self._tokens.known(place, repository)
-        first = await self._attempts(exchange if known is None else _authorized(exchange, known))
+        first = await self._attempts(exchange if known is None else _authorized(exchange, known), send)
         if first[0].status != 401 or first[1]:
             return first
-        header = await self._login(exchange, first[0], place, repository, account)
-        if header is None:
-            return first
-        second = await self._attempts(_authorized(exchange, header))
+        try:
+            header = await self._login(exchange, first[0], place, repository, account)
+            if header is None:
+                return first
+            second = await self._attempts(_authorized(exchange, header), send)
+        except BaseException:
+            first[0].release()
+            raise
         worse, better = (second, first) if second[0].status == 401 else (first, second)
         worse[0].release()  # of two refusals the first holds the challenge that a client can answer
         return better
@@ -77,7 +89,7 @@ class OriginAsking:
     async def _login(
         self,
         exchange: Exchange,
-        refusal: ClientResponse,
+        refusal: Answer,
         place: str,
         repository: str,
         account: Credential | None,
@@ -107,7 +119,7 @@ class OriginAsking:
         headers = {} if account is None else {"Authorization": account.basic}
         query = asked if account is None else {"account": account.username, **asked}
         exchange = self._to_realm(endpoint, challenge, "GET", query, headers)
-        response, _ = await self._attempts(exchange)
+        response, _ = await self._attempts(exchange, self._transport.send)
         try:
             if response.status not in NO_GET or account is None:
                 return await _token_body(response, exchange)
@@ -127,7 +139,7 @@ class OriginAsking:
         form = urlencode({**asked, "client_id": CLIENT_ID, **grant}).encode()
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         exchange = self._to_realm(endpoint, challenge, "POST", {}, headers, form)
-        response, _ = await self._attempts(exchange)
+        response, _ = await self._attempts(exchange, self._transport.send)
         try:
             return await _token_body(response, exchange)
         finally:
@@ -152,12 +164,12 @@ class OriginAsking:
 
     # --- how often --------------------------------------------------------------------------------------------
 
-    async def _attempts(self, exchange: Exchange) -> tuple[ClientResponse, bool]:
+    async def _attempts(self, exchange: Exchange, send: Send[A]) -> tuple[A, bool]:
         """Repeat what may succeed a moment later, up to `origin.retries` attempts in all."""
         for attempt in range(1, self._retries + 1):
             last = attempt == self._retries
             try:
-                found = await self._follow(exchange)
+                found = await self._follow(exchange, send)
             except (OriginUnreachable, OriginCut):
                 if last:
                     raise
@@ -172,10 +184,10 @@ class OriginAsking:
     def _pause_s(self, attempt: int) -> float:
         return float(min(PAUSE_MAX_S, PAUSE_S * 2 ** (attempt - 1)) * (0.5 + self._dice.share()))
 
-    async def _follow(self, exchange: Exchange) -> tuple[ClientResponse, bool]:
+    async def _follow(self, exchange: Exchange, send: Send[A]) -> tuple[A, bool]:
         """Send a request, and again to where it is redirected; one with a body holds a secret and stays."""
         for count in range(REDIRECTS_MAX + 1):
-            response = await self._transport.send(exchange)
+            response = await send(exchange)
             redirected = response.status in REDIRECTS and "Location" in response.headers
             if not redirected or exchange.body is not None:
                 return response, count > 0

@@ -21,8 +21,8 @@ from dfdaemon.config import OriginConfig
 from dfdaemon.endpoints import Endpoint
 from dfdaemon.io.node_credentials import NodeCredentials
 from dfdaemon.io.origin_answers import OriginBody, OriginHead, body_of, head_of, require
-from dfdaemon.io.origin_asking import THIS_HOST, OriginAsking
-from dfdaemon.io.origin_transport import Exchange, OriginTransport
+from dfdaemon.io.origin_asking import THIS_HOST, A, OriginAsking, Send
+from dfdaemon.io.origin_transport import Answer, Exchange, OriginTransport
 from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.errors import NotAllowed, OriginCut, OriginError, OriginTimeout, OriginUnreachable
@@ -176,7 +176,7 @@ class OriginClient:
     @contextlib.asynccontextmanager
     async def _request(self, exchange: Exchange, lent_for: str) -> AsyncIterator[ClientResponse]:
         if lent_for:
-            response, _ = await self._asking.ask(exchange, lent_for, THIS_HOST)
+            response, _ = await self._asking.ask(exchange, lent_for, THIS_HOST, self._transport.send)
         else:
             response = await self._transport.send(exchange)
         try:
@@ -193,24 +193,25 @@ class OriginClient:
         question = _Question("GET", source.repository, _kind(source), str(source.digest), tuple(headers))
         wanted = (200, 206, 416) if ranged else (200,)
 
-        async def open_at(endpoint: Endpoint, authorization: str | None) -> tuple[ClientResponse, OriginBody]:
-            response, exchange, _ = await self._ask(question, endpoint, authorization, wanted)
-            with _releasing_if_bad(response):
-                manifest = source.kind == "manifest"
-                return response, body_of(response, exchange.target, start, end, manifest)
+        async def open_at(endpoint: Endpoint, authorization: str | None) -> OriginBody:
+            download, exchange, _ = await self._ask(
+                question, endpoint, authorization, wanted, self._transport.open
+            )
+            with _releasing_if_bad(download):
+                return body_of(download, exchange.target, start, end, source.kind == "manifest")
 
         # Who gets this far was let through already: mirrors are asked as this host.
         asked = [(mirror, THIS_HOST) for mirror in self._mirrors(source.registry)]
-        response, body = await self._through(source.registry, asked, source.authorization, open_at)
+        body = await self._through(source.registry, asked, source.authorization, open_at)
         try:
             yield body
         finally:
-            response.release()
+            body.download.release()
 
     async def _head(self, registry: str, question: _Question, authorization: str | None) -> OriginHead:
         async def head_at(endpoint: Endpoint, authorization: str | None) -> OriginHead:
             response, exchange, redirected = await self._ask(
-                question, endpoint, authorization, (200, *HEAD_IS_REFUSED)
+                question, endpoint, authorization, (200, *HEAD_IS_REFUSED), self._transport.send
             )
             try:
                 if redirected and response.status in HEAD_IS_REFUSED:
@@ -226,11 +227,16 @@ class OriginClient:
         return await self._through(registry, asked, authorization, head_at)
 
     async def _ask(
-        self, question: _Question, endpoint: Endpoint, authorization: str | None, wanted: tuple[int, ...]
-    ) -> tuple[ClientResponse, Exchange, bool]:
+        self,
+        question: _Question,
+        endpoint: Endpoint,
+        authorization: str | None,
+        wanted: tuple[int, ...],
+        send: Send[A],
+    ) -> tuple[A, Exchange, bool]:
         exchange = question.at(endpoint)
         repository = endpoint.repository(question.repository)
-        response, redirected = await self._asking.ask(exchange, repository, authorization)
+        response, redirected = await self._asking.ask(exchange, repository, authorization, send)
         with _releasing_if_bad(response):
             require(response, exchange.target, wanted, self._wall_clock())
         return response, exchange, redirected
@@ -263,7 +269,7 @@ class OriginClient:
 
 
 @contextlib.contextmanager
-def _releasing_if_bad(response: ClientResponse) -> Iterator[None]:
+def _releasing_if_bad(response: Answer) -> Iterator[None]:
     """Release an answer that nobody will read."""
     try:
         yield

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Executor
 
 from dfdaemon import commands, events
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs
@@ -10,6 +9,7 @@ from dfdaemon.io.driver import CommandTable
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_fetch import OriginFetch
+from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.scheduler_client import SchedulerClient
 from swarm.digest import Digest
 from swarm.messages import InlineContent, OriginFault
@@ -26,16 +26,14 @@ class OriginCommands:
         scheduler: SchedulerClient,
         blobs: ActiveBlobs,
         jobs: Jobs,
-        workers: Executor,
-        piece_digest: str,
+        receivers: ReceiverPool,
         post: Post,
     ) -> None:
         self._origin = origin
         self._scheduler = scheduler
         self._blobs = blobs
         self._jobs = jobs
-        self._workers = workers
-        self._piece_digest = piece_digest
+        self._receivers = receivers
         self._post = post
 
     def table(self) -> CommandTable:
@@ -53,9 +51,7 @@ class OriginCommands:
             denied = "no credential of this host is accepted by the origin"
             self._post(events.OriginEnded(command.task, command.epoch, OriginFault.DENIED, detail=denied))
             return
-        fetch = OriginFetch(
-            command, blob.file, self._piece_digest, self._watched(blob, command), self._workers
-        )
+        fetch = OriginFetch(command, blob.file, self._watched(blob, command), self._receivers)
         job = self._jobs.start(fetch.run(self._origin, blob.sources[0]))
         job.add_done_callback(fetch.finished)
         blob.fetches[command.epoch, command.start] = fetch, job

@@ -16,19 +16,19 @@ class TlsContexts:
 
     def __init__(self) -> None:
         self._contexts: dict[str, tuple[Key, ssl.SSLContext]] = {}
+        self.systems = ssl.create_default_context()
+        """The system's way."""
 
-    def of(self, url: URL, endpoint: Endpoint) -> ssl.SSLContext | bool:
-        """Return how to connect; True is the system's way. Raises OurselvesError when a file cannot be used.
+    def of(self, url: URL, endpoint: Endpoint) -> ssl.SSLContext:
+        """Return how to connect to an https address; raises OurselvesError when a file cannot be used.
 
         `verified = false` and our own certificate count for the registry's own address alone.
         """
-        if url.scheme != "https":
-            return True
         own = (url.host, url.port) == (endpoint.host, endpoint.port)
         verified = endpoint.verified or not own
         certificate, key_file = (endpoint.certificate_file, endpoint.key_file) if own else ("", "")
         if verified and not endpoint.ca_file and not certificate:
-            return True
+            return self.systems
         files = endpoint.ca_file, certificate, key_file
         key = verified, *files, tuple(_changed(file) for file in files)
         place = f"{endpoint.base} {own}"

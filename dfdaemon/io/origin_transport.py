@@ -1,44 +1,37 @@
-"""One HTTP exchange with an origin: which session, which certificates, which error of ours.
+"""One HTTP exchange with an origin: which client, which certificates, whose turn.
 
-Two kinds of sessions: for addresses that the configuration names, and for all others, whose resolver gives out
-public addresses only. They share no connections, so a kept one cannot carry a request past the check.
+Small exchanges are aiohttp's; content comes over connections of our own, whose bytes go to receivers' threads. Both
+know two kinds of addresses: those that the configuration names, and all others, whose resolver gives out public
+addresses only. The kinds share no connections, so a kept one cannot carry a request past the check.
 """
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
+import h11
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiMapping
 from yarl import URL
 
 from dfdaemon.config import OriginConfig
 from dfdaemon.endpoints import Endpoint, Endpoints
 from dfdaemon.io.origin_addresses import Addresses, EnvironmentProxies, PublicResolver, SharedResolver
+from dfdaemon.io.origin_connections import Connections, Download, Terms
+from dfdaemon.io.origin_dialing import Dialer, Route, account_header
+from dfdaemon.io.origin_errors import mapped_errors
 from dfdaemon.io.origin_tls import TlsContexts
-from dfdaemon.pace import WAIT_S_MAX, Pace
-from swarm.errors import (
-    NotAllowed,
-    OriginContent,
-    OriginCut,
-    OriginError,
-    OriginThrottled,
-    OriginTimeout,
-    OriginUnreachable,
-)
+from dfdaemon.io.origin_turns import Turns
+from dfdaemon.io.token_bucket import TokenBucket
+from swarm.errors import NotAllowed, OriginContent
 
-CONNECTIONS_MAX = 2048
-"""Open connections to all origins: twice the clients that the mirror serves by default."""
 HEADER_BYTES_MAX = 32 * 1024
 """An origin's header line; signed storage addresses take up to 4 KiB."""
-QUEUE_S = 20.0
-"""How long a request may wait for one of a registry's connections; containerd waits 30 s for headers."""
 READ_BUFFER_BYTES = 512 * 1024
-"""Bytes read ahead of whoever takes the body: one step of a fetch."""
+"""Bytes read ahead of whoever takes the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +48,39 @@ class Exchange:
     """Silence after which the answer is given up; None: origin.read_timeout_s."""
 
 
-class OverBudget(OriginThrottled):
-    """More requests than requests_per_s_max lets a registry get."""
+class Answer(Protocol):
+    """The head of an answer, whichever client got it."""
 
-    def __str__(self) -> str:
-        return f"{self.target} would have to wait {self.retry_after_s:.0f} s: see requests_per_s_max"
+    @property
+    def status(self) -> int:
+        """The status code."""
+
+    @property
+    def headers(self) -> MultiMapping[str]:
+        """The headers, whatever their case."""
+
+    def release(self) -> object:
+        """Let go of it; more calls do nothing."""
+
+
+class SmallAnswer(ClientResponse):
+    """An answer of aiohttp that ends its turn when it was read to its end, or let go of."""
+
+    end_turn: Callable[[], None] | None = None
+
+    def release(self) -> Any:
+        """Let go of it."""
+        self._end()
+        return super().release()
+
+    def close(self) -> None:
+        """Let go of it, and of its connection."""
+        self._end()
+        super().close()
+
+    def _end(self) -> None:
+        if self.end_turn is not None:
+            self.end_turn()
 
 
 class OriginTransport:
@@ -72,59 +93,92 @@ class OriginTransport:
         self._inner = resolver or aiohttp.ThreadedResolver()
         self._proxies = EnvironmentProxies()
         self._resolver = SharedResolver(self._inner, config.connect_timeout_s)
-        self._guarding = PublicResolver(self._resolver, self._proxies.hosts, self._addresses)
-        self._sessions: dict[tuple[bool, str], ClientSession] = {}
-        self._paces: dict[str, Pace] = {}
+        guarding = PublicResolver(self._resolver, self._proxies.hosts, self._addresses)
+        self._sessions = {True: _session(guarding), False: _session(self._resolver)}
         self._contexts = TlsContexts()
+        self._connections = Connections(
+            Dialer(self._resolver, guarding, self._contexts.systems, config.connect_timeout_s)
+        )
+        self._turns = Turns()
+        self._limits: dict[str, TokenBucket | None] = {}
 
     async def close(self) -> None:
         """End all connections."""
+        self._connections.close()
         for session in self._sessions.values():
             await session.close()
         await self._inner.close()
 
     async def send(self, exchange: Exchange) -> ClientResponse:
         """Send a request and return its answer, body unread; follows nothing, retries nothing."""
+        route = await self._route(exchange)
+        end_turn = await self._turns.take(exchange.endpoint, exchange.target)
+        try:
+            with mapped_errors(exchange.target):
+                answer = await self._sessions[route.guarded].request(
+                    exchange.method,
+                    exchange.url,
+                    headers=exchange.headers,
+                    data=exchange.body,
+                    allow_redirects=False,
+                    ssl=route.context or True,
+                    proxy=route.proxy,
+                    timeout=self._timeout(exchange.silence_s),
+                )
+        except BaseException:
+            end_turn()
+            raise
+        assert isinstance(answer, SmallAnswer), "the sessions make answers of this kind"
+        answer.end_turn = end_turn
+        answer.content.on_eof(end_turn)
+        return answer
+
+    async def open(self, exchange: Exchange) -> Download:
+        """Send a GET whose body may be large, and return its answer; that of a refusal was read already."""
+        assert exchange.method == "GET", "only content is large"
+        route = await self._route(exchange)
+        end_turn = await self._turns.take(exchange.endpoint, exchange.target)
+        silence_s = self._config.read_timeout_s if exchange.silence_s is None else exchange.silence_s
+        terms = Terms(exchange.target, silence_s, self._limit(exchange.endpoint), end_turn)
+        try:
+            request = _request_to(exchange, route)
+            download = await self._connections.open(route, request, terms)
+        except BaseException:
+            end_turn()
+            raise
+        if download.status not in (200, 206):
+            await download.drain()
+        return download
+
+    def _limit(self, endpoint: Endpoint) -> TokenBucket | None:
+        """Return what holds all downloads from a registry together to its rate."""
+        if endpoint.base not in self._limits:
+            self._limits[endpoint.base] = TokenBucket.of(endpoint.download_bytes_per_s_max)
+        return self._limits[endpoint.base]
+
+    async def _route(self, exchange: Exchange) -> Route:
+        """Return how to get to an address; raises NotAllowed."""
         url, endpoint = exchange.url, exchange.endpoint
         with mapped_errors(exchange.target):
-            host, _ = url.host, url.port  # yarl finds out here that an address is malformed
-        if url.scheme not in ("http", "https") or not host:
+            host, port = url.host, url.port  # yarl finds out here that an address is malformed
+        if url.scheme not in ("http", "https") or not host or not port:
             raise NotAllowed(
                 exchange.target, f"a redirect to {url.scheme or 'nothing'}: is not one over HTTP"
             )
-        session = await self._session_for(url, endpoint)
-        await self._take_turn(endpoint, exchange.target)
-        with mapped_errors(exchange.target):
-            return await session.request(
-                exchange.method,
-                url,
-                headers=exchange.headers,
-                data=exchange.body,
-                allow_redirects=False,
-                ssl=self._contexts.of(url, endpoint),
-                proxy=self._proxies.url_for(url.scheme, host),
-                timeout=self._timeout(exchange.silence_s),
-            )
+        guarded = await self._is_guarded(host, port, endpoint)
+        context = self._contexts.of(url, endpoint) if url.scheme == "https" else None
+        proxy = self._proxies.url_for(url.scheme, host)
+        return Route(url.raw_host or host, port, guarded, context, proxy)
 
-    async def _take_turn(self, endpoint: Endpoint, target: str) -> None:
-        """Keep to the requests a second that a registry may get; raises OverBudget."""
-        if not endpoint.requests_per_s_max:
-            return
-        pace = self._paces.setdefault(endpoint.base, Pace(endpoint.requests_per_s_max))
-        wait = pace.wait_s(asyncio.get_running_loop().time())
-        if wait > WAIT_S_MAX:
-            raise OverBudget(503, target, wait)
-        await asyncio.sleep(wait)
-
-    async def _session_for(self, url: URL, endpoint: Endpoint) -> ClientSession:
-        host, port = url.host or "", url.port or 0
+    async def _is_guarded(self, host: str, port: int, endpoint: Endpoint) -> bool:
+        """Tell whether an address must not lead inside; raises NotAllowed when its text alone shows that it does."""
         listed = self.endpoints.is_listed(host, port)
         if listed or (endpoint.listed and not await self._leads_outside(endpoint)):
-            return self._session(endpoint, guarded=False)
+            return False
         self._addresses.check_literal(host)
         if host in self._proxies.hosts:
             raise NotAllowed(host, "it is the HTTP proxy of this machine")
-        return self._session(endpoint, guarded=True)
+        return True
 
     async def _leads_outside(self, endpoint: Endpoint) -> bool:
         """Tell whether a listed registry is on a public address: then its redirects stay outside too."""
@@ -141,52 +195,39 @@ class OriginTransport:
     def _timeout(self, silence_s: float | None) -> ClientTimeout:
         silence_s = self._config.read_timeout_s if silence_s is None else silence_s
         connect_s = self._config.connect_timeout_s
-        return ClientTimeout(
-            total=None, connect=connect_s + QUEUE_S, sock_connect=connect_s, sock_read=silence_s
-        )
-
-    def _session(self, endpoint: Endpoint, *, guarded: bool) -> ClientSession:
-        """Return the connections of a kind; a registry with a limit has its own, so that the limit holds."""
-        key = guarded, endpoint.base if endpoint.connections_max else ""
-        if key not in self._sessions:
-            resolver = self._guarding if guarded else self._resolver
-            limit = endpoint.connections_max or CONNECTIONS_MAX
-            self._sessions[key] = ClientSession(
-                connector=TCPConnector(resolver=resolver, limit=limit),
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=READ_BUFFER_BYTES,
-                max_line_size=HEADER_BYTES_MAX,
-                max_field_size=HEADER_BYTES_MAX,
-                skip_auto_headers=("User-Agent", "Content-Type"),
-            )
-        return self._sessions[key]
+        return ClientTimeout(total=None, sock_connect=connect_s, sock_read=silence_s)
 
 
-@contextlib.contextmanager
-def mapped_errors(target: str) -> Iterator[None]:
-    """Turn the errors of aiohttp and the system into ours; their texts hold no query and no credential."""
+def _session(resolver: AbstractResolver) -> ClientSession:
+    return ClientSession(
+        connector=TCPConnector(resolver=resolver, limit=0),  # origin_turns.py limits them
+        auto_decompress=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=READ_BUFFER_BYTES,
+        max_line_size=HEADER_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
+        skip_auto_headers=("User-Agent", "Content-Type"),
+        response_class=SmallAnswer,
+    )
+
+
+def _request_to(exchange: Exchange, route: Route) -> h11.Request:
+    """Return a GET as it is sent on a route: through a proxy without a tunnel, with the whole address."""
+    url = exchange.url
+    headers = [("Host", url.host_port_subcomponent or ""), *exchange.headers.items()]
+    if "Accept" not in exchange.headers:
+        headers.append(("Accept", "*/*"))
+    if "Authorization" not in exchange.headers:
+        headers += account_header("Authorization", url)
+    target = url.raw_path_qs
+    if route.proxy is not None and route.context is None:
+        target = str(url.with_user(None).with_fragment(None))
+        headers += account_header("Proxy-Authorization", URL(route.proxy))
     try:
-        yield
-    except (OriginError, NotAllowed):
-        raise
-    except (aiohttp.ServerTimeoutError, TimeoutError) as error:
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            raise OriginUnreachable(f"no connection for {target} in time") from error
-        raise OriginTimeout(f"the origin went silent on {target}") from error
-    except aiohttp.ClientConnectorCertificateError as error:
-        raise OriginUnreachable(
-            f"TLS to {error.host} for {target} failed: its certificate is not trusted"
-        ) from error
-    except aiohttp.ClientConnectorError as error:
-        reason = error.strerror or type(error.os_error).__name__
-        raise OriginUnreachable(f"no connection to {error.host} for {target}: {reason}") from error
-    except aiohttp.ClientPayloadError as error:
-        raise OriginCut(f"the origin ended its answer to {target} before it was whole") from error
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
-        raise OriginCut(f"the origin closed the connection on {target}") from error
-    except (aiohttp.ClientError, ValueError) as error:
-        raise OriginContent(f"the origin's answer to {target} is not HTTP: {type(error).__name__}") from error
+        return h11.Request(method="GET", target=target, headers=headers)
+    except (h11.LocalProtocolError, ValueError):
+        # Neither its text nor its cause is told: they quote the header, which may be a credential.
+        raise OriginContent(f"{exchange.target} cannot be asked for: a header of it is malformed") from None
 
 
 async def body_chunks(response: ClientResponse, target: str) -> AsyncIterator[bytes]:

@@ -43,7 +43,7 @@ class PeerClient:
         on_note: Callable[[Note], None] = _unheard,
     ) -> None:
         """Connect to nobody yet. `token` is the cluster's (empty: none); `receivers` stays the caller's."""
-        self._identity = Identity(identity.host, token)
+        self._identity = Identity(identity.host, token, identity.zone)
         self._receivers = receivers
         self._patience = patience
         self._limit = TokenBucket.of(config.download_bytes_per_s_max)

@@ -29,10 +29,11 @@ HANDSHAKE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What this daemon is called, and the cluster token that it proves to know (empty: no token)."""
+    """What this daemon is called, where it is, and the cluster token that it proves to know (empty: no token)."""
 
     host: HostId
     token: bytes
+    zone: str = ""
 
     def __repr__(self) -> str:
         return f"Identity(host={self.host!r})"
@@ -40,11 +41,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """A child that proved to know the token, and what it connected for."""
+    """A child that proved to know the token, what it connected for, and its zone, if it told."""
 
     child: HostId
     purpose: Purpose
     version: int
+    zone: str = ""
 
 
 async def greet(
@@ -65,7 +67,7 @@ async def _greet(
     sock: socket.socket, me: Identity, parent: HostId, purpose: Purpose, patience: Patience
 ) -> int:
     hello = HelloFrame(
-        frames.VERSION_MIN, frames.VERSION_MAX, purpose, me.host, secrets.token_bytes(NONCE_BYTES)
+        frames.VERSION_MIN, frames.VERSION_MAX, purpose, me.host, secrets.token_bytes(NONCE_BYTES), me.zone
     )
     clock, limit_s = asyncio.get_running_loop().time, patience.limit_s(HANDSHAKE_S)
     began = clock()
@@ -123,7 +125,7 @@ async def take_greeting(sock: socket.socket, me: Identity, patience: Patience) -
     except OSError as error:
         raise PeerUnreachable(f"a child did not finish the handshake: {error}") from error
     patience.heard(answered_s)
-    return Greeting(hello.host, hello.purpose, version)
+    return Greeting(hello.host, hello.purpose, version, hello.zone)
 
 
 async def refuse(sock: socket.socket, child: HostId, reason: Refusal, text: str) -> PeerRefused:

@@ -77,6 +77,7 @@ class _Child:
     """A host that takes pieces from us."""
 
     host: HostId
+    zone: str
     control: ControlConnection
     tasks: set[TaskId] = field(default_factory=set)
     connections: set[UploadConnection] = field(default_factory=set)
@@ -96,7 +97,7 @@ class PeerServer:
         on_note: Callable[[Note], None] = _unheard,
     ) -> None:
         """Listen nowhere yet. `token` is the cluster's (empty: none)."""
-        self._identity = Identity(identity.host, token)
+        self._identity = Identity(identity.host, token, identity.zone)
         self._config = config
         self._patience = patience
         self._limit = TokenBucket.of(config.upload_bytes_per_s_max)
@@ -272,7 +273,7 @@ class PeerServer:
             lambda frame: self._heard(child, frame),
             lambda fault, reason: self._drop(child, reason),
         )
-        child = self._children[host] = _Child(host, control)
+        child = self._children[host] = _Child(host, greeting.zone, control)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: control, sock)
 
     async def _admit_data(self, sock: socket.socket, greeting: Greeting) -> None:
@@ -301,7 +302,7 @@ class PeerServer:
                 reason = f"it follows more than {SUBSCRIPTIONS_MAX} tasks"
                 child.control.fail(PeerFault.PROTOCOL, reason)
             else:
-                self._post(ChildSubscribed(child.host, frame.task))
+                self._post(ChildSubscribed(child.host, frame.task, child.zone))
         elif isinstance(frame, UnsubscribeFrame):
             child.tasks.discard(frame.task)
             self._post(ChildUnsubscribed(child.host, frame.task))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from dfdaemon.events import PeerFault
 from dfdaemon.io.piece_file import PieceFile
-from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
+from dfdaemon.io.piece_transfer import Outcome, PieceTransfer, Received
+from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.errors import WireError
@@ -80,7 +81,7 @@ class PieceConnection:
         self._asked = 0.0
         self._limit_s = 0.0
         self._wish: Wish | None = None
-        self._transfer: Transfer | None = None
+        self._transfer: PieceTransfer | None = None
         self._fault = PeerFault.CANCELLED
         self._timer = self._loop.call_later(IDLE_S_MAX, self._fail, PeerFault.CLOSED)
         self._loop.add_reader(sock, self._readable)
@@ -190,9 +191,9 @@ class PieceConnection:
                 self._fail(self._fault if outcome is PeerFault.CANCELLED else outcome)
 
         limit_s = self._patience.limit_s(SILENCE_S)
-        self._transfer = self._receivers.receive(
-            self._sock, wish.file, wish.index, limit_s, self._limit, done
-        )
+        piece_hash = self._receivers.make_hash()
+        self._transfer = PieceTransfer(self._sock, wish.file, wish.index, piece_hash, limit_s, self._limit)
+        self._receivers.start(self._transfer, done)
 
     def _answer(self, wish: Wish, answer: Answer) -> None:
         self._wish = None

@@ -1,24 +1,24 @@
-"""Receives pieces off the event loop: socket to buffer, hash, file, in a few worker threads.
+"""Receives bytes off the event loop, in a few worker threads: from parents and from origins.
 
-Each thread serves many sockets with an epoll of its own, so a slow parent blocks nobody. `recv_into`, the
+Each thread serves many sockets with an epoll of its own, so a slow sender blocks nobody. `recv_into`, the
 hashes and `pwrite` release the GIL. The loop hears once per piece.
 """
 
 import asyncio
+import math
 import os
 import select
-import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
+from typing import Any, Generic, TypeVar
 
-from dfdaemon.events import PeerFault
-from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
-from swarm.piece_digest import PieceHash, piece_digest
+from swarm.piece_digest import piece_digest
 
 BUFFER_BYTES = 512 * 1024
 """One buffer per thread, reused: fresh memory costs page faults, a small one costs system calls."""
@@ -27,95 +27,93 @@ LOOK_S = 0.05
 JOIN_S_MAX = 5.0
 """How long close() waits for a thread that may be inside a write to a slow disk."""
 
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A whole piece is written; `digest` was made from its bytes."""
-
-    digest: bytes
-    seconds: float
+T = TypeVar("T")
 
 
-Outcome = Received | PeerFault
-OnDone = Callable[[Outcome], None]
+class Step(Enum):
+    """What a transfer that is not over needs next."""
+
+    READ = auto()
+    """Another step: at once if bytes are `pending`, else when its socket has some."""
+    WAIT = auto()
+    """Its socket had nothing: another step when it has."""
+    PAUSE = auto()
+    """No step until Transfer.resume()."""
 
 
-class Transfer:
-    """One piece on its way from a socket to its place. Its thread owns it until `on_done` was called."""
+class Transfer(ABC, Generic[T]):
+    """Bytes on their way from a socket to a file. Its thread owns it until its outcome was told."""
 
-    __slots__ = (
-        "_worker",
-        "fd",
-        "hash",
-        "left",
-        "limit",
-        "on_done",
-        "place",
-        "silence_s_max",
-        "sock",
-        "started",
-        "touched",
-    )
-
-    def __init__(
-        self,
-        worker: "_Worker",
-        sock: socket.socket,
-        file: PieceFile,
-        index: int,
-        silence_s_max: float,
-        limit: TokenBucket | None,
-        on_done: OnDone,
-    ) -> None:
-        self._worker = worker
-        self.sock = sock
-        self.fd = file.fd
-        self.place = file.place(index)
-        self.left = file.pieces.length(index)
-        self.hash = worker.make_hash()
+    def __init__(self, fd: int, silence_s_max: float, limit: TokenBucket | None) -> None:
+        """`fd`: of the socket, which is non-blocking. `limit` holds for all that share it."""
+        self.fd = fd
         self.silence_s_max = silence_s_max
         self.limit = limit
-        self.on_done = on_done
-        self.started = self.touched = time.monotonic()
+        self.touched = time.monotonic()
+        self.tell: Callable[[T], None] = _nobody
+        self.post: Callable[[Order], None] = _nobody
 
     def cancel(self) -> None:
-        """End it: `on_done(CANCELLED)` follows, when nothing writes any more, unless it was over before."""
-        self._worker.post(self, False)
+        """End it: the outcome `cancelled` follows, when nothing writes any more, unless it was over before."""
+        self.post(Order.CANCEL)
+
+    def resume(self) -> None:
+        """Go on after a PAUSE."""
+        self.post(Order.RESUME)
+
+    @abstractmethod
+    def step(self, room: memoryview) -> Step | T:
+        """In the thread: read once, at most `room`, and store it; return the outcome when it is over."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes wait that the socket will not tell of."""
+        return False
+
+    @property
+    @abstractmethod
+    def cancelled(self) -> T:
+        """The outcome of one that was cancelled."""
+
+    @property
+    @abstractmethod
+    def timed_out(self) -> T:
+        """The outcome of one that was silent for too long."""
+
+
+class Order(Enum):
+    """What the loop tells a thread of a transfer."""
+
+    START = auto()
+    CANCEL = auto()
+    RESUME = auto()
 
 
 class ReceiverPool:
     """The worker threads. All methods are called on the event loop's thread."""
 
     def __init__(self, threads: int, kind: str) -> None:
-        """Start `threads` workers that make piece digests of this kind ("xxh3" or "blake3")."""
-        self._workers = [_Worker(number, piece_digest(kind)) for number in range(threads)]
+        """Start `threads` workers; pieces get digests of this kind ("xxh3" or "blake3")."""
+        self.make_hash = piece_digest(kind)
+        self._workers = [_Worker(number) for number in range(threads)]
 
-    def receive(
-        self,
-        sock: socket.socket,
-        file: PieceFile,
-        index: int,
-        silence_s_max: float,
-        limit: TokenBucket | None,
-        on_done: OnDone,
-    ) -> Transfer:
-        """Take piece `index` from a non-blocking socket, at its first byte, to its place in `file`.
+    def start(self, transfer: Transfer[T], on_done: Callable[[T], None]) -> None:
+        """Start a transfer. `on_done` is called once, on this loop.
 
-        When no byte comes for `silence_s_max` it ends with TIMEOUT; `limit` holds for all transfers together. Until
-        `on_done` is called on this loop, once, the socket and the file belong to the thread: the caller keeps both
-        open and leaves the socket alone. After a Received it stands behind the piece.
+        Until then its socket and file belong to the thread: the caller keeps both open and leaves them alone. When
+        no byte comes for `silence_s_max` it ends as `timed_out`.
         """
         worker = min(self._workers, key=lambda each: each.load)
         worker.load += 1
         loop = asyncio.get_running_loop()
 
-        def finish(outcome: Outcome) -> None:
+        def finish(outcome: T) -> None:
             worker.load -= 1
             on_done(outcome)
 
-        transfer = Transfer(worker, sock, file, index, silence_s_max, limit, partial(_tell, loop, finish))
-        worker.post(transfer, True)
-        return transfer
+        transfer.tell = partial(call_on, loop, finish)
+        transfer.post = partial(worker.post, transfer)
+        transfer.post(Order.START)
 
     def close(self) -> None:
         """End all transfers as cancelled, and the threads."""
@@ -125,36 +123,42 @@ class ReceiverPool:
             worker.join()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, finish: OnDone, outcome: Outcome) -> None:
+def call_on(loop: asyncio.AbstractEventLoop, take: Callable[..., None], *news: Any) -> None:
+    """From a thread: call something on a loop, unless that has ended."""
     try:
-        loop.call_soon_threadsafe(finish, outcome)
+        loop.call_soon_threadsafe(take, *news)
     except RuntimeError:
         assert loop.is_closed(), "only a closed loop takes no more calls"
+
+
+def _nobody(news: Any) -> None:
+    raise AssertionError("a transfer is told of only once it was started")
 
 
 class _Worker:
     """One thread and its transfers. `load` is the loop's count of them; the rest is the thread's."""
 
-    def __init__(self, number: int, make_hash: Callable[[], PieceHash]) -> None:
-        self.make_hash = make_hash
+    def __init__(self, number: int) -> None:
         self.load = 0
-        self._inbox: deque[tuple[Transfer, bool]] = deque()
+        self._inbox: deque[tuple[Transfer[Any], Order]] = deque()
         self._stopping = False
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         self._epoll.register(self._wake, select.EPOLLIN)
-        self._active: dict[int, Transfer] = {}
+        self._active: dict[int, Transfer[Any]] = {}
         """Transfers by their socket's descriptor."""
+        self._ready: set[int] = set()
+        """Those with bytes that no socket will tell of."""
         self._look_at = 0.0
         self._resting: dict[int, float] = {}
-        """Transfers that the limit holds back, by their socket's descriptor, and until when."""
+        """Those that the limit holds back, or that are paused, and until when."""
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._thread = threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True)
         self._thread.start()
 
-    def post(self, transfer: Transfer, starts: bool) -> None:
-        """From the loop: start or cancel a transfer."""
-        self._inbox.append((transfer, starts))
+    def post(self, transfer: Transfer[Any], order: Order) -> None:
+        """From the loop: start, cancel or resume a transfer."""
+        self._inbox.append((transfer, order))
         os.eventfd_write(self._wake, 1)
 
     def stop(self) -> None:
@@ -171,11 +175,12 @@ class _Worker:
 
     def _run(self) -> None:
         while not self._stopping:
-            for fd, _ in self._epoll.poll(self._wait_s()):
-                if fd == self._wake:
-                    os.eventfd_read(self._wake)
-                    self._read_inbox()
-                elif fd in self._active:
+            told = {fd for fd, _ in self._epoll.poll(0 if self._ready else self._wait_s())}
+            if self._wake in told:
+                os.eventfd_read(self._wake)
+                self._read_inbox()
+            for fd in told | self._ready:
+                if fd in self._active and fd not in self._resting:
                     self._advance(self._active[fd])
             if self._resting:
                 self._go_on(time.monotonic())
@@ -183,85 +188,70 @@ class _Worker:
                 self._expire()
         self._read_inbox()
         for transfer in list(self._active.values()):
-            self._finish(transfer, PeerFault.CANCELLED)
+            self._finish(transfer, transfer.cancelled)
 
     def _wait_s(self) -> float | None:
         if not self._active:
             return None
         return max(0.0, min((self._look_at, *self._resting.values())) - time.monotonic())
 
-    def _rest(self, transfer: Transfer, until: float) -> None:
+    def _rest(self, transfer: Transfer[Any], until: float) -> None:
         """Read nothing more of it for a while: what has arrived stays in its socket, and holds its sender back."""
-        fd = transfer.sock.fileno()
-        self._epoll.unregister(fd)
-        self._resting[fd] = until
+        self._epoll.unregister(transfer.fd)
+        self._ready.discard(transfer.fd)
+        self._resting[transfer.fd] = until
 
     def _go_on(self, now: float) -> None:
         for fd in [fd for fd, until in self._resting.items() if until <= now]:
             del self._resting[fd]
             self._epoll.register(fd, select.EPOLLIN)
             self._active[fd].touched = now
+            self._ready.add(fd)
 
     def _expire(self) -> None:
         """End what was silent for too long. It comes after reading: what arrived while we were busy counts."""
         now = time.monotonic()
         for transfer in list(self._active.values()):
-            if (
-                transfer.touched + transfer.silence_s_max <= now
-                and transfer.sock.fileno() not in self._resting
-            ):
-                self._finish(transfer, PeerFault.TIMEOUT)
+            if transfer.touched + transfer.silence_s_max <= now and transfer.fd not in self._resting:
+                self._finish(transfer, transfer.timed_out)
         self._look_at = now + LOOK_S
 
     def _read_inbox(self) -> None:
         while self._inbox:
-            transfer, starts = self._inbox.popleft()
-            fd = transfer.sock.fileno()
-            if starts:
+            transfer, order = self._inbox.popleft()
+            fd = transfer.fd
+            if order is Order.START:
                 self._active[fd] = transfer
                 self._epoll.register(fd, select.EPOLLIN)
-            elif self._active.get(fd) is transfer:
-                self._finish(transfer, PeerFault.CANCELLED)
+                self._ready.add(fd)
+            elif self._active.get(fd) is not transfer:
+                continue  # it is over
+            elif order is Order.CANCEL:
+                self._finish(transfer, transfer.cancelled)
+            elif fd in self._resting:
+                self._resting[fd] = 0.0
 
-    def _finish(self, transfer: Transfer, outcome: Outcome) -> None:
-        fd = transfer.sock.fileno()
-        del self._active[fd]
-        if self._resting.pop(fd, None) is None:
-            self._epoll.unregister(fd)
-        transfer.on_done(outcome)
+    def _finish(self, transfer: Transfer[Any], outcome: Any) -> None:
+        del self._active[transfer.fd]
+        self._ready.discard(transfer.fd)
+        if self._resting.pop(transfer.fd, None) is None:
+            self._epoll.unregister(transfer.fd)
+        transfer.tell(outcome)
 
-    def _advance(self, transfer: Transfer) -> None:
-        limit, wanted, now = transfer.limit, min(transfer.left, BUFFER_BYTES), time.monotonic()
+    def _advance(self, transfer: Transfer[Any]) -> None:
+        limit, room = transfer.limit, self._buffer
         if limit is not None:
+            now = time.monotonic()
             if limit.wait_s(now) > 0:
                 self._rest(transfer, now + limit.wait_s(now))
                 return
-            wanted = min(wanted, limit.step_bytes)
-        try:
-            count = transfer.sock.recv_into(self._buffer, wanted)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            count = 0
-        if count == 0:
-            self._finish(transfer, PeerFault.CLOSED)
-            return
-        if limit is not None:
-            limit.take(count, now)
-        try:
-            self._store(transfer, self._buffer[:count])
-        except OSError:
-            self._finish(transfer, PeerFault.DISK)
-            return
-        if transfer.left == 0:
-            seconds = transfer.touched - transfer.started
-            self._finish(transfer, Received(transfer.hash.digest(), seconds))
-
-    def _store(self, transfer: Transfer, data: memoryview) -> None:
-        transfer.hash.update(data)
-        while data:
-            count = os.pwrite(transfer.fd, data, transfer.place)
-            transfer.place += count
-            transfer.left -= count
-            data = data[count:]
-        transfer.touched = time.monotonic()
+            room = room[: limit.step_bytes]
+        found = transfer.step(room)
+        if found is Step.PAUSE:
+            self._rest(transfer, math.inf)
+        elif not isinstance(found, Step):
+            self._finish(transfer, found)
+        elif found is Step.READ and transfer.pending:
+            self._ready.add(transfer.fd)
+        else:
+            self._ready.discard(transfer.fd)

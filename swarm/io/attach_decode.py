@@ -178,7 +178,8 @@ def _welcome(fact: pb.Welcome) -> Welcome:
 
 
 def _settings(fact: pb.Settings) -> m.Settings:
-    return m.Settings(read_seconds(fact.progress_interval_s), read_seconds(fact.starving_interval_s))
+    intervals = read_seconds(fact.progress_interval_s), read_seconds(fact.starving_interval_s)
+    return m.Settings(*intervals, fact.leases_imports)
 
 
 def _task_info(fact: pb.TaskInfo) -> m.TaskInfo:
@@ -212,6 +213,10 @@ def _lease(fact: pb.Lease) -> m.Lease:
         fact.inline,
         fact.no_range,
     )
+
+
+def _imports(fact: pb.Imports) -> m.Imports:
+    return m.Imports(read_task(fact.task), read_bits(fact.bits))
 
 
 def _lease_revoked(fact: pb.LeaseRevoked) -> m.LeaseRevoked:
@@ -269,6 +274,7 @@ FROM_SCHEDULER: dict[str, Callable[[Any], m.ToDaemon | Challenge | Welcome]] = {
     "task_info": _task_info,
     "parents": _parents,
     "lease": _lease,
+    "imports": _imports,
     "lease_revoked": _lease_revoked,
     "quarantine": _quarantine,
     "inline": _inline,

@@ -162,6 +162,7 @@ def _settings(fact: pb.SchedulerFact, value: m.Settings) -> None:
         pb.Settings(
             progress_interval_s=value.progress_interval_s,
             starving_interval_s=value.starving_interval_s,
+            leases_imports=value.leases_imports,
         )
     )
 
@@ -224,6 +225,10 @@ def _lease(fact: pb.SchedulerFact, value: m.Lease) -> None:
     )
 
 
+def _imports(fact: pb.SchedulerFact, value: m.Imports) -> None:
+    fact.imports.CopyFrom(pb.Imports(task=value.task, bits=write_bits(value.bits)))
+
+
 def _lease_revoked(fact: pb.SchedulerFact, value: m.LeaseRevoked) -> None:
     fact.lease_revoked.CopyFrom(pb.LeaseRevoked(task=value.task, epoch=value.epoch))
 
@@ -277,6 +282,7 @@ SCHEDULER_FACTS: dict[type, Callable[[pb.SchedulerFact, Any], None]] = {
     m.TaskInfo: _task_info,
     m.Parents: _parents,
     m.Lease: _lease,
+    m.Imports: _imports,
     m.LeaseRevoked: _lease_revoked,
     m.Quarantine: _quarantine,
     m.Inline: _inline,

@@ -43,6 +43,9 @@ SCHEDULER: dict[str, NoteKind] = {
         "warning", "A fetch from the origin ended early; what is missing is leased again."
     ),
     "lease_expired": NoteKind("warning", "A lease's owner went silent; what is missing is leased again."),
+    "import_expired": NoteKind(
+        "warning", "A host took nothing of `pieces` from another zone; others of its zone import them."
+    ),
     "no_source": NoteKind("warning", "Nobody holds what a host misses, and nobody may fetch it."),
     "record_conflict": NoteKind("warning", "Two hosts tell different digests of one piece."),
     "blob_proven": NoteKind(

@@ -241,6 +241,7 @@ class SchedulerFact(_message.Message):
     RESOLVE_TAG_FIELD_NUMBER: _builtins.int
     DENIALS_FIELD_NUMBER: _builtins.int
     PURGE_FIELD_NUMBER: _builtins.int
+    IMPORTS_FIELD_NUMBER: _builtins.int
     PROVEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def challenge(self) -> Global___Challenge: ...
@@ -271,6 +272,8 @@ class SchedulerFact(_message.Message):
     @_builtins.property
     def purge(self) -> Global___Purge: ...
     @_builtins.property
+    def imports(self) -> Global___Imports: ...
+    @_builtins.property
     def proven(self) -> Global___Proven: ...
     def __init__(
         self,
@@ -289,13 +292,14 @@ class SchedulerFact(_message.Message):
         resolve_tag: Global___ResolveTag | None = ...,
         denials: Global___Denials | None = ...,
         purge: Global___Purge | None = ...,
+        imports: Global___Imports | None = ...,
         proven: Global___Proven | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "proven", b"proven", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "imports", b"imports", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "proven", b"proven", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "proven", b"proven", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "imports", b"imports", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "proven", b"proven", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["challenge", "welcome", "settings", "task_info", "parents", "lease", "lease_revoked", "quarantine", "inline", "no_source", "repository_answer", "resolve_tag", "denials", "purge", "proven"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["challenge", "welcome", "settings", "task_info", "parents", "lease", "lease_revoked", "quarantine", "inline", "no_source", "repository_answer", "resolve_tag", "denials", "purge", "imports", "proven"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -1080,17 +1084,20 @@ class Settings(_message.Message):
 
     PROGRESS_INTERVAL_S_FIELD_NUMBER: _builtins.int
     STARVING_INTERVAL_S_FIELD_NUMBER: _builtins.int
+    LEASES_IMPORTS_FIELD_NUMBER: _builtins.int
     progress_interval_s: _builtins.float
     starving_interval_s: _builtins.float
+    leases_imports: _builtins.bool
     def __init__(
         self,
         *,
         progress_interval_s: _builtins.float = ...,
         starving_interval_s: _builtins.float = ...,
+        leases_imports: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress_interval_s", b"progress_interval_s", "starving_interval_s", b"starving_interval_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leases_imports", b"leases_imports", "progress_interval_s", b"progress_interval_s", "starving_interval_s", b"starving_interval_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1216,6 +1223,28 @@ class Lease(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Lease: _TypeAlias = Lease  # noqa: Y015
+
+@_typing.final
+class Imports(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    BITS_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    bits: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        bits: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Imports: _TypeAlias = Imports  # noqa: Y015
 
 @_typing.final
 class LeaseRevoked(_message.Message):

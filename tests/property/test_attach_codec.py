@@ -155,10 +155,11 @@ DAEMON = {
 SCHEDULER = {
     Challenge: st.builds(Challenge, st.integers(0, 1 << 31), nonces),
     Welcome: st.builds(Welcome, macs),
-    m.Settings: st.builds(m.Settings, seconds, seconds),
+    m.Settings: st.builds(m.Settings, seconds, seconds, st.booleans()),
     m.TaskInfo: task_infos(),
     m.Parents: st.builds(m.Parents, tasks, few(parents)),
     m.Lease: leases(),
+    m.Imports: st.builds(m.Imports, tasks, bits),
     m.LeaseRevoked: st.builds(m.LeaseRevoked, tasks, epochs),
     m.Quarantine: st.builds(m.Quarantine, hosts, seconds),
     m.Inline: st.builds(m.Inline, tasks, contents),

@@ -29,6 +29,7 @@ from swarm.messages import (
     HeldLease,
     Hello,
     HostInfo,
+    Imports,
     Join,
     Lease,
     LeaseProgress,
@@ -62,10 +63,12 @@ class Work:
 
 @dataclass
 class Daemon:
-    """As little of a daemon as the scheduler can tell from a real one."""
+    """As little of a daemon as the scheduler can tell from a real one. `obeys`: it knows what Imports means."""
 
     name: HostId
     zone: str
+    obeys: bool = True
+    imports: int = 0
     bits: int = 0
     told_bits: int = 0
     parents: set[HostId] = field(default_factory=set)
@@ -87,7 +90,8 @@ class Daemon:
 class Swarm:
     """A scheduler, its store and its daemons. Who acts next is thrown."""
 
-    def __init__(self, seed: int, hosts: int, size: int, zones: int) -> None:
+    def __init__(self, seed: int, hosts: int, size: int, zones: int, obeying: int = 1) -> None:
+        """`obeying`: every so manieth host is of a version that knows what Imports means; 0: none is."""
         self.dice = Dice(seed)
         self.now = 10.0
         self.pieces = PieceMap.of(size)
@@ -97,7 +101,12 @@ class Swarm:
         self.owners: set[HostId] = set()
         self.waiting: list[Event] = []
         names = [HostId(f"h{number}") for number in range(hosts)]
-        self.daemons = {name: Daemon(name, f"z{number % zones}") for number, name in enumerate(names)}
+        self.crossed: Counter[tuple[str, int]] = Counter()
+        """How often each piece was brought into each zone from another."""
+        self.daemons = {
+            name: Daemon(name, f"z{number % zones}", obeying > 0 and number // zones % obeying == 0)
+            for number, name in enumerate(names)
+        }
         for daemon in self.daemons.values():
             self.hand(HostAttached(daemon.hello(self.pieces)))
 
@@ -126,6 +135,8 @@ class Swarm:
         """A daemon hears something."""
         if isinstance(message, Parents):
             daemon.parents.update(parent.host for parent in message.parents)
+        elif isinstance(message, Imports):
+            daemon.imports = message.bits
         elif isinstance(message, Lease):
             daemon.work.append(Work(message, message.start))
             self.owners.add(daemon.name)
@@ -184,12 +195,14 @@ class Swarm:
         missing = full(self.pieces.count) & ~daemon.bits
         for work in daemon.work:
             missing &= ~(full(work.lease.end) & ~full(work.at))
-        offers = [
-            self.daemons[name].bits & missing for name in sorted(daemon.parents) if name in self.daemons
+        offered = [
+            (parent, bits) for parent in self.parents(daemon) if (bits := self.offer(daemon, parent, missing))
         ]
-        offered = [bits for bits in offers if bits]
         if offered:
-            daemon.bits |= 1 << self.dice.choose(list(indexes(self.dice.choose(offered)))[:16])
+            parent, bits = self.dice.choose(offered)
+            index = self.dice.choose(list(indexes(bits))[:16])
+            daemon.bits |= 1 << index
+            self.crossed[daemon.zone, index] += parent.zone != daemon.zone
         elif missing and self.now >= daemon.starved_at + STARVING_S and not daemon.work:
             daemon.starved_at = self.now
             self.say(daemon, Starving(BLOB, missing))
@@ -198,6 +211,15 @@ class Swarm:
         if daemon.attached and daemon.bits == full(self.pieces.count) and not daemon.work:
             daemon.complete = True
             self.say(daemon, Completed(BLOB))
+
+    def parents(self, daemon: Daemon) -> list[Daemon]:
+        """Return the parents that live."""
+        return [self.daemons[name] for name in sorted(daemon.parents) if name in self.daemons]
+
+    def offer(self, daemon: Daemon, parent: Daemon, missing: int) -> int:
+        """Return what a parent has to give: what is not to be imported, only in its own zone."""
+        far = daemon.obeys and parent.zone != daemon.zone
+        return parent.bits & missing & (daemon.imports if far else missing)
 
     def progress(self, daemon: Daemon) -> None:
         """A daemon tells what it holds."""
@@ -266,6 +288,38 @@ def test_every_host_completes_and_each_piece_leaves_the_origin_once(
     assert swarm.origin_count() == [1] * swarm.pieces.count
     leases = -(-size // (4 * MIB))
     assert len(swarm.owners) >= min(hosts, leases, 2), "one host fetched it all"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("hosts", "size", "zones"), [(12, 32 * MIB, 3), (20, 3 * MIB, 2), (5, 32 * MIB, 4)])
+def test_each_piece_comes_into_a_zone_once(seed: int, hosts: int, size: int, zones: int) -> None:
+    swarm = Swarm(seed, hosts, size, zones)
+    swarm.finish()
+    assert max(swarm.crossed.values()) == 1
+    assert sum(swarm.crossed.values()) == (zones - 1) * swarm.pieces.count
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_zone_that_comes_late_imports_the_blob_once_and_shares_the_work(seed: int) -> None:
+    swarm = Swarm(seed, 6, 64 * MIB, 1)
+    swarm.finish()
+    late = [Daemon(HostId(f"late{number}"), "z9") for number in range(6)]
+    for daemon in late:
+        swarm.daemons[daemon.name] = daemon
+        swarm.hand(HostAttached(daemon.hello(swarm.pieces)))
+    for daemon in late:
+        swarm.join(daemon)
+    assert all(daemon.imports for daemon in late), "somebody has nothing to do"
+    swarm.finish()
+    assert swarm.crossed == Counter({("z9", index): 1 for index in range(swarm.pieces.count)})
+    assert swarm.origin_count() == [1] * swarm.pieces.count
+
+
+@pytest.mark.parametrize("obeying", [0, 2])
+def test_hosts_that_do_not_know_imports_complete_too(obeying: int) -> None:
+    swarm = Swarm(7, 12, 32 * MIB, 3, obeying)
+    swarm.finish()
+    assert swarm.origin_count() == [1] * swarm.pieces.count
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -67,7 +67,13 @@ haves = st.sampled_from(DIGEST_BYTES).flatmap(
 frames: st.SearchStrategy[Frame] = st.one_of(
     st.tuples(st.integers(1, 9), st.integers(9, 65535)).flatmap(
         lambda span: st.builds(
-            HelloFrame, st.just(span[0]), st.just(span[1]), st.sampled_from(Purpose), hosts, nonces
+            HelloFrame,
+            st.just(span[0]),
+            st.just(span[1]),
+            st.sampled_from(Purpose),
+            hosts,
+            nonces,
+            st.one_of(st.just(""), hosts),
         )
     ),
     st.builds(WelcomeFrame, st.integers(0, 65535), hosts, nonces, nonces),

@@ -11,6 +11,8 @@ from tests.support.simulations import replay, simulate
 SEEDS = range(1, 6)
 PARTITION_BYTES = 64 * MIB
 """With fewer pieces, what several hosts without a scheduler fetch at once is a large part of all."""
+ZONES_BYTES = 32 * MIB
+"""With fewer, at rates at which they take as long, a piece that takes a second is asked for again, and counts twice."""
 CALM = [name for name in SCENARIOS if name not in FAULTY]
 
 
@@ -26,6 +28,11 @@ def test_what_breaks_fails_no_pull_and_costs_the_origin_little(name: str, seed: 
     hold(name, seed, 20, PARTITION_BYTES if name == "partition" else 16 * MIB)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_byte_comes_into_a_zone_once(seed: int) -> None:
+    hold("zones", seed, 21, ZONES_BYTES)
+
+
 @pytest.mark.parametrize("name", CALM)
 def test_where_nothing_breaks_every_byte_leaves_the_origin_once(name: str) -> None:
-    hold(name, 5, 20, 16 * MIB)
+    hold(name, 5, 20, ZONES_BYTES if name == "zones" else 16 * MIB)

@@ -4,6 +4,7 @@ from dfdaemon.admission import (
     AT_ONCE_MAX,
     DURATION_MAX_S,
     DURATION_MIN_S,
+    EXPORTS_MAX,
     PACES_MAX,
     Admission,
     UploadKey,
@@ -137,3 +138,15 @@ def test_the_end_of_an_unknown_upload_changes_nothing() -> None:
     admission = with_slots(1)
     admission.end(key("a"), MIB, 1.0)
     assert admission.room(0.0) == 1
+
+
+def test_uploads_to_other_zones_have_a_few_slots_more() -> None:
+    admission = with_slots(1)
+    far = {HostId("far")}
+    admission.start(key("near"), MIB, 0.0)
+    for number in range(EXPORTS_MAX):
+        assert admission.room_for_exports(far) == EXPORTS_MAX - number
+        admission.start((HostId("far"), RequestId(number)), MIB, 0.0, is_export=True)
+    assert admission.room_for_exports(far) == 0
+    with pytest.raises(AssertionError, match="only where there is a slot"):
+        admission.start(key("another"), MIB, 0.0, is_export=True)

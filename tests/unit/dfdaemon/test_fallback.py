@@ -16,7 +16,15 @@ from dfdaemon.commands import (
     Subscribe,
     TellScheduler,
 )
-from dfdaemon.fallback import HANG_S, PART_S, REMEMBERED_JITTER_S, REMEMBERED_S, STALL_JITTER_S, STALL_S
+from dfdaemon.fallback import (
+    HANG_S,
+    JITTER_OF_EACH_S,
+    PART_S,
+    REMEMBERED_JITTER_S,
+    REMEMBERED_S,
+    STALL_JITTER_S,
+    STALL_S,
+)
 from dfdaemon.origin_side import OWN_TRIES_MAX
 from swarm import availability
 from swarm.ids import UNGRANTED, Epoch, HostId, ReaderId
@@ -102,6 +110,20 @@ def test_a_lost_scheduler_has_some_seconds_to_come_back(playbook: Playbook) -> N
     playbook.attached().joined(3).alone()
     assert later(playbook, STALL_S - 0.1) == []
     assert own(0, 3) in later(playbook, STALL_JITTER_S + 0.2)
+
+
+def test_among_others_some_wait_longer_so_that_one_begins_before_them() -> None:
+    waits = []
+    for seed in range(10):
+        playbook = Playbook(seed=seed).attached().joined(3).with_parents(*[" "] * 8)
+        playbook.skip()
+        playbook.alone()
+        start = playbook.now
+        while not any(isinstance(command, FetchRange) for command in later(playbook, 0.5)):
+            assert playbook.now < start + STALL_S + 8 * JITTER_OF_EACH_S + 0.5
+        waits.append(playbook.now - start)
+    assert min(waits) < STALL_S + STALL_JITTER_S
+    assert max(waits) > STALL_S + 2 * STALL_JITTER_S
 
 
 def test_what_is_in_flight_counts_as_life(playbook: Playbook) -> None:

@@ -11,7 +11,7 @@ def parents() -> ParentTable:
     return ParentTable("zone-1", HostBook())
 
 
-def add(parents: ParentTable, name: str, bits: int = 0, zone: str = "") -> Peer:
+def add(parents: ParentTable, name: str, bits: int = 0, zone: str = "zone-1") -> Peer:
     peer = parents.add(Parent(HostId(name), (), zone))
     assert peer is not None
     parents.holds(peer, bits)
@@ -32,6 +32,21 @@ def test_what_parents_hold_is_counted(parents: ParentTable) -> None:
     parents.remove(b)
     parents.validate(3)
     assert parents.offered() == 0b100
+
+
+def test_another_zones_copies_make_nothing_less_rare(parents: ParentTable) -> None:
+    add(parents, "a", 0b001)
+    far = add(parents, "b", 0b011, zone="zone-2")
+    assert parents.rarity.rarest(0b011) == 0b010
+    assert (parents.offered(), parents.offered(near=True), parents.offered(near=False)) == (
+        0b011,
+        0b001,
+        0b011,
+    )
+    assert parents.near == 1
+    parents.remove(far)
+    assert parents.near == 1
+    parents.validate(3)
 
 
 def test_a_known_parent_is_not_added_again_unless_it_is_away(parents: ParentTable) -> None:

@@ -71,6 +71,8 @@ SAID: list[messages.ToDaemon] = [
     messages.Parents(TASK, (Parent(A, ()), Parent(HostId("b"), ()))),
     messages.Lease(TASK, Epoch(1), 0, 3, 10.0),
     messages.Lease(TASK, Epoch(2), 0, 3, 10.0),
+    messages.Imports(TASK, 0b11),
+    messages.Imports(TASK, 1 << 500),
     messages.LeaseRevoked(TASK, Epoch(1)),
     messages.LeaseRevoked(TASK, Epoch(7)),
     messages.Quarantine(A, 10.0),

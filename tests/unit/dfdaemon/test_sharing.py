@@ -2,6 +2,7 @@ from itertools import count
 
 import pytest
 
+from dfdaemon.admission import EXPORTS_MAX
 from dfdaemon.commands import (
     AbortUpload,
     Command,
@@ -56,7 +57,7 @@ class Playbook:
         self.told: dict[HostId, int] = {}
         """What other hosts told us that they hold."""
         config = DaemonConfig(upload_bytes_per_s=uplink, peer=peer)
-        self.sharing = Sharing(config, Dice(1), lambda task, host: self.told.get(host, 0))
+        self.sharing = Sharing(config, Dice(1), lambda task, host: self.told.get(host, 0), zone="z")
         self.now = 0.0
         self._requests = count(1)
 
@@ -77,6 +78,10 @@ class Playbook:
 
     def subscribes(self, *children: HostId, task: TaskId = TASK) -> list[Command]:
         return [command for child in children for command in self.happens(ChildSubscribed(child, task))]
+
+    def subscribes_from(self, zone: str, *children: HostId) -> None:
+        for child in children:
+            self.happens(ChildSubscribed(child, TASK, zone))
 
     def asks(self, child: HostId, index: int = 0, task: TaskId = TASK) -> tuple[RequestId, list[Command]]:
         request = RequestId(next(self._requests))
@@ -440,3 +445,45 @@ def test_a_daemon_that_stops_lets_uploads_finish_and_starts_none() -> None:
 def test_pieces_of_a_task_that_was_not_offered_are_a_fault_of_the_caller() -> None:
     with pytest.raises(AssertionError, match="offered before"):
         Playbook().gains(0)
+
+
+# --- other zones -----------------------------------------------------------------------------------------------------
+
+
+def test_a_child_in_another_zone_starts_where_all_slots_are_taken() -> None:
+    play = Playbook(slots=1)
+    play.holds(0, 1)
+    play.subscribes_from("z", A, B)
+    play.subscribes_from("y", C)
+    play.starts(A)
+    play.is_refused(B)
+    play.starts(C)
+
+
+def test_but_not_more_than_a_few_do() -> None:
+    play = Playbook(slots=1)
+    play.holds(*range(EXPORTS_MAX + 1))
+    play.subscribes_from("y", A, B)
+    requests = [play.starts(A, index) for index in range(EXPORTS_MAX)]
+    play.is_refused(B)
+    assert WakeChild(B) in play.ends(A, requests[0])
+    play.starts(B, 1)
+
+
+def test_a_child_that_tells_no_zone_is_like_those_of_our_own() -> None:
+    play = Playbook(slots=1)
+    play.holds(0, 1)
+    play.subscribes_from("", A)
+    play.subscribes_from("y", B)
+    play.starts(B)
+    play.is_refused(A)
+
+
+def test_a_child_that_was_lost_is_of_no_zone() -> None:
+    play = Playbook(slots=1)
+    play.holds(0, 1)
+    play.subscribes_from("y", A)
+    play.happens(ChildLost(A))
+    play.subscribes_from("z", A, B)
+    play.starts(B)
+    play.is_refused(A)

@@ -40,8 +40,11 @@ def test_the_pace_follows_the_number_of_hosts(hosts: int, current: float, expect
 def test_everybody_hears_of_a_new_pace() -> None:
     play = Playbook(strict=False)
     play.attach(*[f"h{number}" for number in range(2000)])
-    assert play.told("h0", Settings, play.attach("one-more")) == [Settings(progress_interval_s=0.5)]
-    assert play.told("one-more", Settings) == [Settings(0.25), Settings(0.5)]
+    assert play.told("h0", Settings, play.attach("one-more")) == [Settings(0.5, leases_imports=True)]
+    assert play.told("one-more", Settings) == [
+        Settings(0.25, leases_imports=True),
+        Settings(0.5, leases_imports=True),
+    ]
 
 
 def test_a_host_that_attaches_again_keeps_its_pieces() -> None:

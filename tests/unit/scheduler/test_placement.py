@@ -39,19 +39,19 @@ def zones_of(peers: list[Peer]) -> Counter[str]:
     return Counter(peer.host.info.zone for peer in peers)
 
 
-def test_six_of_the_own_zone_and_two_of_others() -> None:
+def test_eight_of_the_own_zone_and_two_of_others() -> None:
     task, peers = swarm("a" * 20 + "b" * 20 + "c" * 20)
     for seed in range(20):
         chosen = placement.choose_parents(task, peers[0], 8, CONFIG, Dice(seed))
         zones = zones_of(chosen)
-        assert (len(chosen), zones["a"], zones["b"] + zones["c"]) == (8, 6, 2)
+        assert (len(chosen), zones["a"], zones["b"] + zones["c"]) == (10, 8, 2)
 
 
 def test_a_zone_that_is_too_small_is_filled_from_others_and_the_other_way_round() -> None:
     task, peers = swarm("a" * 3 + "b" * 20)
     assert zones_of(placement.choose_parents(task, peers[0], 8, CONFIG, Dice(1))) == {"a": 2, "b": 6}
     task, peers = swarm("a" * 20 + "b")
-    assert zones_of(placement.choose_parents(task, peers[0], 8, CONFIG, Dice(1))) == {"a": 7, "b": 1}
+    assert zones_of(placement.choose_parents(task, peers[0], 8, CONFIG, Dice(1))) == {"a": 8, "b": 1}
 
 
 def test_in_a_small_swarm_those_with_the_fewest_children_come_first() -> None:

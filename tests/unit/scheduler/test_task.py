@@ -61,6 +61,7 @@ def test_pieces_whose_last_holder_goes_are_free() -> None:
     add(one, "a", 0b0011)
     peer = add(one, "b", 0b0110)
     del one.peers[peer.host.id]
+    one.unfile(peer)
     assert one.withdrawn(peer) == 0b0100
     assert one.held == 0b0011
 

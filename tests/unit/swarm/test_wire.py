@@ -2,6 +2,7 @@
 
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from swarm.frames import (
     REPLIES,
     REQUESTS,
     WELCOME_OR_REFUSED,
+    ZONE_BYTES_MAX,
     AbsentFrame,
     AvailabilityFrame,
     BusyFrame,
@@ -51,7 +53,9 @@ HELLO = HelloFrame(1, 1, Purpose.CONTROL, HostId("node-7"), b"n" * NONCE_BYTES)
 
 FRAMES: list[Frame] = [
     HELLO,
-    HelloFrame(1, 65535, Purpose.DATA, HostId("x" * HOST_BYTES_MAX), b"n" * NONCE_BYTES),
+    HelloFrame(
+        1, 65535, Purpose.DATA, HostId("x" * HOST_BYTES_MAX), b"n" * NONCE_BYTES, "z" * ZONE_BYTES_MAX
+    ),
     WelcomeFrame(1, HostId("knoten-ü"), b"m" * 32, b"p" * 32),
     ProofFrame(b"p" * 32),
     RefusedFrame(Refusal.TOKEN, "no"),
@@ -158,7 +162,8 @@ def test_a_length_is_refused_before_anything_of_the_body_is_here() -> None:
 
 def test_a_hello_of_a_later_version_may_be_longer() -> None:
     body = encode(HELLO)[HEADER_BYTES:]
-    assert decode(framed(1, body + b"later"), HelloFrame) == [HELLO]
+    assert decode(framed(1, body + b"\x00later"), HelloFrame) == [HELLO]
+    assert decode(framed(1, body + b"\x04eu-1later"), HelloFrame) == [replace(HELLO, zone="eu-1")]
     with pytest.raises(WireError, match="at most"):
         decode(framed(1, body + bytes(1024)), HelloFrame)
 

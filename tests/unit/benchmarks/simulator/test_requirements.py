@@ -26,3 +26,9 @@ def test_no_host_may_fail() -> None:
 
 def test_what_is_run_over_many_seeds_has_a_name() -> None:
     assert set(FAULTY) <= set(SCENARIOS)
+
+
+@pytest.mark.parametrize(("crossed", "holds"), [(2.0, True), (2.04, True), (2.05, False)])
+def test_what_may_go_from_zone_to_zone(crossed: float, holds: bool) -> None:
+    figures = {"failures": 0, "origin_again_ratio": 1.0, "cross_zone_bytes_ratio": crossed}
+    assert (breaches("zones", figures) == []) == holds

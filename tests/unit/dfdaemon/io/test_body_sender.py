@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -241,6 +243,36 @@ def test_a_disk_that_cannot_be_read_ends_the_body_with_fin(run: Run) -> None:
             assert await reader.read() == b"", "a reset would raise"
             assert isinstance(await server.ended, StoreBroken)
             writer.close()
+
+    run(dialogue())
+
+
+def test_a_blob_that_is_deleted_meanwhile_is_sent_to_its_end(
+    run: Run, file: PieceFile, content: bytes, tmp_path: Path
+) -> None:
+    async def dialogue() -> None:
+        async with serving(Reader(file)) as server:
+            reader, writer = await ask(server)
+            (tmp_path / "blob").unlink()
+            assert await reader.readexactly(SIZE) == content
+            assert await server.ended is None
+            writer.close()
+
+    run(dialogue())
+
+
+def test_a_client_that_resets_its_connection_ends_the_sending(run: Run, file: PieceFile) -> None:
+    async def dialogue() -> None:
+        async with serving(Reader(file)) as server:
+            client = socket.create_connection(("127.0.0.1", server.port))
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+            client.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, b"GET / HTTP/1.1\r\nHost: mirror\r\n\r\n")
+            assert await loop.sock_recv(client, 1000)
+            client.close()
+            assert isinstance(await server.ended, ConnectionError | asyncio.CancelledError)
+            assert file.references == 1
 
     run(dialogue())
 

@@ -14,7 +14,7 @@ from dfdaemon.io.origin_asking import THIS_HOST
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import OriginStatus
+from swarm.errors import OriginCut, OriginStatus
 from tests.support.fake_origin import Answer, FakeOrigin, fake_origin
 
 BODY = b"content"
@@ -67,6 +67,39 @@ async def test_a_token_for_the_account_by_get(tmp_path: Path) -> None:
         asked = [seen for seen in origin.seen if seen.path.startswith("/token")]
         assert [seen.all("Authorization") for seen in asked] == [[ANN.basic]], "kept for the second"
         assert asked[0].path == "/token?account=ann&service=s&scope=repository:team/app:pull"
+
+
+async def test_a_token_where_one_connection_must_do() -> None:
+    async with fake_origin(registry(("GET",))) as origin:
+        entry = RegistryConfig(name="r.test", url=origin.url, connections_max=1)
+        client = OriginClient(OriginConfig(registries=(entry,), retries=1), Dice(1))
+        with pytest.raises(OriginStatus):
+            await read(client, STRANGER)
+        assert [seen.path.partition("?")[0] for seen in origin.seen[1:]] == ["/token", origin.seen[0].path]
+        await client.close()
+
+
+async def test_a_refusal_is_let_go_of_when_the_second_request_fails() -> None:
+    """Each holds one of two connections, for its body was not read; a third such request still finds some."""
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"token": "anns", "expires_in": 0.000001})
+        if "Authorization" in request.headers:
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
+        challenge = f'Bearer realm="http://{request.host}/token",service="s"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge}, body=b"x" * 3_000_000)
+
+    async with fake_origin(answer) as origin:
+        entry = RegistryConfig(name="r.test", url=origin.url, connections_max=2)
+        client = OriginClient(OriginConfig(registries=(entry,), retries=1), Dice(1))
+        for _ in range(3):
+            with pytest.raises(OriginCut):
+                async with client.request("r.test", "GET", "/v2/a/tags/list", {}, lent_for="a"):
+                    pass
+        await client.close()
 
 
 async def test_a_token_by_post_where_get_is_not_known(tmp_path: Path) -> None:

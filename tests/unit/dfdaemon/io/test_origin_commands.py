@@ -1,8 +1,7 @@
 """Fetches as the driver runs them: every FetchRange is answered, however early it is stopped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from dfdaemon.io.ledger import Account
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.origin_commands import OriginCommands
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.scheduler_client import SchedulerClient
 from swarm.dice import Dice
 from swarm.digest import Digest
@@ -24,6 +24,7 @@ from swarm.ids import Epoch, HostId
 from swarm.messages import OriginFault
 from swarm.pieces import PieceMap
 from tests.support.fake_origin import FakeOrigin, fake_origin, says
+from tests.support.peers import receivers
 
 CONTENT = bytes(range(256)) * 4096
 DIGEST = Digest.of(CONTENT, "sha256")
@@ -37,15 +38,15 @@ async def origin() -> AsyncIterator[FakeOrigin]:
 
 
 @pytest.fixture
-def workers() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(1) as pool:
-        yield pool
+async def pool() -> AsyncIterator[ReceiverPool]:
+    async with receivers(1) as made:
+        yield made
 
 
 class Bench:
     """The commands on one active blob, and what they posted."""
 
-    def __init__(self, origin: FakeOrigin, workers: ThreadPoolExecutor, **account: Any) -> None:
+    def __init__(self, origin: FakeOrigin, pool: ReceiverPool, **account: Any) -> None:
         self.events: list[Event] = []
         self._posted = asyncio.Event()
         self.jobs = Jobs()
@@ -59,7 +60,7 @@ class Bench:
         blobs = ActiveBlobs()
         blobs.active[DIGEST.task] = self.blob
         scheduler = SchedulerClient(SchedulerLinkConfig(), HostId("h"), b"", lambda event: None)
-        commands = OriginCommands(self.client, scheduler, blobs, self.jobs, workers, "xxh3", self._post)
+        commands = OriginCommands(self.client, scheduler, blobs, self.jobs, pool, self._post)
         self.table = commands.table()
 
     def _post(self, event: Event) -> None:
@@ -78,8 +79,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(origin: FakeOrigin, workers: ThreadPoolExecutor) -> AsyncIterator[Bench]:
-    made = Bench(origin, workers)
+async def bench(origin: FakeOrigin, pool: ReceiverPool) -> AsyncIterator[Bench]:
+    made = Bench(origin, pool)
     yield made
     await made.jobs.close()
     made.blob.close()
@@ -118,10 +119,10 @@ async def test_without_any_credential_a_fetch_is_denied(bench: Bench) -> None:
 
 
 async def test_a_client_whose_token_ran_out_gives_way_to_this_hosts_account(
-    origin: FakeOrigin, workers: ThreadPoolExecutor, tmp_path: Path
+    origin: FakeOrigin, pool: ReceiverPool, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("pw")
-    bench = Bench(origin, workers, username="ann", password_file=str(tmp_path / "secret"))
+    bench = Bench(origin, pool, username="ann", password_file=str(tmp_path / "secret"))
     basic = ("WWW-Authenticate", 'Basic realm="x"')
     origin.answers[:] = [says(401), says(401, b"", basic), says(200, CONTENT)]
     bench.blob.sources[:] = [OriginSource("r.test", "demo/app", DIGEST, "blob", authorization="Bearer old")]
@@ -137,10 +138,10 @@ async def test_a_client_whose_token_ran_out_gives_way_to_this_hosts_account(
 
 
 async def test_an_account_that_is_denied_too_ends_the_fetch(
-    origin: FakeOrigin, workers: ThreadPoolExecutor, tmp_path: Path
+    origin: FakeOrigin, pool: ReceiverPool, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("pw")
-    bench = Bench(origin, workers, username="ann", password_file=str(tmp_path / "secret"))
+    bench = Bench(origin, pool, username="ann", password_file=str(tmp_path / "secret"))
     origin.answers[:] = [says(403)]
     try:
         bench.table[FetchRange](FETCH)

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,14 +14,11 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from dfdaemon.config import OriginConfig, RegistryConfig
-from dfdaemon.io.origin_transport import Exchange, OriginTransport, mapped_errors
+from dfdaemon.io.origin_connections import Download
+from dfdaemon.io.origin_transport import Exchange, OriginTransport
 from swarm.errors import (
-    DamselflyError,
-    NotAllowed,
     OriginContent,
-    OriginCut,
     OriginThrottled,
-    OriginTimeout,
     OriginUnreachable,
     OurselvesError,
 )
@@ -82,30 +80,6 @@ async def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
         await status_of(1, registry)
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [
-        (aiohttp.SocketTimeoutError("x"), OriginTimeout),
-        (TimeoutError(), OriginTimeout),
-        (aiohttp.ConnectionTimeoutError("x"), OriginUnreachable),
-        (aiohttp.ClientPayloadError("x"), OriginCut),
-        (aiohttp.ServerDisconnectedError(), OriginCut),
-        (aiohttp.ClientOSError(104, "reset"), OriginCut),
-        (ConnectionResetError(), OriginCut),
-        (aiohttp.ClientError("secret"), OriginContent),
-        (ValueError("secret"), OriginContent),
-        (OriginCut("as it is"), OriginCut),
-        (NotAllowed("x", "y"), NotAllowed),
-    ],
-)
-def test_errors_are_mapped_once_and_name_the_target(error: Exception, expected: type[DamselflyError]) -> None:
-    with pytest.raises(expected) as caught, mapped_errors("GET r/a blobs x"):
-        raise error
-    if not isinstance(error, DamselflyError):
-        assert "GET r/a blobs x" in str(caught.value)
-    assert "secret" not in str(caught.value)
-
-
 async def ask(transport: OriginTransport, url: str) -> aiohttp.ClientResponse:
     """Send a GET to the registry `r`."""
     return await transport.send(
@@ -161,4 +135,96 @@ async def test_the_environments_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) 
         answer.release()
         assert proxy.seen[0].path == "http://r.test:5000/v2/"
         assert proxy.seen[0].all("Proxy-Authorization") == ["Basic dXNlcjpwdw=="]
+        await transport.close()
+
+
+async def open_one(transport: OriginTransport, url: str) -> Download:
+    """Open content of the registry `r`."""
+    exchange = Exchange(transport.endpoints.of("r"), "GET", URL(url), "the root", CIMultiDict({"A": "b"}))
+    return await transport.open(exchange)
+
+
+async def content_of(download: Download) -> bytes:
+    try:
+        return b"".join([chunk async for chunk in download.chunks()])
+    finally:
+        download.release()
+
+
+async def test_content_comes_over_connections_of_its_own() -> None:
+    async with fake_origin(says(200, b"x" * 3_000_000), says(404, b"none")) as origin:
+        transport = OriginTransport(OriginConfig(registries=(RegistryConfig(name="r", url=origin.url),)))
+        assert await content_of(await open_one(transport, f"{origin.url}/v2/a?b=c")) == b"x" * 3_000_000
+        assert (origin.seen[0].path, origin.seen[0].all("A")) == ("/v2/a?b=c", ["b"])
+        assert origin.seen[0].all("Host") == [f"127.0.0.1:{origin.port}"]
+        refused = await open_one(transport, origin.url)
+        assert (refused.status, await content_of(refused)) == (404, b"")
+        await transport.close()
+
+
+async def test_an_account_in_an_address_is_shown() -> None:
+    async with fake_origin(says(200)) as origin:
+        transport = OriginTransport(OriginConfig(registries=(RegistryConfig(name="r", url=origin.url),)))
+        (await open_one(transport, f"http://user:pw@127.0.0.1:{origin.port}/")).release()
+        assert origin.seen[0].all("Authorization") == ["Basic dXNlcjpwdw=="]
+        await transport.close()
+
+
+async def test_a_malformed_header_is_not_quoted() -> None:
+    transport = OriginTransport(
+        OriginConfig(registries=(RegistryConfig(name="r", url="http://127.0.0.1:1"),))
+    )
+    headers = CIMultiDict({"Authorization": "Bearer secret\r\n"})
+    exchange = Exchange(transport.endpoints.of("r"), "GET", URL("http://127.0.0.1:1/"), "the root", headers)
+    with pytest.raises(OriginContent, match="the root") as caught:
+        await transport.open(exchange)
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
+    await transport.close()
+
+
+async def test_content_through_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_origin(says(200, b"x")) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://user:pw@127.0.0.1:{proxy.port}")
+        entry = RegistryConfig(name="r", url="http://r.test:5000")
+        transport = OriginTransport(OriginConfig(registries=(entry,)))
+        assert await content_of(await open_one(transport, "http://r.test:5000/v2/?a=b")) == b"x"
+        assert proxy.seen[0].path == "http://r.test:5000/v2/?a=b"
+        assert proxy.seen[0].all("Host") == ["r.test:5000"]
+        assert proxy.seen[0].all("Proxy-Authorization") == ["Basic dXNlcjpwdw=="]
+        await transport.close()
+
+
+async def test_both_clients_share_the_turns_of_a_registry() -> None:
+    async with fake_origin(says(200, b"x" * 3_000_000)) as origin:
+        entry = RegistryConfig(name="r", url=origin.url, connections_max=1)
+        transport = OriginTransport(OriginConfig(registries=(entry,)))
+        download = await open_one(transport, origin.url)
+        waiting = asyncio.create_task(ask(transport, origin.url))
+        done, _ = await asyncio.wait([waiting], timeout=0.05)
+        assert not done
+        download.release()
+        (await waiting).release()
+        assert await content_of(await open_one(transport, origin.url)) == b"x" * 3_000_000
+        await transport.close()
+
+
+async def test_a_turn_is_given_back_when_nobody_answers() -> None:
+    async with fake_origin(says(200)) as origin:
+        url = origin.url
+    entry = RegistryConfig(name="r", url=url, connections_max=1)
+    transport = OriginTransport(OriginConfig(registries=(entry,)))
+    for attempt in (open_one, ask, open_one):
+        with pytest.raises(OriginUnreachable):
+            await attempt(transport, url)
+    await transport.close()
+
+
+async def test_all_downloads_from_a_registry_share_its_rate() -> None:
+    async with fake_origin(says(200, b"x")) as origin:
+        limited = RegistryConfig(name="r", url=origin.url, download_bytes_per_s_max=1000)
+        transport = OriginTransport(OriginConfig(registries=(limited,)))
+        first, second = await open_one(transport, origin.url), await open_one(transport, origin.url)
+        assert first.terms.limit is second.terms.limit is not None
+        first.release()
+        second.release()
         await transport.close()

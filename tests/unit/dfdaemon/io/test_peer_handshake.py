@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,7 @@ from tests.support.peers import quick
 
 CHILD, PARENT = HostId("child"), HostId("parent")
 TOKEN = b"a secret of the cluster"
-ME = Identity(CHILD, TOKEN)
+ME = Identity(CHILD, TOKEN, "eu-1")
 HELLO = HelloFrame(1, 1, Purpose.CONTROL, CHILD, b"c" * 32)
 
 
@@ -57,7 +58,7 @@ async def parent_says(
         greeting = asyncio.create_task(greet(ours, ME, PARENT, Purpose.DATA, quick()))
         hello = await read(theirs, HELLO_ONLY)
         assert isinstance(hello, HelloFrame)
-        assert (hello.host, hello.purpose) == (CHILD, Purpose.DATA)
+        assert (hello.host, hello.purpose, hello.zone) == (CHILD, Purpose.DATA, "eu-1")
         if isinstance(answer, WelcomeFrame):
             proof = prove(proves, Side.PARENT, hello, answer.version, answer.host, answer.nonce)
             answer = WelcomeFrame(answer.version, answer.host, answer.nonce, proof)
@@ -132,6 +133,11 @@ async def test_a_good_child_is_let_in() -> None:
     heard, greeting = await child_says(HELLO, TOKEN)
     assert isinstance(heard, WelcomeFrame)
     assert greeting == Greeting(CHILD, Purpose.CONTROL, 1)
+
+
+async def test_a_child_may_tell_its_zone() -> None:
+    _, greeting = await child_says(replace(HELLO, zone="eu-1"), TOKEN)
+    assert greeting == Greeting(CHILD, Purpose.CONTROL, 1, "eu-1")
 
 
 async def test_a_child_of_a_later_version_is_spoken_to_in_ours() -> None:

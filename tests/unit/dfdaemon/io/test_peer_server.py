@@ -159,6 +159,13 @@ async def test_whoever_does_not_greet_gets_nothing(noise: bytes) -> None:
         assert server.stats().refused == 1
 
 
+async def test_the_zone_of_a_child_is_known() -> None:
+    async with served() as (_, inbox, child):
+        child.me = Identity(CHILD, TOKEN, "eu-1")
+        await child.control()
+        assert await inbox.next(ChildSubscribed) == ChildSubscribed(CHILD, BLOB.task, "eu-1")
+
+
 async def test_when_enough_are_greeted_others_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
     async with served() as (_, inbox, child):

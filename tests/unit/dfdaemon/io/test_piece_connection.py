@@ -23,6 +23,7 @@ from swarm.frames import (
 from swarm.pieces import MIB
 from swarm.wire import Decoder, encode
 from tests.support.peers import Blob, quick, read_piece, receivers
+from tests.support.system import full_disk
 
 BLOB = Blob(2 * MIB + 5)
 RECORD = BLOB.records[4]
@@ -149,6 +150,15 @@ async def test_a_parent_that_goes_away_ends_the_request(sent: bytes) -> None:
         script.reply(sent)
         script.parent.close()
         assert await script.answers.get() is PeerFault.CLOSED
+
+
+async def test_a_full_disk_is_told_apart_from_the_parents_faults() -> None:
+    async with scripted() as script:
+        script.file.release()
+        script.file = full_disk(BLOB.pieces)
+        await script.request()
+        script.reply(encode(PIECE) + BLOB.piece(4))
+        assert await script.answers.get() is PeerFault.DISK
 
 
 async def test_a_request_to_a_dead_parent_fails() -> None:

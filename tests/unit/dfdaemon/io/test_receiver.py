@@ -4,29 +4,19 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from dfdaemon.events import PeerFault
 from dfdaemon.io.piece_file import PieceFile
-from dfdaemon.io.receiver import Outcome, Received, ReceiverPool, Transfer
+from dfdaemon.io.piece_transfer import Outcome, PieceTransfer, Received
+from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from swarm.pieces import MIB
 from tests.support.peers import Blob, read_piece, receivers
+from tests.support.system import wires
 
 BLOB = Blob(2 * MIB + 5)
-
-
-@contextmanager
-def wires() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """A parent's end, which blocks, and a child's end, which does not."""
-    parent, child = socket.socketpair()
-    with parent, child:
-        child.setblocking(False)
-        parent.settimeout(10)
-        yield parent, child
 
 
 def receive(
@@ -36,9 +26,11 @@ def receive(
     index: int,
     limit_s: float = 60.0,
     limit: TokenBucket | None = None,
-) -> tuple[Transfer, asyncio.Queue[Outcome]]:
+) -> tuple[PieceTransfer, asyncio.Queue[Outcome]]:
     outcomes: asyncio.Queue[Outcome] = asyncio.Queue()
-    return pool.receive(child, file, index, limit_s, limit, outcomes.put_nowait), outcomes
+    transfer = PieceTransfer(child, file, index, pool.make_hash(), limit_s, limit)
+    pool.start(transfer, outcomes.put_nowait)
+    return transfer, outcomes
 
 
 @pytest.mark.parametrize("kind", ["xxh3", "blake3"])

@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from dfdaemon.io import upload_connection
+from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from dfdaemon.io.upload_connection import Sent, UploadConnection
 from swarm.frames import REPLIES, AbsentFrame, BusyFrame, Frame, PieceFrame, PingFrame, RequestFrame
@@ -132,6 +137,67 @@ async def test_a_child_that_goes_away_fails_its_upload() -> None:
         ended = await script.ends.get()
         assert ended.failed
         assert ended.sent_bytes < BLOB.pieces.length(0)
+
+
+async def test_a_child_that_resets_the_connection_fails_its_upload() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        child = socket.create_connection(server.getsockname())
+        parent, _ = server.accept()
+    parent.setblocking(False)
+    parent.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)
+    script = Script(child, parent)
+    await script.asked()
+    script.send()
+    child.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+    child.close()
+    assert (await script.ends.get()).failed
+    assert "reset" in await script.closed() or "pipe" in await script.closed()
+    script.file.release()
+
+
+async def test_a_disk_that_cannot_be_read_fails_the_upload() -> None:
+    unreadable = PieceFile(os.open("/proc/self/mem", os.O_RDONLY), BLOB.pieces, 1)
+    async with scripted() as script:
+        await script.asked()
+        script.connection.send(BLOB.records[0], unreadable, BLOB.pieces.length(0), script.ends.put_nowait)
+        ended = await script.ends.get()
+        assert (ended.failed, ended.sent_bytes) == (True, 0)
+        assert await script.closed()
+        assert unreadable.references == 1
+        unreadable.release()
+
+
+async def test_a_blob_that_is_deleted_meanwhile_is_sent_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_bytes(BLOB.content)
+    async with scripted() as script:
+        file, length = PieceFile.on_disk(path, BLOB.pieces), BLOB.pieces.length(0)
+        await script.asked()
+        script.connection.send(BLOB.records[0], file, length, script.ends.put_nowait)
+        file.release()
+        path.unlink()
+        await asyncio.to_thread(script.reply)
+        assert await asyncio.to_thread(script.read, length) == BLOB.piece(0)
+        assert not (await script.ends.get()).failed
+
+
+async def test_interruptions_and_full_buffers_only_delay_an_upload() -> None:
+    """Signals arrive while a piece is sent through a small buffer: no byte is lost or doubled."""
+    signals = []
+    before = signal.signal(signal.SIGALRM, lambda number, frame: signals.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+    try:
+        async with scripted() as script:
+            await script.asked()
+            script.send()
+            length = BLOB.pieces.length(0)
+            await asyncio.to_thread(script.reply)
+            assert await asyncio.to_thread(script.read, length) == BLOB.piece(0)
+            assert not (await script.ends.get()).failed
+        assert signals, "it took longer than half a millisecond"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 async def test_an_answer_to_a_child_that_went_away_does_nothing() -> None:
