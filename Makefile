@@ -10,7 +10,7 @@ LAYERS := unit property contract simulation tidy e2e
 LAYER_TARGETS := $(LAYERS:%=test-%)
 PYTEST := $(BIN)/python -m pytest --durations=5 --durations-min=1.0
 
-.PHONY: help setup demo test check simulate-nightly parts clients format proto lock clean $(LAYER_TARGETS)
+.PHONY: help setup demo test check simulate-nightly profile parts clients format proto lock clean $(LAYER_TARGETS)
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -33,6 +33,9 @@ check: setup ## format, lint, types, import contracts, generated code up to date
 
 simulate-nightly: setup ## simulate faults over 200 seeds each (SEEDS=1-200), compiled, on all cores; about half an hour on two
 	$(BIN)/python -m benchmarks nightly --seeds $(or $(SEEDS),1-200)
+
+profile: setup ## where the time goes: a flame graph (SVG) of each path of dfbench bytes, into PROFILE=build/profile
+	$(BIN)/python -m benchmarks bytes --turns 3 --profile $(or $(PROFILE),build/profile)
 
 parts: ## install the real parts that tests run (root on Debian; elsewhere their tests are skipped)
 	@scripts/install_test_parts.sh

@@ -3,14 +3,16 @@
 import argparse
 import sys
 
-from benchmarks.io import attach, calibrate, demo, fanout, netns, nightly, simulate
+from benchmarks.io import attach, bytes_bench, calibrate, demo, fanout, netns, nightly, pull_bench, simulate
 
 RUNS = {
     "attach": attach.run,
+    "bytes": bytes_bench.run,
     "calibrate": calibrate.run,
     "fanout": fanout.run,
     "netns": netns.run,
     "nightly": nightly.run,
+    "pull": pull_bench.run,
     "simulate": simulate.run,
 }
 
@@ -33,6 +35,12 @@ def main(argv: list[str] | None = None) -> None:
     calibrate.add_arguments(calibrated)
     attached = commands.add_parser("attach", help="one scheduler under the messages of many daemons")
     attach.add_arguments(attached)
+    moved = commands.add_parser("bytes", help="one daemon's byte paths against nginx, curl and a loop in C")
+    bytes_bench.add_arguments(moved)
+    pulled = commands.add_parser(
+        "pull", help="pulls through one daemon, by containerd from a registry (root)"
+    )
+    pull_bench.add_arguments(pulled)
     options = parser.parse_args(argv)
     options.arguments = sys.argv[1:] if argv is None else argv
     if options.command == "demo":

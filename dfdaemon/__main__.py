@@ -24,6 +24,7 @@ from dfdaemon.io.denied import DeniedContent
 from dfdaemon.io.driver import Driver
 from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.jobs import Jobs
+from dfdaemon.io.loop_lag import watch_lag
 from dfdaemon.io.orders import Orders
 from dfdaemon.io.origin_client import OriginClient
 from dfdaemon.io.origin_commands import OriginCommands
@@ -93,6 +94,8 @@ async def run(config: DaemonConfig) -> None:
     telemetry.adopt_logging()
     async with contextlib.AsyncExitStack() as closing:
         daemon = await build(config, telemetry, closing)
+        watching = asyncio.create_task(watch_lag(partial(telemetry.observe, "loop_lag_seconds")))
+        closing.callback(watching.cancel)
         await open_doors(config, daemon, telemetry, closing)
         await stopped.wait()
         telemetry.note(Note("daemon_stopping", host=daemon.info.host))

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-import yaml
-
 from dfdaemon.endpoints import DOCKER_HUB
 
 IDENTITY = "<token>"
@@ -181,6 +179,8 @@ def read_helper_answer(text: str) -> Credential:
 
 def read_providers(text: str) -> tuple[Provider, ...]:
     """Read a CredentialProviderConfig (YAML or JSON); raises BadCredentials."""
+    import yaml  # a megabyte of memory that few daemons need
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:

@@ -19,6 +19,8 @@ class Entry:
 
 def choose(entries: Iterable[Entry], needed_bytes: int) -> tuple[TaskId, ...] | None:
     """Return the blobs to evict, in order, to free `needed_bytes`; None when all that may go is too little."""
+    if needed_bytes <= 0:
+        return ()  # nearly always: a store of thousands of blobs is not looked through for each new one
     idle = [entry for entry in entries if entry.bytes and not entry.active]
     idle.sort(key=lambda entry: (entry.last_known_copy, entry.last_used, entry.task))
     chosen: list[TaskId] = []

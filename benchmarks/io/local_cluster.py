@@ -48,10 +48,11 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One daemon: its name, its mirror (host:port), its metrics (host:port) and its control socket."""
+    """One daemon: its name, its mirror, peer wire and metrics (each host:port), and its control socket."""
 
     name: str
     mirror: str
+    peers: str
     metrics: str
     control: str
     process: Process
@@ -118,23 +119,30 @@ class LocalCluster:
 
     async def node(self, name: str, scheduler: str, registry: str, origin: str) -> Node:
         """Start a daemon whose mirror knows `registry` at http://`origin`."""
+        settings = _DAEMON_CONFIG.format(
+            name=name, folder=self._folder / name, scheduler=scheduler, registry=registry, origin=origin
+        )
+        return await self.daemon(name, settings)
+
+    async def daemon(self, name: str, settings: str) -> Node:
+        """Start a daemon with these settings (TOML); its control socket is the file `s` in its folder."""
         folder = self._folder / name
         folder.mkdir()
         config = folder / "dfdaemon.toml"
-        config.write_text(
-            _DAEMON_CONFIG.format(
-                name=name, folder=folder, scheduler=scheduler, registry=registry, origin=origin
-            )
-        )
+        config.write_text(settings)
         process = await self._start(name, ["dfdaemon", "--config", str(config)])
         fields = _fields(await self._wait(process, "daemon_ready"))
-        return Node(name, fields["mirror"], fields["metrics"], f"{folder}/s", process)
+        return Node(name, fields["mirror"], fields["peers"], fields["metrics"], f"{folder}/s", process)
 
     async def _start(self, name: str, module: list[str], prefix: tuple[str, ...] = ()) -> Process:
+        return await self.program(name, [*prefix, sys.executable, "-m", *module])
+
+    async def program(self, name: str, words: list[str]) -> Process:
+        """Start any program; it is stopped with the others."""
         log = self._folder / f"{name}.log"
         with log.open("wb") as output:
             child = await asyncio.create_subprocess_exec(
-                *(*prefix, sys.executable, "-m", *module),
+                *words,
                 stdin=asyncio.subprocess.DEVNULL,
                 start_new_session=True,  # as services have: the kernel shares the processor between sessions
                 stdout=output,

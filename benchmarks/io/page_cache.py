@@ -57,6 +57,16 @@ def warm_pages(file: Path, count: int) -> Iterator[None]:
         file.unlink()
 
 
+def drop_pages(file: Path) -> None:
+    """Write a file's pages to the disk and take them out of the page cache, so that the next read is cold; blocks."""
+    fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
 def _group(root: Path, lines: str) -> tuple[Path, str]:
     """Return the folder of the group that this process is in, and the name of the file with a group's limit."""
     path = ""

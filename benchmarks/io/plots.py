@@ -1,6 +1,6 @@
 """Draws a run: when hosts were done, and what went over the wire over time. Needs matplotlib."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +49,20 @@ def columns_of(samples: Sequence[Sample]) -> dict[str, list[float]]:
         "from host to host": [sample.peer_bytes / GB for sample in samples],
         "of it from zone to zone": [sample.cross_zone_bytes / GB for sample in samples],
     }
+
+
+def draw_ratios(file: Path, ratios: Mapping[str, float], label: str) -> None:
+    """Write a picture of ratios by name, as bars beside 1; raises SystemExit, as draw() does."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SystemExit(MISSING) from None
+    figure = Figure(figsize=(8, 1 + 0.4 * len(ratios)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.barh(list(ratios), list(ratios.values()))
+    axes.axvline(1.0, color="grey", linestyle="--")
+    axes.invert_yaxis()
+    axes.set(xlabel=label)
+    figure.savefig(file)

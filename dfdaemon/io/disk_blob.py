@@ -44,6 +44,8 @@ class DiskBlob:
         """Its own digest is computed behind the download."""
         self.last_used = last_used
         self._path = path
+        self._data = path / "data"
+        """Kept: every upload opens it, and to put a path together costs more than that."""
         self._touched = last_used
         self._records: list[PieceRecord | None] = [None] * self.pieces.count
         self._journal: Journal | None = None
@@ -116,7 +118,7 @@ class DiskBlob:
 
     def file_apart(self) -> PieceFile:
         """Open its data once more, for work that does not count as use: it may be evicted meanwhile."""
-        return PieceFile.on_disk(self._path / "data", self.pieces)
+        return PieceFile.on_disk(self._data, self.pieces)
 
     def commit(self, record: PieceRecord) -> None:
         """Record a piece; raises StoreError, and then nothing is recorded."""

@@ -6,6 +6,8 @@ from weakref import WeakSet
 
 from aiohttp import web
 
+from dfdaemon.io.loopback import is_loopback, prefer_cheap_congestion_control
+
 FIRST_REQUEST_S = 15.0
 """How long a client may take for the headers of its first request; after it, keep-alive's time counts."""
 REFUSED_SHARE = 2
@@ -31,6 +33,7 @@ class MirrorServer(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         """Take a connection; a client that does not speak soon loses it."""
         super().connection_made(handler, transport)
+        _tune(transport)
         if len(self.connections) > REFUSED_SHARE * self._connections_max:
             transport.close()
         else:
@@ -44,3 +47,10 @@ class MirrorServer(web.Server):
     def _look_at(self, transport: asyncio.Transport) -> None:
         if transport not in self._spoke:
             transport.close()
+
+
+def _tune(transport: asyncio.Transport) -> None:
+    """Send cheaply to a client on this host, as nearly all are."""
+    peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
+    if sock is not None and isinstance(peer, tuple) and is_loopback(str(peer[0])):
+        prefer_cheap_congestion_control(sock)

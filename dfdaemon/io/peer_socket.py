@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from functools import lru_cache
 
+from dfdaemon.io.loopback import is_loopback, prefer_cheap_congestion_control
 from dfdaemon.patience import Patience
 from swarm.errors import ConfigError, PeerUnreachable
 from swarm.messages import Address
@@ -21,8 +22,6 @@ BACKLOG = 512
 UNSENT_BYTES_MAX = 256 * 1024
 """What the kernel keeps of an upload before it is on the wire. By default that is 4 MiB: eight small pieces would
 count as sent at once, however slow the child, and uploads are admitted by the rate that is measured."""
-LOOPBACK_CONGESTION = b"reno"
-"""Needs no privilege, and on loopback costs a quarter of what bbr does."""
 ADDRESSES_KEPT = 1024
 """Addresses whose kind is remembered: those of a daemon's neighbours, and their neighbours'."""
 
@@ -41,8 +40,8 @@ def listen(address: Address) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.host != "::"))
-        if _is_loopback(str(where[0])):
-            _prefer_cheap_congestion_control(sock)
+        if is_loopback(str(where[0])):
+            prefer_cheap_congestion_control(sock)
         sock.bind(where)
         sock.listen(BACKLOG)
         sock.setblocking(False)
@@ -58,8 +57,8 @@ def tune(sock: socket.socket) -> None:
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
-    if _is_loopback(str(sock.getpeername()[0])):
-        _prefer_cheap_congestion_control(sock)
+    if is_loopback(str(sock.getpeername()[0])):
+        prefer_cheap_congestion_control(sock)
 
 
 async def connect(addresses: Sequence[Address], patience: Patience) -> socket.socket:
@@ -151,23 +150,6 @@ def _is_numeric(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-@lru_cache(maxsize=ADDRESSES_KEPT)
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
-
-
-def _prefer_cheap_congestion_control(sock: socket.socket) -> None:
-    try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, LOOPBACK_CONGESTION)
-    except OSError:
-        return  # not built into this kernel: slower on loopback, but right
 
 
 def choose_congestion_control(listener: socket.socket, name: str) -> None:

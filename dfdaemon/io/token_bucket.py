@@ -6,7 +6,7 @@ BURST_S = 0.010
 """Idle time that may be caught up: it bounds a burst, and hides the granularity of timers, 1 ms."""
 STEP_S = 0.010
 """How much of the whole rate one transfer takes at once: more would not be smooth, less costs system calls."""
-STEP_BYTES_MIN, STEP_BYTES_MAX = 16 << 10, 256 << 10
+STEP_BYTES_MIN, STEP_BYTES_MAX = 16 << 10, 1 << 20
 """Below, a step costs more than its bytes; above, nothing is gained."""
 
 
@@ -32,6 +32,17 @@ class TokenBucket:
     def wait_s(self, now: float) -> float:
         """Return how long to wait before anything may be moved; 0 or less: not at all."""
         return self._free_at - now
+
+    def reserve(self, count: int, now: float) -> float:
+        """Let so many bytes pass as soon as all are through for which this was called before; return in how many
+        seconds. So each transfer wakes once for each of its steps, and they take turns.
+
+        A negative number gives back what will not be moved after all.
+        """
+        with self._lock:
+            begin = max(self._free_at, now - BURST_S)
+            self._free_at = begin + count / self._bytes_per_s
+        return max(0.0, begin - now)
 
     def take(self, count: int, now: float) -> None:
         """So many bytes were moved."""

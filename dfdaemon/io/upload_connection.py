@@ -19,6 +19,8 @@ from swarm.wire import Decoder, encode
 
 QUANTUM_BYTES = 1 << 20
 """Sent in one go before other connections get their turn: 0.1 ms of the loop's time."""
+REQUEST_BYTES = 256
+"""Read at once: more than a request has, so that it takes one call and not two."""
 STALL_S = 1.0
 """An upload whose child takes nothing for this long, where nobody is busy (patience.py), is ended: the slot is worth
 more to another."""
@@ -40,7 +42,18 @@ class Sent:
 class _Upload:
     """A piece on its way out."""
 
-    __slots__ = ("file", "header", "left", "length", "on_end", "place", "started", "taken", "touched")
+    __slots__ = (
+        "file",
+        "granted",
+        "header",
+        "left",
+        "length",
+        "on_end",
+        "place",
+        "started",
+        "taken",
+        "touched",
+    )
 
     def __init__(
         self, frame: PieceFrame, file: PieceFile, now: float, on_end: Callable[[Sent], None]
@@ -51,6 +64,8 @@ class _Upload:
         self.left = self.length = frame.length
         self.on_end = on_end
         self.started = self.touched = now
+        self.granted = 0
+        """Bytes that the limit lets pass now, or when the upload goes on."""
         self.taken = -len(self.header)
         """Bytes of the piece that the child's kernel has acknowledged, when last looked at."""
 
@@ -120,7 +135,7 @@ class UploadConnection:
 
     def _readable(self) -> None:
         try:
-            data = self._sock.recv(self._decoder.wanted_bytes)
+            data = self._sock.recv(REQUEST_BYTES)
             received = self._decoder.feed(data)
         except (BlockingIOError, InterruptedError):
             return
@@ -134,6 +149,8 @@ class UploadConnection:
             self._take(frame)
 
     def _take(self, frame: RequestFrame) -> None:
+        if self._closed:
+            return
         if self._asked is not None or self._upload is not None:
             self.close("it asked again before it was answered")
             return
@@ -144,13 +161,9 @@ class UploadConnection:
     def _push(self) -> None:
         upload, limit = self._upload, self._limit
         assert upload is not None, "only an upload waits for room"
-        wanted = min(upload.left, QUANTUM_BYTES)
-        if limit is not None:
-            wait_s = limit.wait_s(self._loop.time())
-            if wait_s > 0:
-                self._rest_from_sending(wait_s)
-                return
-            wanted = min(wanted, limit.step_bytes)
+        if limit is not None and not upload.granted and not self._may_go_on(upload, limit):
+            return
+        wanted = upload.granted or min(upload.left, QUANTUM_BYTES)
         try:
             while upload.header:
                 sent = self._sock.send(upload.header, socket.MSG_MORE)
@@ -165,14 +178,22 @@ class UploadConnection:
         upload.place += count
         upload.left -= count
         if limit is not None:
-            limit.take(count, self._loop.time())
+            upload.granted -= count
         if count == 0:
             self.close("the file ends inside the piece")
-        elif upload.left:
+        elif upload.left and (limit is None or upload.granted or self._may_go_on(upload, limit)):
             self._await_room()
-        else:
+        elif not upload.left:
             self._end_upload(failed=False)
             self._timer = self._rest()
+
+    def _may_go_on(self, upload: _Upload, limit: TokenBucket) -> bool:
+        """Ask for the next step of a limited upload; where it must wait it goes on by itself then."""
+        upload.granted = min(upload.left, limit.step_bytes)
+        wait_s = limit.reserve(upload.granted, self._loop.time())
+        if wait_s > 0:
+            self._rest_from_sending(wait_s)
+        return wait_s <= 0
 
     def _rest_from_sending(self, seconds: float) -> None:
         """Go on when the limit allows it. The child is not to blame for this time."""
@@ -213,5 +234,7 @@ class UploadConnection:
         if upload is None:
             return
         self._no_room_awaited()
+        if upload.granted and self._limit is not None:
+            self._limit.reserve(-upload.granted, self._loop.time())
         upload.file.release()
         upload.on_end(Sent(upload.length - upload.left, self._loop.time() - upload.started, failed))

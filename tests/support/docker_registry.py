@@ -1,9 +1,7 @@
 """A real docker-registry (distribution 2.8): plain, as a pull-through cache, with Basic or Bearer."""
 
 import json
-import os
 import re
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -12,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from benchmarks.io.image import Image, blob_path
+from benchmarks.io import registry_storage
+from benchmarks.io.image import Image
 from tests.support import processes
 from tests.support.processes import ChildProcess, free_port, http_status, run
 from tests.support.token_server import ISSUER, SERVICE, TokenServer
@@ -128,18 +127,7 @@ class DockerRegistry:
 
     def place(self, image: Image) -> None:
         """Put the image into the storage as a push would, by hard links: a millisecond instead of seconds."""
-        root = self.storage / "docker/registry/v2"
-        repository = root / "repositories" / image.name
-        for manifest in {image.root_digest, image.manifest_digest}:
-            _store(root, image, manifest)
-            _link(repository / "_manifests/revisions", manifest)
-        for digest, _ in image.blobs:
-            _store(root, image, digest)
-            _link(repository / "_layers", digest)
-        tag = repository / "_manifests/tags" / image.tag
-        _link(tag / "index", image.root_digest)
-        (tag / "current").mkdir(parents=True, exist_ok=True)
-        (tag / "current/link").write_text(image.root_digest)
+        registry_storage.place(self.storage, image)
 
     def answers(self) -> list[Answer]:
         """The access log since the last `forget_traffic`. An answer in progress is not yet in it."""
@@ -207,23 +195,6 @@ def _auth(
 def _htpasswd(user: str, password: str) -> str:
     """A line with bcrypt at its lowest cost: docker-registry knows no other hash."""
     return run(["htpasswd", "-nbB", "-C", "4", user, password], SKOPEO_S).strip() + "\n"
-
-
-def _store(root: Path, image: Image, digest: str) -> None:
-    encoded = digest.removeprefix("sha256:")
-    data = root / "blobs/sha256" / encoded[:2] / encoded / "data"
-    if not data.exists():
-        data.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(blob_path(image.directory, digest), data)
-        except OSError:  # another file system
-            shutil.copyfile(blob_path(image.directory, digest), data)
-
-
-def _link(directory: Path, digest: str) -> None:
-    link = directory / "sha256" / digest.removeprefix("sha256:") / "link"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.write_text(digest)
 
 
 def logged_requests(registry: DockerRegistry) -> Iterator[str]:

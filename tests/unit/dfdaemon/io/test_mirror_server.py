@@ -1,12 +1,14 @@
 """Clients that say nothing, and too many of them."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import web
 
+from dfdaemon.io.loopback import LOOPBACK_CONGESTION
 from dfdaemon.io.mirror_server import REFUSED_SHARE, MirrorServer
 
 
@@ -73,3 +75,22 @@ async def test_connections_are_bounded() -> None:
         assert len(server.connections) <= REFUSED_SHARE
         for _, writer in [*clients, (refused, last)]:
             await close(writer)
+
+
+async def test_a_client_on_this_host_is_sent_to_cheaply() -> None:
+    used: list[bytes] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        sock = request.transport.get_extra_info("socket")
+        used.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\0"))
+        return web.Response()
+
+    runner = web.ServerRunner(MirrorServer(handle, 10))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await say(runner.addresses[0][1], b"GET / HTTP/1.1\r\nHost: m\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    await close(writer)
+    await runner.cleanup()
+    assert used == [LOOPBACK_CONGESTION]

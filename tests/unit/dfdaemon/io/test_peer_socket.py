@@ -7,8 +7,8 @@ from contextlib import closing
 import pytest
 
 from dfdaemon.io import peer_socket
+from dfdaemon.io.loopback import LOOPBACK_CONGESTION
 from dfdaemon.io.peer_socket import (
-    LOOPBACK_CONGESTION,
     choose_congestion_control,
     connect,
     connect_first,

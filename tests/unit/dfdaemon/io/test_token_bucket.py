@@ -35,3 +35,17 @@ def test_no_limit_is_no_bucket() -> None:
 )
 def test_a_step_is_what_passes_in_a_moment(rate: int, step: int) -> None:
     assert TokenBucket(rate).step_bytes == step
+
+
+def test_who_reserves_goes_in_turn_and_at_the_rate() -> None:
+    bucket = TokenBucket(1_000_000)
+    waits = [bucket.reserve(100_000, 100.0) for _ in range(4)]
+    assert waits == pytest.approx([0.0, 0.1 - BURST_S, 0.2 - BURST_S, 0.3 - BURST_S])
+
+
+def test_what_is_given_back_is_there_for_the_next() -> None:
+    bucket = TokenBucket(1_000_000)
+    bucket.reserve(100_000, 100.0)
+    bucket.reserve(300_000, 100.0)
+    bucket.reserve(-300_000, 100.0)
+    assert bucket.reserve(100_000, 100.0) == pytest.approx(0.1 - BURST_S)

@@ -1,0 +1,151 @@
+"""The same cheap program for every server: a client in C, compiled on the spot, that asks, and drops or stores answers.
+
+It is the limit for receivers too: recv into a buffer that stays in the cache, and pwrite, without a hash.
+"""
+
+import asyncio
+import json
+import shutil
+import socket
+import struct
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.byte_figures import Turn
+from swarm.frames import PieceFrame, RequestFrame
+from swarm.ids import Epoch, TaskId
+from swarm.messages import PieceRecord
+from swarm.pieces import PieceMap
+from swarm.wire import encode
+
+SOURCE = Path(__file__).with_name("cheap_client.c")
+RECORD = struct.Struct("=III2sQQ")
+"""A record of the plan, as the program reads it: socket, bytes of the request, of the head, its begin, body, place."""
+PIECE = encode(PieceFrame(0, 1, PieceRecord(0, bytes(16), Epoch(0))))
+"""What comes before a piece's bytes, but for its numbers."""
+TURN_S_MAX = 120.0
+"""A turn takes a second; on a loaded machine more."""
+
+
+class ClientFailed(Exception):
+    """The client cannot be made, or did not get what it asked for; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request on socket number `socket`: its bytes, and the answer's body and place in a file."""
+
+    socket: int
+    request: bytes
+    body_bytes: int
+    place: int = 0
+    is_frame: bool = False
+
+    def encode(self) -> bytes:
+        """Return it as the program reads it."""
+        head, begin = (len(PIECE), PIECE[:2]) if self.is_frame else (0, b"\0\0")
+        fixed = (self.socket, len(self.request), head, begin, self.body_bytes, self.place)
+        return RECORD.pack(*fixed) + self.request
+
+
+def pieces_plan(task: TaskId, pieces: PieceMap, indexes: Sequence[int], sockets: int) -> list[Asked]:
+    """Ask for pieces over the peer wire, in turn over so many sockets."""
+    return [
+        Asked(
+            number % sockets,
+            encode(RequestFrame(number // sockets + 1, task, index)),
+            pieces.length(index),
+            pieces.start(index),
+            is_frame=True,
+        )
+        for number, index in enumerate(indexes)
+    ]
+
+
+def ranges_plan(path: str, pieces: PieceMap, indexes: Sequence[int], sockets: int) -> list[Asked]:
+    """Ask for the same pieces by HTTP, a Range each."""
+    return [
+        Asked(
+            number % sockets,
+            _get(path, f"Range: bytes={pieces.start(index)}-{pieces.end(index) - 1}\r\n"),
+            pieces.length(index),
+            pieces.start(index),
+        )
+        for number, index in enumerate(indexes)
+    ]
+
+
+def whole_plan(path: str, size: int, times: int, sockets: int) -> list[Asked]:
+    """Ask for the whole of a file so many times on each socket."""
+    return [Asked(number % sockets, _get(path), size) for number in range(times * sockets)]
+
+
+def _get(path: str, headers: str = "") -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n{headers}\r\n".encode()
+
+
+def http_sockets(address: str, count: int) -> list[socket.socket]:
+    """Connect so many times to host:port; blocks."""
+    host, _, port = address.rpartition(":")
+    return [socket.create_connection((host, int(port))) for _ in range(count)]
+
+
+class CheapClient:
+    """The compiled program."""
+
+    def __init__(self, program: Path) -> None:
+        self._program = program
+
+    @classmethod
+    async def compile(cls, folder: Path) -> "CheapClient":
+        """Compile it into a folder; raises ClientFailed without a C compiler."""
+        compiler = shutil.which("gcc") or shutil.which("cc")
+        if compiler is None:
+            raise ClientFailed("the client is compiled on the spot: apt-get install gcc libc6-dev")
+        program = folder / "cheap_client"
+        await _run([compiler, "-O2", "-pthread", "-o", str(program), str(SOURCE)], ())
+        return cls(program)
+
+    async def run(
+        self,
+        sockets: Sequence[socket.socket],
+        plan: Sequence[Asked],
+        store: Path | None = None,
+        core: int | None = None,
+    ) -> Turn:
+        """Carry a plan out and close the sockets. `store`: the file that bodies go to; None drops them.
+
+        `core`: the only one that it may use. Raises ClientFailed.
+        """
+        for each in sockets:
+            each.setblocking(True)
+        fds = tuple(each.fileno() for each in sockets)
+        with tempfile.NamedTemporaryFile(dir=self._program.parent) as file:
+            file.write(b"".join([asked.encode() for asked in plan]))
+            file.flush()
+            pinned = [] if core is None else ["taskset", "-c", str(core)]
+            words = [*pinned, str(self._program), file.name, str(store or "-"), *map(str, fds)]
+            try:
+                return Turn(**json.loads(await _run(words, fds)))
+            finally:
+                for each in sockets:
+                    each.close()
+
+
+async def _run(words: list[str], fds: tuple[int, ...]) -> bytes:
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *words, pass_fds=fds, stdout=pipe, stderr=pipe, start_new_session=True
+    )
+    try:
+        async with asyncio.timeout(TURN_S_MAX):
+            output, errors = await process.communicate()
+    except BaseException:
+        process.kill()
+        await process.wait()
+        raise
+    if process.returncode:
+        raise ClientFailed(f"{words[0]} failed: {errors.decode(errors='replace').strip()[-500:]}")
+    return output
