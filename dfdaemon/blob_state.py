@@ -16,6 +16,8 @@ from swarm.pieces import PieceMap
 READ_SHARE = 8
 """When this part of a blob was read in parts, the rest follows: lazy readers fetch it in the background, bit by bit,
 and as a whole it leaves the origin once."""
+HASHED_ALONE_BYTES_MAX = 1 << 20
+"""A blob up to this size is hashed in a millisecond: that is less than to talk about it."""
 REJECTED_MAX = 256
 """Hosts remembered that gave wrong pieces of one blob; more than that is a lost cluster."""
 
@@ -40,7 +42,7 @@ class BlobState:
         """The ring is to move, and waits until nothing is in flight where it goes."""
         self.closing = False
         """The download ends: nothing new is begun."""
-        self.moved_at = now
+        self.began_at = self.moved_at = now
         """When anything arrived last."""
         self._unsent: list[PieceRecord] = []
         self._rejected: dict[HostId, PieceRejected] = {}
@@ -66,6 +68,12 @@ class BlobState:
         """Whether so much of it was read in parts that the rest is wanted too."""
         held = self.table.verified.bit_count()
         return bool(self.table.missing) and not self.closing and held * READ_SHARE >= self.table.count
+
+    @property
+    def shares_check(self) -> bool:
+        """Whether a few hosts compute its own digest for all: not of what never becomes whole here."""
+        large = self.pieces.size > HASHED_ALONE_BYTES_MAX
+        return self.means.first_nodes and large and self.ring is None and not self.is_part
 
     def wanted(self) -> int:
         """Return the pieces that may be asked for: missing, wanted, and with a place to go to."""
@@ -98,7 +106,7 @@ class BlobState:
         """Tell the scheduler that we want this blob, and what we hold of it."""
         leased = self.may_fetch and not self.is_part
         said = (self.task, self.pieces.size, self.registry, leased, self.ring is None, self.priority)
-        self.means.session.tell(Join(*said, self._told_bits))
+        self.means.session.tell(Join(*said, self._told_bits, self.shares_check))
 
     def active_task(self, leases: tuple[HeldLease, ...]) -> ActiveTask:
         """Return what a scheduler that attaches must know."""
@@ -110,7 +118,7 @@ class BlobState:
             self.may_fetch and not self.is_part,
             self.ring is None,
         )
-        return ActiveTask(*said, leases)
+        return ActiveTask(*said, leases, self.shares_check)
 
     @property
     def _told_bits(self) -> int:

@@ -19,10 +19,14 @@ class TellScheduler:
 
 @dataclass(frozen=True, slots=True)
 class OpenStore:
-    """Make room for a blob, or find what is there. Answered by StoreOpened or StoreRefused."""
+    """Make room for a blob, or find what is there. Answered by StoreOpened or StoreRefused.
+
+    `follow`: compute the blob's own digest behind the download, as FollowBlob asks later.
+    """
 
     task: TaskId
     size: int
+    follow: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,13 @@ class CommitPiece:
 
 
 @dataclass(frozen=True, slots=True)
+class FollowBlob:
+    """Compute the blob's own digest behind the download from now on, so that little is left for CheckBlob."""
+
+    task: TaskId
+
+
+@dataclass(frozen=True, slots=True)
 class CheckBlob:
     """All pieces are recorded: compute the blob's own digest. Answered by BlobChecked."""
 
@@ -67,9 +78,10 @@ class DropPieces:
 
 @dataclass(frozen=True, slots=True)
 class CompleteBlob:
-    """The blob's digest matches: mark it complete, let readers have the rest."""
+    """The blob is right: mark it complete, let readers have the rest. `proven`: others computed its digest."""
 
     task: TaskId
+    proven: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +274,7 @@ Command = (
     | OpenStore
     | OpenRing
     | CommitPiece
+    | FollowBlob
     | CheckBlob
     | DropPieces
     | CompleteBlob

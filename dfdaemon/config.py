@@ -20,6 +20,8 @@ TRUSTED_REGISTRIES = (
     "registry.redhat.io",
 )
 """Public registries whose operators run them for everybody: no customer decides what they answer about a digest."""
+EVERY_NODE, FIRST_NODES = VERIFY = ("every-node", "first-nodes")
+"""Who computes the digest of a blob that is whole."""
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
@@ -309,6 +311,11 @@ class DaemonConfig:
     log_format: str = setting("text", 'Form of log lines: "text" or "json".')
     log_level: str = setting("info", "Least severe level that is logged: debug, info, warning, error.")
     stop_timeout_s: float = setting(10.0, "Seconds that uploads in progress get when the daemon stops.")
+    verify: str = setting(
+        "every-node",
+        'Who computes the digest of a whole blob: "every-node"; "first-nodes", the first few that come, for all. '
+        'That takes peer.piece_digest = "blake3".',
+    )
     mirror: MirrorConfig = setting(MirrorConfig, "The registry mirror.")
     peer: PeerConfig = setting(PeerConfig, "The peer wire.")
     scheduler: SchedulerLinkConfig = setting(SchedulerLinkConfig, "The scheduler.")
@@ -322,6 +329,13 @@ class DaemonConfig:
         good = len(self.zone.encode()) <= ZONE_BYTES_MAX and self.zone.isprintable()
         require(good, "zone", self.zone, f"printable, at most {ZONE_BYTES_MAX} bytes")
         require(0 <= self.stop_timeout_s <= 600, "stop_timeout_s", self.stop_timeout_s, "0 to 600")
+        require(self.verify in VERIFY, "verify", self.verify, " or ".join(VERIFY))
+        require(
+            self.verify == EVERY_NODE or self.peer.piece_digest == "blake3",
+            "verify",
+            self.verify,
+            'xxh3 can be forged, so it takes peer.piece_digest = "blake3"; or set every-node',
+        )
         require(self.upload_bytes_per_s >= 0, "upload_bytes_per_s", self.upload_bytes_per_s, "0 or more")
         require(
             self.download_bytes_per_s >= 0, "download_bytes_per_s", self.download_bytes_per_s, "0 or more"

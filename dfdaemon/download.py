@@ -11,14 +11,7 @@ from enum import Enum
 
 from dfdaemon import events
 from dfdaemon.blob_state import BlobState
-from dfdaemon.commands import (
-    CheckBlob,
-    CloseTask,
-    CompleteBlob,
-    FailReaders,
-    OpenStore,
-    ReleaseReaders,
-)
+from dfdaemon.commands import CloseTask, CompleteBlob, FailReaders, OpenStore, ReleaseReaders
 from dfdaemon.fallback import Fallback
 from dfdaemon.inline_side import InlineSide
 from dfdaemon.means import Means
@@ -68,11 +61,10 @@ class Download:
         self._failure = ""
         self._lost = 0
         self._close_at = NEVER
-        self._checking = False
-        self._check = WholeCheck(self.blob, self.peers, self.origin)
+        self.check = WholeCheck(self.blob, self.peers, self.origin)
         self._inline_side = InlineSide(self.blob)
         self._ring = RingSide(self.blob, self.peers, self.origin)
-        self.blob.do(OpenStore(wanted.task, wanted.size))
+        self.blob.do(OpenStore(wanted.task, wanted.size, self.check.follows))
 
     @property
     def task(self) -> TaskId:
@@ -92,8 +84,8 @@ class Download:
         self._inline_side.settle(now)
         if self.phase is Phase.RUNNING and self.blob.ring is None and self.blob.table.is_whole:
             self.phase = Phase.CHECKING
-            self._checking = True
-            self.blob.do(CheckBlob(self.task))
+        if self.phase is Phase.CHECKING and not self.check.runs:
+            self._examine(now)
         if self.phase is Phase.CLOSING and self._is_drained():
             self.phase = Phase.CLOSED
             self.blob.do(CloseTask(self.task))
@@ -112,7 +104,7 @@ class Download:
             return
         more = blob.want(event)
         if self.phase is Phase.CLOSING:
-            self.phase = Phase.CHECKING if self._checking else Phase.RUNNING
+            self.phase = Phase.CHECKING if self.check.runs else Phase.RUNNING
             self._close_at, blob.closing = NEVER, False
             if blob.ring is None:
                 self._offer()
@@ -127,10 +119,6 @@ class Download:
         self._release()
         self._fallback.reader_came(now)
         self.blob.ripen()
-
-    def reader_advanced(self, event: events.ReaderAdvanced, now: float) -> None:
-        """A client got more."""
-        self.blob.readers.advance(event.reader, event.offset, now)
 
     def reader_closed(self, event: events.ReaderClosed, now: float) -> None:
         """A client is done, or gone: perhaps it was the last."""
@@ -246,19 +234,30 @@ class Download:
 
     # --- the whole blob -------------------------------------------------------------------------------------------
 
+    def _examine(self, now: float) -> None:
+        """All pieces were there: see whether they are the blob."""
+        if not self.blob.table.is_whole:
+            self.phase = Phase.RUNNING  # a piece was lost meanwhile
+        elif self.check.is_proven(now):
+            self._complete(now, proven=True)
+
+    def _complete(self, now: float, proven: bool) -> None:
+        self.blob.do(CompleteBlob(self.task, proven))
+        self._means.session.flush(now)
+        self._means.session.tell(Completed(self.task))
+        self._be_whole(now)
+
     def blob_checked(self, event: events.BlobChecked, now: float) -> None:
         """The blob's own digest was computed."""
-        self._checking = False
+        self.check.runs = False
         if self.phase is not Phase.CHECKING:
             return
         if not self.blob.table.is_whole:
             self.phase = Phase.RUNNING  # a piece was lost meanwhile
         elif event.matches:
-            self.blob.do(CompleteBlob(self.task))
-            self._means.session.flush(now)
-            self._means.session.tell(Completed(self.task))
-            self._be_whole(now)
-        elif self._check.failed(now):
+            self.check.matched()
+            self._complete(now, proven=False)
+        elif self.check.failed(now):
             self.phase = Phase.RUNNING
             self._take_back(self.blob.table.everything & ~self.blob.table.verified)
         else:
@@ -268,6 +267,7 @@ class Download:
 
     def _enter_swarm(self, now: float) -> None:
         self.blob.join()
+        self.check.link_changed()
         self._fallback.begin(now)
         self.blob.ripen()
 
@@ -278,8 +278,10 @@ class Download:
     def link_changed(self, now: float) -> None:
         """A scheduler is there, and was told of us; or there is none any more, or never was."""
         if self.phase in SWARMING:
+            self.check.link_changed()
             self._fallback.link_changed(now)
             self.blob.tell_again()
+            self.settle(now)
 
     def info_said(self, message: messages.TaskInfo, now: float) -> None:
         """The scheduler acknowledges us."""
@@ -287,21 +289,14 @@ class Download:
             told = f"the cluster knows this blob with {message.size} bytes, the client with {self.blob.pieces.size}"
             self.fail(told, now)
             return
+        self.check.informed(message)
         self.blob.proof.trust(
             record for record in message.records if 0 <= record.index < self.blob.table.count
         )
 
-    def parents_said(self, message: messages.Parents, now: float) -> None:
-        """Hosts to take pieces from."""
-        self.peers.meet(message.parents)
-
     def lease_granted(self, message: messages.Lease, now: float) -> None:
         """We are to fetch a range from the origin."""
         self.origin.grant(message, now)
-
-    def lease_revoked(self, message: messages.LeaseRevoked, now: float) -> None:
-        """A lease is void."""
-        self.origin.revoke(message.epoch, now)
 
     def no_source_said(self, message: messages.NoSource, now: float) -> None:
         """The scheduler has nobody to help us."""
@@ -362,7 +357,7 @@ class Download:
     def _is_drained(self) -> bool:
         """Whether nothing writes any more."""
         return not (
-            self.in_flight or self.origin.leases or self.blob.table.at(Stage.WRITTEN) or self._checking
+            self.in_flight or self.origin.leases or self.blob.table.at(Stage.WRITTEN) or self.check.runs
         )
 
     # --- time -----------------------------------------------------------------------------------------------------
@@ -374,6 +369,8 @@ class Download:
         at = min(self.peers.wakeup_at(), self._close_at, self._inline_side.until)
         if self.phase is Phase.RUNNING:
             at = min(at, self._fallback.at)
+        elif self.phase is Phase.CHECKING:
+            at = min(at, self.check.until)
         return at if self.blob.ring is None else min(at, self.origin.wakeup_at())
 
     def due(self, now: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from dfdaemon import events, routes
 from dfdaemon.budget import RequestBudget
 from dfdaemon.commands import CloseTask, Command, FailReaders
-from dfdaemon.config import DaemonConfig
+from dfdaemon.config import FIRST_NODES, DaemonConfig
 from dfdaemon.download import Download, Phase
 from dfdaemon.hosts import HostBook
 from dfdaemon.load import LoadMeter
@@ -74,6 +74,7 @@ class DaemonMachine:
             HostBook(),
             self.sharing,
             config.store.ring_bytes,
+            config.verify == FIRST_NODES,
         )
         self._handlers: dict[type, Callable[[Any, float], None]] = {
             events.SchedulerAttached: self._attached,

@@ -44,6 +44,8 @@ class Means:
     book: HostBook
     offers: Offers
     ring_bytes: int
+    first_nodes: bool = False
+    """A few hosts compute a blob's own digest for all (verify = "first-nodes")."""
     ripe: dict[TaskId, None] = field(default_factory=dict)
     """Downloads that may find something to ask for, in the order in which that came about."""
     dry: dict[TaskId, None] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from dfdaemon.origin_side import OriginSide
 from dfdaemon.peer_side import PeerSide
 from swarm import messages
 from swarm.messages import LeaseFailed, OriginFault
+from swarm.roots import Proven
 
 Handler = Callable[[Download, Any, float], None]
 ALWAYS = frozenset(Phase) - {Phase.CLOSED}
@@ -47,7 +48,10 @@ def _to_origin(take: Callable[[OriginSide, Any, float], None]) -> Handler:
 ACCEPTED: dict[type, tuple[frozenset[Phase], Handler]] = {
     events.BlobWanted: (ALWAYS, Download.wanted),
     events.ReaderOpened: (ALWAYS, Download.reader_opened),
-    events.ReaderAdvanced: (ALWAYS, Download.reader_advanced),
+    events.ReaderAdvanced: (
+        ALWAYS,
+        lambda to, event, now: to.blob.readers.advance(event.reader, event.offset, now),
+    ),
     events.ReaderClosed: (ALWAYS, Download.reader_closed),
     events.StoreOpened: (frozenset({Phase.OPENING}), Download.store_opened),
     events.StoreRefused: (frozenset({Phase.OPENING, Phase.RUNNING}), Download.store_refused),
@@ -69,11 +73,12 @@ ACCEPTED: dict[type, tuple[frozenset[Phase], Handler]] = {
 
 HEARD: dict[type, Handler] = {
     messages.TaskInfo: Download.info_said,
-    messages.Parents: Download.parents_said,
+    messages.Parents: lambda download, message, now: download.peers.meet(message.parents),
     messages.Lease: Download.lease_granted,
     messages.Imports: _to_peers(PeerSide.to_import),
-    messages.LeaseRevoked: Download.lease_revoked,
+    messages.LeaseRevoked: lambda download, message, now: download.origin.revoke(message.epoch, now),
     messages.Inline: Download.inline_said,
     messages.NoSource: Download.no_source_said,
+    Proven: lambda download, message, now: download.check.told(message),
 }
 """By message: who takes it while the download is under way."""

@@ -47,6 +47,15 @@ class SaveRecords:
 
 
 @dataclass(frozen=True, slots=True)
+class SaveRoot:
+    """Keep a blob's proven root in the shared store, or NO_ROOT if it is proven no more. Not answered: a root that is
+    lost is proven again."""
+
+    task: TaskId
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class DropInline:
     """Forget a tiny blob that the service may hold."""
 
@@ -61,4 +70,4 @@ class SaveDenials:
     allowed: tuple[TaskId, ...]
 
 
-Command = Send | SendInline | DropInline | LoadTask | SaveEpoch | SaveRecords | SaveDenials | Note
+Command = Send | SendInline | DropInline | LoadTask | SaveEpoch | SaveRecords | SaveRoot | SaveDenials | Note

@@ -25,6 +25,7 @@ from swarm.repositories import (
     TagReport,
     TagUnresolved,
 )
+from swarm.roots import NO_ROOT, BlobProved
 
 DaemonMessage = (
     Join
@@ -41,6 +42,7 @@ DaemonMessage = (
     | TagPushed
     | RepositoryReport
     | AskRepository
+    | BlobProved
 )
 """What reaches the machine as it was sent. Hello and InlineContent have events of their own."""
 
@@ -91,6 +93,7 @@ class TaskLoaded:
     task: TaskId
     epoch: Epoch
     records: tuple[PieceRecord, ...] = ()
+    root: bytes = NO_ROOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from scheduler.lease import Lease, LeaseState
 from scheduler.membership import Membership
 from scheduler.neighbours import Neighbours
 from scheduler.peer import Peer
+from scheduler.proving import Proving
 from scheduler.questions import AGENDA as QUESTIONS
 from scheduler.questions import Questions
 from scheduler.repositories import Repositories
@@ -66,6 +67,7 @@ from swarm.repositories import (
     TagUnresolved,
 )
 from swarm.repositories import Denials as DenialsMessage
+from swarm.roots import BlobProved
 
 LEASES_EXAMINED_MAX = 64
 """Leases of one host and task that a message is matched with; a host has a handful."""
@@ -80,9 +82,12 @@ class SchedulerMachine:
         self._importing = Importing(self.cluster, self._neighbours)
         self._granting = Granting(self.cluster, self._neighbours, self._importing)
         self._faults = Faults(self.cluster, self._granting)
-        self._membership = Membership(self.cluster, self._neighbours, self._granting, self._importing)
+        self._proving = Proving(self.cluster)
+        self._membership = Membership(
+            self.cluster, self._neighbours, self._granting, self._importing, self._proving
+        )
         self._attachment = Attachment(self.cluster, self._membership, self._granting)
-        self._trust = Trust(self.cluster, self._neighbours, self._granting)
+        self._trust = Trust(self.cluster, self._neighbours, self._granting, self._proving)
         self._speed = Speed()
         self._questions = Questions(self.cluster, Repositories())
         self.denials = Denials(self.cluster)
@@ -99,13 +104,18 @@ class SchedulerMachine:
             PurgeWanted: self._on_purge,
             TimeReached: self._on_time,
         }
-        self._on_message: dict[type, Callable[[Host, Any], None]] = {
+        self._on_message = self._messages()
+
+    def _messages(self) -> dict[type, Callable[[Host, Any], None]]:
+        """Return who takes which message."""
+        return {
             Join: self._on_join,
             Progress: self._on_progress,
             Starving: self._on_starving,
             LeaseProgress: self._on_lease_progress,
             LeaseFailed: self._on_lease_failed,
             PieceRejected: self._on_rejected,
+            BlobProved: self._on_proved,
             Load: lambda host, load: self._speed.measured(host, load, self.cluster.hosts, self.cluster.now),
             Completed: self._on_completed,
             Leave: self._on_leave,
@@ -166,6 +176,7 @@ class SchedulerMachine:
             return
         task.epoch = max(task.epoch, event.epoch)
         task.remember_records(event.records)
+        task.verification.root = event.root
         self._membership.loaded(task)
 
     def _on_saved(self, event: EpochSaved) -> None:
@@ -290,6 +301,11 @@ class SchedulerMachine:
         task = self.cluster.tasks.get(message.task)
         if task is not None:
             self._trust.rejected(host, task, message)
+
+    def _on_proved(self, host: Host, message: BlobProved) -> None:
+        task = self.cluster.tasks.get(message.task)
+        if task is not None:
+            self._proving.proved(host, task, message)
 
     def _on_completed(self, host: Host, message: Completed) -> None:
         task, peer = self._peer(host, message.task)

@@ -8,9 +8,10 @@ from scheduler.importing import Importing
 from scheduler.lease import Lease, LeaseState
 from scheduler.neighbours import Neighbours
 from scheduler.peer import Peer, PeerEvent, PeerState
+from scheduler.proving import Proving
 from scheduler.task import Task, TaskEvent, TaskState
 from swarm import availability
-from swarm.messages import ActiveTask, Join, TaskInfo
+from swarm.messages import ActiveTask, Join
 from swarm.pieces import BLOB_BYTES_MAX
 
 
@@ -18,12 +19,18 @@ class Membership:
     """Who takes part in which task."""
 
     def __init__(
-        self, cluster: Cluster, neighbours: Neighbours, granting: Granting, importing: Importing
+        self,
+        cluster: Cluster,
+        neighbours: Neighbours,
+        granting: Granting,
+        importing: Importing,
+        proving: Proving,
     ) -> None:
         self._cluster = cluster
         self._neighbours = neighbours
         self._granting = granting
         self._importing = importing
+        self._proving = proving
 
     # --- joining -------------------------------------------------------------------------------------------
 
@@ -46,6 +53,7 @@ class Membership:
         peer = self._peer(task, host)
         peer.registry, peer.warned = join.registry, False
         peer.may_fetch, peer.stores = join.may_fetch, join.stores
+        peer.shares_check = join.shares_check
         if join.may_fetch:
             task.add_registry(join.registry)
         fits = join.size == task.pieces.size
@@ -80,7 +88,7 @@ class Membership:
         cluster = self._cluster
         peer.happen(PeerEvent.WELCOME)
         task.file(peer)
-        cluster.send(peer.host, TaskInfo(task.id, task.pieces.size, task.records()))
+        self._proving.inform(task, peer)
         cluster.note("join", task, peer.host, size=task.pieces.size, held=peer.bits.bit_count())
         if task.inline_held:
             cluster.do(SendInline((peer.host.id,), task.id))
@@ -152,6 +160,7 @@ class Membership:
         task.unfile(peer)
         del task.peers[peer.host.id]
         del peer.host.tasks[task.id]
+        self._proving.left(task, peer)
         freed = task.withdrawn(peer)
         if freed and unsure_s and task.downloading:
             task.doubt(freed, self._cluster.now + unsure_s)

@@ -49,7 +49,8 @@ PEER_STATES = {
 class Peer:
     """One host's part in one task: what it holds (`bits`), from whom it takes, and who takes from it.
 
-    `stores`: it keeps what it takes and serves it. `warned`: it was told that there is no source.
+    `stores`: it keeps what it takes and serves it. `warned`: it was told that there is no source. `shares_check`: it
+    computes the blob's own digest for others, or leaves that to them.
     `importing`: what it is to take from other zones and does not hold yet. If it brings none of it until
     `import_deadline`, another peer of its zone gets that, and it none before `import_after`.
     """
@@ -58,6 +59,7 @@ class Peer:
     registry: str = ""
     may_fetch: bool = False
     stores: bool = True
+    shares_check: bool = False
     priority: Priority = Priority.CONTAINER_START
     bits: int = 0
     state: PeerState = PeerState.JOINED

@@ -6,6 +6,7 @@ from enum import Enum
 from scheduler.lease import Lease
 from scheduler.peer import Peer
 from scheduler.pool import Pool
+from scheduler.verification import Verification
 from scheduler.zone import Zone
 from swarm import availability
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
@@ -104,6 +105,7 @@ class Task:
     size_changes: int = 0
     idle_at: float = 0.0
     load_at: float = 0.0
+    verification: Verification = field(default_factory=Verification)
     _records: dict[int, PieceRecord] = field(default_factory=dict)
     _records_told: tuple[PieceRecord, ...] | None = None
 
@@ -289,6 +291,7 @@ class Task:
         self.sources.clear()
         self._records.clear()
         self._records_told = None
+        self.verification = Verification()
         for peer in self.peers.values():
             peer.bits = peer.importing = 0
             peer.warned = False

@@ -4,6 +4,7 @@ from scheduler.cluster import Cluster
 from scheduler.granting import Granting
 from scheduler.host import Host, HostEvent
 from scheduler.neighbours import Neighbours
+from scheduler.proving import Proving
 from scheduler.task import Task
 from swarm.ids import HostId
 from swarm.messages import PieceRejected, Quarantine
@@ -82,10 +83,13 @@ class Reports:
 class Trust:
     """Answers PieceRejected, and ends quarantines."""
 
-    def __init__(self, cluster: Cluster, neighbours: Neighbours, granting: Granting) -> None:
+    def __init__(
+        self, cluster: Cluster, neighbours: Neighbours, granting: Granting, proving: Proving
+    ) -> None:
         self._cluster = cluster
         self._neighbours = neighbours
         self._granting = granting
+        self._proving = proving
         self.reports = Reports()
         self._quarantined: dict[HostId, None] = {}
 
@@ -143,6 +147,7 @@ class Trust:
         peer = task.peers[host.id]
         task.file(peer)
         task.disbelieve(host.id)
+        self._proving.discredit(task, host)
         ended = list(peer.leases)
         for lease in ended:
             self._granting.revoke(task, lease)

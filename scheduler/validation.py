@@ -23,6 +23,7 @@ def validate(cluster: Cluster) -> None:
         _validate_pieces(task)
         _validate_counts(task)
         _validate_leases(cluster, task)
+        task.verification.validate()
         _validate_zones(task)
         for name, peer in task.peers.items():
             assert peer.host is cluster.hosts.get(name), f"{name} is not the host in the table"

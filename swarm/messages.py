@@ -19,6 +19,7 @@ from swarm.repositories import (
     TagReport,
     TagUnresolved,
 )
+from swarm.roots import BlobProved, Proven
 
 
 class Role(IntEnum):
@@ -111,6 +112,7 @@ class ActiveTask:
     may_fetch: bool = False
     stores: bool = True
     leases: tuple[HeldLease, ...] = ()
+    shares_check: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,8 @@ class Join:
 
     `may_fetch`: a local client's credential, or the node's, is accepted by the origin for this blob.
     `stores`: false when the host has no room: it takes pieces, and serves none. `bits`: what it holds
-    already.
+    already. `shares_check`: it computes the blob's own digest for others, or leaves that to them
+    (swarm/roots.py).
     """
 
     task: TaskId
@@ -147,6 +150,7 @@ class Join:
     stores: bool = True
     priority: Priority = Priority.CONTAINER_START
     bits: int = 0
+    shares_check: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +266,12 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
     """The acknowledgement of a Join: the blob's size, and the piece digests that lease owners told the
-    scheduler."""
+    scheduler. `is_spared`: others compute the blob's own digest, and Proven will tell."""
 
     task: TaskId
     size: int
     records: tuple[PieceRecord, ...] = ()
+    is_spared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +372,7 @@ ToScheduler = (
     | TagPushed
     | RepositoryReport
     | AskRepository
+    | BlobProved
 )
 ToDaemon = (
     Settings
@@ -382,4 +388,5 @@ ToDaemon = (
     | ResolveTag
     | Denials
     | Purge
+    | Proven
 )

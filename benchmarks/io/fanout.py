@@ -35,6 +35,7 @@ from benchmarks.io.page_cache import bounded_memory, warm_pages
 from benchmarks.io.usage import cpu_s
 from benchmarks.report import Links, MachineLimit, Run, compared, figures, fluid_limit_s, lines
 from benchmarks.simulator.verdict import Sample
+from dfdaemon.config import EVERY_NODE, VERIFY
 
 DAEMONS_PER_PROCESS = 125
 """With some 80 sockets each, half of the 20,000 file descriptors that a process may have."""
@@ -74,6 +75,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--processes", type=positive, metavar="P", help="that hold the daemons")
     parser.add_argument("--download-slots", type=positive, default=4, help="of each daemon (default 4)")
     parser.add_argument("--upload-slots", type=positive, default=4, help="of each daemon (default 4)")
+    parser.add_argument(
+        "--verify", choices=VERIFY, default=EVERY_NODE, help="who hashes whole blobs (default every-node)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the blobs and of the tree (default 1)")
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the stores are made"
@@ -274,6 +278,7 @@ class Fanout:
                 options.download_slots,
                 options.upload_slots,
                 shaped=options.link_bytes_per_s > 0,
+                verify=options.verify,
             )
             workers.append(await self.start_process(part, task))
         for worker in workers:
@@ -297,7 +302,8 @@ class Fanout:
         messages = await scheduler_counts(cluster.scheduler_metrics, "messages_total", "kind")
         noted = await scheduler_counts(cluster.scheduler_metrics, "events_total", "event")
         size = options.layers * options.blob_bytes
-        self.conditions["events"] = sum((Counter(each["events"]) for each in ended), Counter[str]())
+        for told in ("events", "verified"):
+            self.conditions[told] = sum((Counter(each[told]) for each in ended), Counter[str]())
         self.conditions["scheduler_events"] = noted
         fluid_s = fluid_limit_s(size, options.nodes, self.links())
         return Run(

@@ -21,6 +21,7 @@ import uvloop
 from benchmarks.report import NodeResult, as_dict
 from dfdaemon.__main__ import Daemon, Threads, build, open_doors, start_threads
 from dfdaemon.config import (
+    EVERY_NODE,
     DaemonConfig,
     MirrorConfig,
     OriginConfig,
@@ -52,7 +53,9 @@ would be looked through a hundred times as often as in a process of its own."""
 PROGRESS_S = 1.0
 """Pause between two progress lines."""
 EVENTS = "damselfly_daemon_events_total"
-"""The counter of what daemons note."""
+"""The counter of what daemons note (swarm/io/notes.py)."""
+VERIFIED = "damselfly_daemon_blobs_verified_total"
+"""The counter of blobs that daemons found right."""
 REGISTRY, REPOSITORY = "registry.bench", "bench/app"
 
 
@@ -73,6 +76,13 @@ class FanoutTask:
     congestion_control: str = ""
     shaped: bool = False
     """The daemons themselves keep to the rates of their links."""
+    verify: str = EVERY_NODE
+    """Who computes the digests of blobs. Piece digests are BLAKE3 where that is not every node."""
+
+    @property
+    def piece_digest(self) -> str:
+        """The kind of piece digest of the cluster."""
+        return "xxh3" if self.verify == EVERY_NODE else "blake3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +107,8 @@ class Worker:
 
     async def start(self) -> None:
         """Start all daemons and wait until the scheduler has taken them."""
-        threads = start_threads(PeerConfig(receive_threads=RECEIVE_THREADS), self.closing)
+        config = PeerConfig(receive_threads=RECEIVE_THREADS, piece_digest=self.task.piece_digest)
+        threads = start_threads(config, self.closing)
         slots = asyncio.Semaphore(STARTS_AT_ONCE)
         await asyncio.gather(*(self._start(number, threads, slots) for number in self.task.nodes))
         async with asyncio.timeout(READY_S_MAX):
@@ -157,13 +168,13 @@ class Worker:
             "cross_zone_bytes": sum(each.cross_zone_bytes for each in so_far),
         }
 
-    def events(self) -> Counter[str]:
-        """Return how often the daemons noted each event (swarm/io/notes.py)."""
+    def counts(self, name: str, label: str) -> Counter[str]:
+        """Return a counter of all daemons, by its label."""
         counts: Counter[str] = Counter()
         for node in self.nodes:
-            wanted = node.telemetry.registry.restricted_registry([EVENTS])
+            wanted = node.telemetry.registry.restricted_registry([name])
             for sample in (sample for family in wanted.collect() for sample in family.samples):
-                counts[sample.labels["event"]] += int(sample.value)
+                counts[sample.labels[label]] += int(sample.value)
         return counts
 
     def _result(self, node: _Node, seconds: float, failure: str) -> NodeResult:
@@ -194,11 +205,13 @@ def daemon_config(task: FanoutTask, number: int) -> DaemonConfig:
         download_bytes_per_s=task.link_bytes_per_s,
         control_socket=f"{task.folder}/{number}.sock",
         metrics_listen="127.0.0.1:0",
+        verify=task.verify,
         mirror=MirrorConfig(listen="127.0.0.1:0"),
         peer=PeerConfig(
             listen=f"{task.address}:0",
             insecure_no_token=True,
             congestion_control=task.congestion_control,
+            piece_digest=task.piece_digest,
             upload_slots=task.upload_slots,
             download_slots=task.download_slots,
             upload_bytes_per_s_max=task.link_bytes_per_s * task.shaped,
@@ -248,7 +261,8 @@ async def run() -> None:
             "cpu_s": cpu_s - cpu_before_s,
             "rss_bytes": rss_bytes,
             "descriptors": len(os.listdir("/proc/self/fd")),
-            "events": worker.events(),
+            "events": worker.counts(EVENTS, "event"),
+            "verified": worker.counts(VERIFIED, "how"),
         }
     )
     await asyncio.to_thread(sys.stdin.readline)

@@ -22,6 +22,7 @@ from benchmarks.io.goodput import goodput_bytes_per_s, loaded_rtt_s
 from benchmarks.io.local_cluster import LocalCluster, Where
 from benchmarks.io.namespaces import NoNamespaces, Place, connected, network, require_namespaces
 from benchmarks.report import Links
+from dfdaemon.config import EVERY_NODE
 
 BITS = 8
 MEGABIT = 1_000_000
@@ -60,7 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
     parser.set_defaults(
-        zones=1, no_machine_limit=True, link_bytes_per_s=0, origin_bytes_per_s=0, compare=[], plot=None
+        zones=1,
+        no_machine_limit=True,
+        link_bytes_per_s=0,
+        origin_bytes_per_s=0,
+        compare=[],
+        plot=None,
+        verify=EVERY_NODE,
     )
 
 

@@ -17,6 +17,7 @@ from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import Hello, Inline, InlineContent, Parents, PieceRecord, ToScheduler
+from swarm.roots import NO_ROOT
 
 ATTACH_RETRY_S = 0.5
 """How soon a daemon tries again to reach a scheduler that is down."""
@@ -61,12 +62,14 @@ class Control:
         self._streams: dict[HostId, Stream] = {}
         self._epochs: dict[TaskId, Epoch] = {}
         self._records: dict[TaskId, dict[int, PieceRecord]] = {}
+        self._roots: dict[TaskId, bytes] = {}
         self._execute: dict[type, Callable[[Any], None]] = {
             commands.Send: lambda c: self._send(c.host, c.message),
             commands.SendInline: self._send_inline,
             commands.LoadTask: self._load,
             commands.SaveEpoch: self._save_epoch,
             commands.SaveRecords: self._save_records,
+            commands.SaveRoot: lambda c: self._roots.update({c.task: c.root}),
             Note: self._note,
         }
 
@@ -199,7 +202,8 @@ class Control:
     def _load(self, command: commands.LoadTask) -> None:
         task = command.task
         records = tuple(self._records.get(task, {}).values())
-        self._answer(events.TaskLoaded(task, self._epochs.get(task, Epoch(0)), records))
+        root = self._roots.get(task, NO_ROOT)
+        self._answer(events.TaskLoaded(task, self._epochs.get(task, Epoch(0)), records, root))
 
     def _save_epoch(self, command: commands.SaveEpoch) -> None:
         self._epochs[command.task] = max(command.epoch, self._epochs.get(command.task, Epoch(0)))

@@ -51,6 +51,9 @@ class Disk:
         self._bytes_per_s = scenario.disk_bytes_per_s
         self._arm = Worker(life.clock)
         self._rings: dict[TaskId, StoredBlob] = {}
+        self._followed: dict[TaskId, None] = {}
+        self.hashed: list[TaskId] = []
+        """Blobs whose own digest was computed here."""
         self._life = life
         self._latency_s = scenario.store_latency_s
         self._hash_bytes_per_s = scenario.hash_bytes_per_s
@@ -60,6 +63,7 @@ class Disk:
         """A new life starts: rings in memory are gone."""
         self._post = post
         self._rings.clear()
+        self._followed.clear()
 
     def wipe(self) -> None:
         """Lose everything."""
@@ -71,6 +75,7 @@ class Disk:
             commands.OpenStore: lambda c: self._life.soon(self._latency_s, self._open, c),
             commands.OpenRing: self._open_ring,
             commands.CommitPiece: self._commit,
+            commands.FollowBlob: lambda c: self._followed.update({c.task: None}),
             commands.CheckBlob: self._check,
             commands.DropPieces: self._drop,
             commands.CompleteBlob: self._complete,
@@ -99,6 +104,8 @@ class Disk:
             self._post(events.StoreRefused(command.task))
             return
         blob = self.blobs.setdefault(command.task, StoredBlob(command.task, command.size))
+        if command.follow:
+            self._followed[command.task] = None
         self._post(events.StoreOpened(command.task, blob.records, blob.complete))
 
     def _open_ring(self, command: commands.OpenRing) -> None:
@@ -120,10 +127,12 @@ class Disk:
         self._post(events.PieceCommitted(command.task, command.record.index))
 
     def _check(self, command: commands.CheckBlob) -> None:
-        """Hash the last piece; those before it were hashed as they came."""
+        """Hash the last piece; those before it were hashed as they came, if that was wanted."""
         blob = self.blobs[command.task]
+        self.hashed.append(command.task)
         matches = self.is_right(blob)
-        seconds = blob.pieces.piece_bytes / self._hash_bytes_per_s
+        left = blob.pieces.piece_bytes if command.task in self._followed else blob.size
+        seconds = left / self._hash_bytes_per_s
         self._life.soon(seconds, self._post, events.BlobChecked(command.task, matches))
 
     def is_right(self, blob: StoredBlob) -> bool:

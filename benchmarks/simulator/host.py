@@ -14,7 +14,7 @@ from benchmarks.simulator.origin import Origin, OriginSide
 from benchmarks.simulator.peering import Peering
 from benchmarks.simulator.scenario import Scenario
 from dfdaemon import commands, events
-from dfdaemon.config import DaemonConfig
+from dfdaemon.config import DaemonConfig, PeerConfig
 from dfdaemon.machine import DaemonMachine
 from swarm import availability
 from swarm.dice import Dice
@@ -36,6 +36,16 @@ def info_of(number: int, scenario: Scenario) -> HostInfo:
         f"zone-{number % scenario.zones}",
         upload_bytes_per_s=rate,
         download_bytes_per_s=rate,
+    )
+
+
+def config_of(info: HostInfo, scenario: Scenario) -> DaemonConfig:
+    """Return the settings of a host's daemon."""
+    return DaemonConfig(
+        upload_bytes_per_s=info.upload_bytes_per_s,
+        download_bytes_per_s=info.download_bytes_per_s,
+        verify=scenario.verify,
+        peer=PeerConfig(piece_digest="blake3"),
     )
 
 
@@ -70,9 +80,7 @@ class SimulatedHost:
         self.peering.rescuers = control.rescuers.setdefault(info.host, set())
         self.origin = OriginSide(origin, self.links[1], self.life, self.disk.blob)
         self.disk.completed = self._note_finished
-        self._config = DaemonConfig(
-            upload_bytes_per_s=info.upload_bytes_per_s, download_bytes_per_s=info.download_bytes_per_s
-        )
+        self._config = config_of(info, scenario)
         self._clock = clock
         self._control = control
         self._events: deque[events.Event] = deque()

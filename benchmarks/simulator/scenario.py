@@ -106,6 +106,8 @@ class Scenario:
     connect_timeout_s: float = 3.0
     """How long it takes to learn that a host cannot be reached through a cut."""
     hash_bytes_per_s: float = 1.4e9
+    verify: str = "every-node"
+    """Who computes the digests of blobs, as a daemon's setting of that name."""
     disk_bytes_per_s: float = UNLIMITED
     """Pieces are recorded once they are written, one after the other."""
     disk_bytes: float = UNLIMITED

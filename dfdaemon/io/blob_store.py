@@ -96,14 +96,23 @@ class BlobStore:
 
     # --- a download ----------------------------------------------------------------------------------------------
 
-    async def open(self, task: TaskId, size: int, content: Digest | None = None) -> StoredBlob:
+    async def open(
+        self, task: TaskId, size: int, content: Digest | None = None, follow: bool = True
+    ) -> StoredBlob:
         """Make room for a blob, or find what is there of it, verified. Raises StoreFull, StoreError, BadDigest.
 
-        `content`: the digest that its bytes must have, if it is not the task's name.
+        `content`: the digest that its bytes must have, if it is not the task's name. `follow`: see follow().
 
         A complete blob keeps its true size, whatever `size` says; a part of another size is dropped.
         """
-        return await self._to_the_end(self._open(task, size, content))
+        return await self._to_the_end(self._open(task, size, content, follow))
+
+    def follow(self, task: TaskId) -> None:
+        """Compute the blob's own digest behind the download, so that little is left for check()."""
+        blob = self._table.blobs.get(task)
+        if blob is not None:
+            blob.is_followed = True
+            self._follow(blob)
 
     def commit(self, task: TaskId, record: PieceRecord) -> None:
         """Record a piece whose verified bytes are at their place; raises StoreError."""
@@ -144,9 +153,16 @@ class BlobStore:
             hasher.forget(task)
 
     def complete(self, task: TaskId) -> None:
-        """Mark a blob whose check() was true. If the disk does not take that, a later start finds it in part."""
+        """Mark a blob that is right. If the disk does not take that, a later start finds it in part.
+
+        Raises StoreError when it, or a piece of it, is not there any more.
+        """
+        self._table.hasher.forget(task)
+        blob = self._table.present(task)
+        if not blob.is_whole:
+            raise StoreError(f"{task} lacks pieces, and is not complete")
         try:
-            self._table.present(task).mark_complete()
+            blob.mark_complete()
         except OSError as error:
             self._table.report("record_failed", task, error)
 
@@ -202,12 +218,13 @@ class BlobStore:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    async def _open(self, task: TaskId, size: int, content: Digest | None) -> StoredBlob:
+    async def _open(self, task: TaskId, size: int, content: Digest | None, follow: bool) -> StoredBlob:
         async with self._table.lock(task):
             blob = await self._of_size(task, size, keep_complete=True)
             if blob is None:
                 blob = await self._table.create(self._header(task, size, content))
             self._table.touch(blob)
+            blob.is_followed = follow
             self._follow(blob)
             return blob.stored()
 
@@ -279,7 +296,7 @@ class BlobStore:
         """Let the hasher read what is recorded without a gap, a few pieces at a time."""
         end = availability.first_missing(blob.bits)
         news = blob.pieces.span_bytes(self._table.hasher.reached(blob.task), end)
-        if not blob.complete and news >= FOLLOW_BYTES:
+        if blob.is_followed and not blob.complete and news >= FOLLOW_BYTES:
             with suppress(OSError):  # check() will tell
                 self._table.hasher.advance(blob.task, blob.header.proof, end, blob.file_apart())
 

@@ -40,6 +40,8 @@ class DiskBlob:
         self.bits = availability.NONE
         self.complete = False
         self.verified = True
+        self.is_followed = True
+        """Its own digest is computed behind the download."""
         self.last_used = last_used
         self._path = path
         self._data = path / "data"

@@ -43,6 +43,7 @@ class StoreCommands:
             commands.OpenStore: lambda c: self._jobs.start(self._open(c)),
             commands.OpenRing: self._open_ring,
             commands.CommitPiece: self._commit,
+            commands.FollowBlob: lambda c: self._store.follow(c.task),
             commands.CheckBlob: lambda c: self._jobs.start(self._check(c)),
             commands.DropPieces: self._drop,
             commands.CompleteBlob: self._complete,
@@ -55,7 +56,8 @@ class StoreCommands:
         blob = self._blobs.active.get(command.task)
         self._store.pin(command.task)  # before it is there: nothing may take its room again
         try:
-            stored = await self._store.open(command.task, command.size, blob.digest if blob else None)
+            digest = blob.digest if blob else None
+            stored = await self._store.open(command.task, command.size, digest, command.follow)
             if stored.size != command.size:
                 raise StoreError(f"{command.task} is here with {stored.size} bytes, not {command.size}")
             file = self._store.file(command.task)
@@ -159,6 +161,8 @@ class StoreCommands:
                 self._store.complete(command.task)
         except StoreError as error:  # it left the disk since it was checked; its readers hold the file
             self._complain(command.task, error)
+        how = "proof" if command.proven else "digest"
+        self._telemetry.count("blobs_verified_total", 1, how=how)
         blob.whole = True
         blob.account.finish()
         blob.wake()

@@ -19,6 +19,7 @@ from scheduler.commands import (
     SaveDenials,
     SaveEpoch,
     SaveRecords,
+    SaveRoot,
     Send,
     SendInline,
 )
@@ -98,6 +99,7 @@ class SchedulerLoop:
             LoadTask: self._load_task,
             SaveEpoch: self._save_epoch,
             SaveRecords: self._save_records,
+            SaveRoot: self._save_root,
             Note: telemetry.note,
         }
 
@@ -225,6 +227,9 @@ class SchedulerLoop:
 
     def _save_records(self, command: SaveRecords) -> None:
         self._call(self._tell(self._store.save_records(command.task, command.records), command.task))
+
+    def _save_root(self, command: SaveRoot) -> None:
+        self._call(self._tell(self._store.save_root(command.task, command.root), command.task))
 
     # --- the shared store -------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What schedulers share so that another can take over: highest epoch and piece digests of each task."""
+"""What schedulers share so that another can take over: highest epoch, piece digests and root of each task."""
 
 from collections import OrderedDict
 from typing import Protocol
@@ -6,6 +6,7 @@ from typing import Protocol
 from scheduler.events import EpochSaved, TaskLoaded
 from swarm.ids import Epoch, TaskId
 from swarm.messages import PieceRecord
+from swarm.roots import NO_ROOT
 
 TASKS_MAX = 131_072
 """Tasks in memory; twice what a scheduler's machine remembers."""
@@ -24,6 +25,9 @@ class StateStore(Protocol):
 
     async def save_records(self, task: TaskId, records: tuple[PieceRecord, ...]) -> None:
         """Remember piece digests. One of the same piece with a lower epoch changes nothing."""
+
+    async def save_root(self, task: TaskId, root: bytes) -> None:
+        """Remember the root that is proven; NO_ROOT: none is any more."""
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -44,7 +48,8 @@ class MemoryStore:
         if known is None:
             return TaskLoaded(task, Epoch(0))
         self._tasks.move_to_end(task)
-        return TaskLoaded(task, known.epoch, tuple(known.records[index] for index in sorted(known.records)))
+        records = tuple(known.records[index] for index in sorted(known.records))
+        return TaskLoaded(task, known.epoch, records, known.root)
 
     async def save_epoch(self, task: TaskId, epoch: Epoch) -> EpochSaved:
         """Remember that a lease was granted."""
@@ -62,6 +67,10 @@ class MemoryStore:
                 known.records[record.index] = record
         self._records += len(known.records) - before
         self._make_room()
+
+    async def save_root(self, task: TaskId, root: bytes) -> None:
+        """Remember what is proven."""
+        self._open(task).root = root
 
     async def close(self) -> None:
         """Nothing is held outside this process."""
@@ -84,8 +93,9 @@ class MemoryStore:
 class _Known:
     """What is known of one task."""
 
-    __slots__ = ("epoch", "records")
+    __slots__ = ("epoch", "records", "root")
 
     def __init__(self) -> None:
         self.epoch = Epoch(0)
         self.records: dict[int, PieceRecord] = {}
+        self.root = NO_ROOT

@@ -34,6 +34,7 @@ from swarm.io.attach_fields import (
     read_text,
 )
 from swarm.io.attach_proof import NONCE_BYTES, Challenge, Proof, Welcome
+from swarm.roots import NO_ROOT, ROOT_BYTES, BlobProved, Proven
 from swarm.rpc import attach_pb2 as pb
 
 MAC_BYTES = (0, 32)
@@ -84,6 +85,7 @@ def _active(fact: pb.ActiveTask) -> m.ActiveTask:
         fact.may_fetch,
         fact.stores,
         tuple(_held_lease(lease, count) for lease in read_list(fact.leases, LEASES_MAX, "leases")),
+        fact.shares_check,
     )
 
 
@@ -107,6 +109,7 @@ def _join(fact: pb.Join) -> m.Join:
         fact.stores,
         read_priority(fact.priority),
         read_bits(fact.bits, count),
+        fact.shares_check,
     )
 
 
@@ -182,7 +185,7 @@ def _settings(fact: pb.Settings) -> m.Settings:
 def _task_info(fact: pb.TaskInfo) -> m.TaskInfo:
     size = read_size(fact.size)
     records = read_records(fact.records, count_of(size)) if fact.HasField("records") else ()
-    return m.TaskInfo(read_task(fact.task), size, records)
+    return m.TaskInfo(read_task(fact.task), size, records, fact.is_spared)
 
 
 def _parents(fact: pb.Parents) -> m.Parents:
@@ -232,6 +235,20 @@ def _no_source(fact: pb.NoSource) -> m.NoSource:
     return m.NoSource(read_task(fact.task), read_fault(fact.fault))
 
 
+def _blob_proved(fact: pb.BlobProved) -> BlobProved:
+    return BlobProved(read_task(fact.task), _root(fact.root))
+
+
+def _proven(fact: pb.Proven) -> Proven:
+    return Proven(read_task(fact.task), _root(fact.root) if fact.root else NO_ROOT)
+
+
+def _root(root: bytes) -> bytes:
+    if len(root) != ROOT_BYTES:
+        raise Malformed(f"a root of {len(root)} bytes")
+    return root
+
+
 FROM_DAEMON: dict[str, Callable[[Any], m.ToScheduler | Proof]] = {
     "proof": _proof,
     "hello": _hello,
@@ -245,6 +262,7 @@ FROM_DAEMON: dict[str, Callable[[Any], m.ToScheduler | Proof]] = {
     "completed": _completed,
     "leave": _leave,
     "inline_content": _inline_content,
+    "blob_proved": _blob_proved,
     **repositories.FROM_DAEMON,
 }
 """How a daemon's facts are read, by their name in DaemonFact."""
@@ -261,6 +279,7 @@ FROM_SCHEDULER: dict[str, Callable[[Any], m.ToDaemon | Challenge | Welcome]] = {
     "quarantine": _quarantine,
     "inline": _inline,
     "no_source": _no_source,
+    "proven": _proven,
     **repositories.FROM_SCHEDULER,
 }
 """How a scheduler's facts are read, by their name in SchedulerFact."""

@@ -9,6 +9,7 @@ from swarm.ids import HostId
 from swarm.io import attach_repositories as repositories
 from swarm.io.attach_fields import HELD_MAX, write_addresses, write_bits, write_records
 from swarm.io.attach_proof import Challenge, Proof, Welcome
+from swarm.roots import BlobProved, Proven
 from swarm.rpc import attach_pb2 as pb
 
 HOSTS_CACHED = 16_384
@@ -51,6 +52,7 @@ def _active(value: m.ActiveTask) -> pb.ActiveTask:
         may_fetch=value.may_fetch,
         stores=value.stores,
         leases=map(_held_lease, value.leases),
+        shares_check=value.shares_check,
     )
 
 
@@ -68,6 +70,7 @@ def _join(fact: pb.DaemonFact, value: m.Join) -> None:
             stores=value.stores,
             priority=_PRIORITIES[value.priority],
             bits=write_bits(value.bits),
+            shares_check=value.shares_check,
         )
     )
 
@@ -166,7 +169,7 @@ def _settings(fact: pb.SchedulerFact, value: m.Settings) -> None:
 
 def _task_info(fact: pb.SchedulerFact, value: m.TaskInfo) -> None:
     info = fact.task_info
-    info.task, info.size = value.task, value.size
+    info.task, info.size, info.is_spared = value.task, value.size, value.is_spared
     if value.records:
         info.records.CopyFrom(_told_records(_SameRecords(value.records)))
 
@@ -242,6 +245,14 @@ def _no_source(fact: pb.SchedulerFact, value: m.NoSource) -> None:
     fact.no_source.CopyFrom(pb.NoSource(task=value.task, fault=_FAULTS[value.fault]))
 
 
+def _blob_proved(fact: pb.DaemonFact, value: BlobProved) -> None:
+    fact.blob_proved.CopyFrom(pb.BlobProved(task=value.task, root=value.root))
+
+
+def _proven(fact: pb.SchedulerFact, value: Proven) -> None:
+    fact.proven.CopyFrom(pb.Proven(task=value.task, root=value.root))
+
+
 _ROLES = {role: pb.Role.ValueType(role) for role in m.Role}
 _PRIORITIES = {priority: pb.Priority.ValueType(priority) for priority in m.Priority}
 _FAULTS = {fault: pb.OriginFault.ValueType(fault) for fault in m.OriginFault}
@@ -259,6 +270,7 @@ DAEMON_FACTS: dict[type, Callable[[pb.DaemonFact, Any], None]] = {
     m.Completed: _completed,
     m.Leave: _leave,
     m.InlineContent: _inline_content,
+    BlobProved: _blob_proved,
     **repositories.DAEMON_FACTS,
 }
 """How a daemon's messages are written."""
@@ -275,6 +287,7 @@ SCHEDULER_FACTS: dict[type, Callable[[pb.SchedulerFact, Any], None]] = {
     m.Quarantine: _quarantine,
     m.Inline: _inline,
     m.NoSource: _no_source,
+    Proven: _proven,
     **repositories.SCHEDULER_FACTS,
 }
 """How a scheduler's messages are written."""

@@ -59,6 +59,11 @@ DAEMON = {
     ),
     "uploaded_bytes_total": Metric("counter", "Bytes of pieces that were sent to other hosts."),
     "rings_total": Metric("counter", "Downloads that found no room on disk and streamed through memory."),
+    "blobs_verified_total": Metric(
+        "counter",
+        "Downloads that were found right by how: digest, computed here; proof, the word of several other hosts.",
+        ("how",),
+    ),
     "scheduler_attached": Metric("gauge", "1 while the daemon is attached to a scheduler, else 0."),
     "denied_digests": Metric("gauge", "Digests that an administrator lets nobody have, as this node knows."),
     "join_answer_seconds": Metric(

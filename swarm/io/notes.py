@@ -48,6 +48,13 @@ SCHEDULER: dict[str, NoteKind] = {
     ),
     "no_source": NoteKind("warning", "Nobody holds what a host misses, and nobody may fetch it."),
     "record_conflict": NoteKind("warning", "Two hosts tell different digests of one piece."),
+    "blob_proven": NoteKind(
+        "debug", "Enough of `verifiers` found a blob right: other hosts need not hash it."
+    ),
+    "root_conflict": NoteKind(
+        "warning",
+        "Hosts told different pieces for one digest, so one of them lies: every host hashes the blob itself.",
+    ),
     "quarantine": NoteKind(
         "warning", "Two hosts proved wrong pieces of `host`: nobody takes from it for a while."
     ),

@@ -154,6 +154,7 @@ class DaemonFact(_message.Message):
     ASK_REPOSITORY_FIELD_NUMBER: _builtins.int
     TAG_UNRESOLVED_FIELD_NUMBER: _builtins.int
     TAG_PUSHED_FIELD_NUMBER: _builtins.int
+    BLOB_PROVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def proof(self) -> Global___Proof: ...
     @_builtins.property
@@ -188,6 +189,8 @@ class DaemonFact(_message.Message):
     def tag_unresolved(self) -> Global___TagUnresolved: ...
     @_builtins.property
     def tag_pushed(self) -> Global___TagPushed: ...
+    @_builtins.property
+    def blob_proved(self) -> Global___BlobProved: ...
     def __init__(
         self,
         *,
@@ -208,12 +211,13 @@ class DaemonFact(_message.Message):
         ask_repository: Global___AskRepository | None = ...,
         tag_unresolved: Global___TagUnresolved | None = ...,
         tag_pushed: Global___TagPushed | None = ...,
+        blob_proved: Global___BlobProved | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_pushed", b"tag_pushed", "tag_report", b"tag_report", "tag_unresolved", b"tag_unresolved"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "blob_proved", b"blob_proved", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_pushed", b"tag_pushed", "tag_report", b"tag_report", "tag_unresolved", b"tag_unresolved"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_pushed", b"tag_pushed", "tag_report", b"tag_report", "tag_unresolved", b"tag_unresolved"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_repository", b"ask_repository", "blob_proved", b"blob_proved", "completed", b"completed", "fact", b"fact", "hello", b"hello", "inline_content", b"inline_content", "join", b"join", "lease_failed", b"lease_failed", "lease_progress", b"lease_progress", "leave", b"leave", "load", b"load", "piece_rejected", b"piece_rejected", "progress", b"progress", "proof", b"proof", "repository_report", b"repository_report", "starving", b"starving", "tag_pushed", b"tag_pushed", "tag_report", b"tag_report", "tag_unresolved", b"tag_unresolved"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["proof", "hello", "join", "progress", "starving", "lease_progress", "lease_failed", "piece_rejected", "load", "completed", "leave", "inline_content", "tag_report", "repository_report", "ask_repository", "tag_unresolved", "tag_pushed"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["proof", "hello", "join", "progress", "starving", "lease_progress", "lease_failed", "piece_rejected", "load", "completed", "leave", "inline_content", "tag_report", "repository_report", "ask_repository", "tag_unresolved", "tag_pushed", "blob_proved"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -238,6 +242,7 @@ class SchedulerFact(_message.Message):
     DENIALS_FIELD_NUMBER: _builtins.int
     PURGE_FIELD_NUMBER: _builtins.int
     IMPORTS_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def challenge(self) -> Global___Challenge: ...
     @_builtins.property
@@ -268,6 +273,8 @@ class SchedulerFact(_message.Message):
     def purge(self) -> Global___Purge: ...
     @_builtins.property
     def imports(self) -> Global___Imports: ...
+    @_builtins.property
+    def proven(self) -> Global___Proven: ...
     def __init__(
         self,
         *,
@@ -286,12 +293,13 @@ class SchedulerFact(_message.Message):
         denials: Global___Denials | None = ...,
         purge: Global___Purge | None = ...,
         imports: Global___Imports | None = ...,
+        proven: Global___Proven | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "imports", b"imports", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "imports", b"imports", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "proven", b"proven", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "imports", b"imports", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "denials", b"denials", "fact", b"fact", "imports", b"imports", "inline", b"inline", "lease", b"lease", "lease_revoked", b"lease_revoked", "no_source", b"no_source", "parents", b"parents", "proven", b"proven", "purge", b"purge", "quarantine", b"quarantine", "repository_answer", b"repository_answer", "resolve_tag", b"resolve_tag", "settings", b"settings", "task_info", b"task_info", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["challenge", "welcome", "settings", "task_info", "parents", "lease", "lease_revoked", "quarantine", "inline", "no_source", "repository_answer", "resolve_tag", "denials", "purge", "imports"]  # noqa: Y015
+    _WhichOneofReturnType_fact: _TypeAlias = _typing.Literal["challenge", "welcome", "settings", "task_info", "parents", "lease", "lease_revoked", "quarantine", "inline", "no_source", "repository_answer", "resolve_tag", "denials", "purge", "imports", "proven"]  # noqa: Y015
     _WhichOneofArgType_fact: _TypeAlias = _typing.Literal["fact", b"fact"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_fact) -> _WhichOneofReturnType_fact | None: ...
 
@@ -506,6 +514,7 @@ class ActiveTask(_message.Message):
     MAY_FETCH_FIELD_NUMBER: _builtins.int
     STORES_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
+    SHARES_CHECK_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     size: _builtins.int
     registry: _builtins.str
@@ -513,6 +522,7 @@ class ActiveTask(_message.Message):
     """a bitmap: little-endian, piece 0 in the lowest bit, without trailing zero bytes"""
     may_fetch: _builtins.bool
     stores: _builtins.bool
+    shares_check: _builtins.bool
     @_builtins.property
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]: ...
     def __init__(
@@ -525,10 +535,11 @@ class ActiveTask(_message.Message):
         may_fetch: _builtins.bool = ...,
         stores: _builtins.bool = ...,
         leases: _abc.Iterable[Global___HeldLease] | None = ...,
+        shares_check: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "leases", b"leases", "may_fetch", b"may_fetch", "registry", b"registry", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "leases", b"leases", "may_fetch", b"may_fetch", "registry", b"registry", "shares_check", b"shares_check", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -597,6 +608,7 @@ class Join(_message.Message):
     STORES_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     BITS_FIELD_NUMBER: _builtins.int
+    SHARES_CHECK_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     size: _builtins.int
     registry: _builtins.str
@@ -604,6 +616,7 @@ class Join(_message.Message):
     stores: _builtins.bool
     priority: Global___Priority.ValueType
     bits: _builtins.bytes
+    shares_check: _builtins.bool
     def __init__(
         self,
         *,
@@ -614,10 +627,11 @@ class Join(_message.Message):
         stores: _builtins.bool = ...,
         priority: Global___Priority.ValueType = ...,
         bits: _builtins.bytes = ...,
+        shares_check: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "may_fetch", b"may_fetch", "priority", b"priority", "registry", b"registry", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "may_fetch", b"may_fetch", "priority", b"priority", "registry", b"registry", "shares_check", b"shares_check", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1040,6 +1054,29 @@ class AskRepository(_message.Message):
 Global___AskRepository: _TypeAlias = AskRepository  # noqa: Y015
 
 @_typing.final
+class BlobProved(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    root: _builtins.bytes
+    """32 bytes"""
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        root: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["root", b"root", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlobProved: _TypeAlias = BlobProved  # noqa: Y015
+
+@_typing.final
 class Settings(_message.Message):
     """--- scheduler -> daemon -----------------------------------------------------------------------------------------"""
 
@@ -1073,8 +1110,10 @@ class TaskInfo(_message.Message):
     TASK_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    IS_SPARED_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     size: _builtins.int
+    is_spared: _builtins.bool
     @_builtins.property
     def records(self) -> Global___Records: ...
     def __init__(
@@ -1083,10 +1122,11 @@ class TaskInfo(_message.Message):
         task: _builtins.str = ...,
         size: _builtins.int = ...,
         records: Global___Records | None = ...,
+        is_spared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "size", b"size", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_spared", b"is_spared", "records", b"records", "size", b"size", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1415,3 +1455,26 @@ class Purge(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Purge: _TypeAlias = Purge  # noqa: Y015
+
+@_typing.final
+class Proven(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    root: _builtins.bytes
+    """32 bytes; empty: nobody vouches for the blob"""
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        root: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["root", b"root", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proven: _TypeAlias = Proven  # noqa: Y015

@@ -8,6 +8,7 @@ from scheduler.events import EpochSaved, TaskLoaded
 from scheduler.io.state_store import MemoryStore, StateStore
 from swarm.ids import Epoch, TaskId
 from swarm.messages import PieceRecord
+from swarm.roots import NO_ROOT
 
 STORES: dict[str, Callable[[], StateStore]] = {"memory": MemoryStore}
 TASK, OTHER = TaskId("sha256:" + "a" * 64), TaskId("sha256:" + "b" * 64)
@@ -54,3 +55,11 @@ async def test_a_newer_lease_replaces_a_record_and_an_older_does_not(store: Stat
     assert (await store.load_task(TASK)).records == (record(1, 2, b"b"),)
     await store.save_records(TASK, (record(1, 3, b"c"),))
     assert (await store.load_task(TASK)).records == (record(1, 3, b"c"),)
+
+
+async def test_a_root_is_kept_until_it_is_proven_no_more(store: StateStore) -> None:
+    await store.save_root(TASK, b"root")
+    assert await store.load_task(TASK) == TaskLoaded(TASK, Epoch(0), root=b"root")
+    assert (await store.load_task(OTHER)).root == NO_ROOT
+    await store.save_root(TASK, NO_ROOT)
+    assert (await store.load_task(TASK)).root == NO_ROOT

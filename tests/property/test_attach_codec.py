@@ -15,6 +15,7 @@ from swarm.io import attach_codec as codec
 from swarm.io.attach_fields import PIECES_MAX, RATE_MAX, SECONDS_MAX, TEXT_MAX
 from swarm.io.attach_proof import Challenge, Proof, Welcome
 from swarm.pieces import BLOB_BYTES_MAX, INLINE_BYTES_MAX, PieceMap
+from swarm.roots import BlobProved, Proven
 from swarm.rpc import attach_pb2 as pb
 
 HEX = "0123456789abcdef"
@@ -74,6 +75,7 @@ def active_tasks(draw: st.DrawFn) -> m.ActiveTask:
         draw(st.booleans()),
         draw(st.booleans()),
         leases,
+        draw(st.booleans()),
     )
 
 
@@ -82,13 +84,15 @@ def joins(draw: st.DrawFn) -> m.Join:
     size = draw(sizes)
     held = draw(bits_below(PieceMap.of(size).count))
     priority = draw(st.sampled_from(m.Priority))
-    return m.Join(draw(tasks), size, draw(texts), draw(st.booleans()), draw(st.booleans()), priority, held)
+    flags = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
+    return m.Join(draw(tasks), size, draw(texts), *flags[:2], priority, held, flags[2])
 
 
 @st.composite
 def task_infos(draw: st.DrawFn) -> m.TaskInfo:
     size = draw(sizes)
-    return m.TaskInfo(draw(tasks), size, draw(records_below(PieceMap.of(size).count)))
+    records = draw(records_below(PieceMap.of(size).count))
+    return m.TaskInfo(draw(tasks), size, records, draw(st.booleans()))
 
 
 @st.composite
@@ -139,6 +143,7 @@ DAEMON = {
     m.Completed: st.builds(m.Completed, tasks),
     m.Leave: st.builds(m.Leave, tasks_or_none),
     m.InlineContent: st.builds(m.InlineContent, tasks, contents, texts),
+    BlobProved: st.builds(BlobProved, tasks, nonces),
     r.TagReport: st.builds(r.TagReport, texts, texts, texts, tasks, texts, sizes_or_unknown),
     r.TagUnresolved: st.builds(r.TagUnresolved, texts, texts, texts, st.booleans()),
     r.TagPushed: st.builds(r.TagPushed, texts, texts, texts),
@@ -171,6 +176,7 @@ SCHEDULER = {
         st.booleans(),
         st.booleans(),
     ),
+    Proven: st.builds(Proven, tasks, macs),
     r.ResolveTag: st.builds(r.ResolveTag, texts, texts, texts),
     r.Denials: st.builds(r.Denials, few(tasks), few(tasks)),
     r.Purge: st.builds(r.Purge, tasks_or_none, texts, texts, texts),

@@ -6,12 +6,15 @@ from hypothesis import strategies as st
 
 from dfdaemon import events
 from dfdaemon.blob_state import READ_SHARE
+from dfdaemon.config import FIRST_NODES, VERIFY
+from dfdaemon.download import Phase
 from dfdaemon.events import PeerFault
 from swarm import availability, messages
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import OriginFault, PieceRecord
 from swarm.pieces import PieceMap
+from swarm.roots import NO_ROOT, Proven, root_of
 from tests.support.daemon_world import READER, Odds, World, tasks, truth
 
 PIECE = 512 * 1024
@@ -42,6 +45,7 @@ def stir(world: World, task: TaskId) -> None:
         lambda: task in world.machine.downloads and world.want(task, world.sizes[task]),
         lambda: rot(world, task),
         lambda: world.attached and world.post(events.SchedulerSaid(trusted(task, world.sizes[task]))),
+        lambda: vouch(world, task),
         lambda: bring_inline(world, task),
         lambda: task in world.machine.downloads and world.read_more(task, world.dice.below(count)),
         lambda: world.post(events.BlobEvicted(task)),
@@ -82,11 +86,25 @@ def rot(world: World, task: TaskId) -> None:
         world.post(events.PieceLost(task, index))
 
 
-def trusted(task: TaskId, size: int) -> messages.TaskInfo:
+def trusted(task: TaskId, size: int, spared: bool = False) -> messages.TaskInfo:
     count = PieceMap.of(size).count
-    return messages.TaskInfo(
-        task, size, tuple(PieceRecord(i, truth(task, i), Epoch(1)) for i in range(count))
-    )
+    records = tuple(PieceRecord(i, truth(task, i), Epoch(1)) for i in range(count))
+    return messages.TaskInfo(task, size, records, spared)
+
+
+def vouch(world: World, task: TaskId) -> None:
+    """The scheduler says that others hash the blob, what they found, or that nobody does."""
+    if not world.attached:
+        return
+    size = world.sizes[task]
+    right = root_of(size, (truth(task, index) for index in range(PieceMap.of(size).count)))
+    words = [
+        messages.TaskInfo(task, size, is_spared=True),
+        messages.TaskInfo(task, size),
+        Proven(task, right),
+        Proven(task, NO_ROOT),
+    ]
+    world.post(events.SchedulerSaid(world.dice.choose(words)))
 
 
 def settle_down(world: World) -> None:
@@ -112,12 +130,13 @@ def finished(world: World) -> bool:
     attached=st.booleans(),
     no_room=st.booleans(),
     parents=st.integers(0, 5),
+    verify=st.sampled_from(VERIFY),
 )
 def test_whatever_happens_the_blob_arrives_once_it_can(
-    seed: int, pieces: int, attached: bool, no_room: bool, parents: int
+    seed: int, pieces: int, attached: bool, no_room: bool, parents: int, verify: str
 ) -> None:
     odds = Odds(fault=15, lie=5, busy=20, slow=10, disk=4, origin=6)
-    world = World(seed, odds, attached, no_room)
+    world = World(seed, odds, attached, no_room, verify)
     (world.attach if attached else world.lose)()
     dice = Dice(seed)
     for task, size in ((TASK, max(0, pieces * PIECE - 7)), (OTHER, 3 * PIECE)):
@@ -145,6 +164,37 @@ def test_whatever_happens_the_blob_arrives_once_it_can(
             world.run(4000, lambda: finished(world))
     assert world.failures == {}
     assert all(world.has_read(task) for task in world.sizes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_host_that_is_spared_completes_what_is_right_and_nothing_else(seed: int) -> None:
+    world = World(seed, Odds(fault=5, busy=10, lie=5), verify=FIRST_NODES)
+    world.attach()
+    size, dice = 8 * PIECE, Dice(seed)
+    for number in range(3):
+        world.add_parent(f"host-{number}", TASK, 0b11111111, lies=number == seed % 4)
+    world.want(TASK, size)
+    for _ in range(40):
+        world.step()
+        if dice.below(8) == 0:
+            vouch(world, TASK)
+    settle_down(world)
+    world.post(events.SchedulerSaid(messages.TaskInfo(TASK, size, is_spared=True)))
+    world.run(4000, lambda: finished(world) and TASK in world.machine.held)
+    assert world.failures == {}
+    assert world.has_read(TASK)
+    assert world.disks[TASK].checked
+
+
+def test_a_spared_host_believes_a_proof() -> None:
+    world = World(1, CALM, verify=FIRST_NODES)
+    world.attach()
+    world.want(TASK, 8 * PIECE)
+    world.run(20, lambda: world.machine.downloads[TASK].phase is Phase.RUNNING)
+    root = root_of(8 * PIECE, (truth(TASK, index) for index in range(8)))
+    world.post(events.SchedulerSaid(Proven(TASK, root)))
+    world.run(4000, lambda: TASK in world.machine.held)
+    assert world.proven == 1
 
 
 @slow

@@ -3,7 +3,7 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scheduler.commands import Command, LoadTask, SaveEpoch, Send
+from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRoot, Send
 from scheduler.config import LeaseConfig, PlacementConfig, SchedulerConfig
 from scheduler.events import (
     DaemonMessage,
@@ -55,6 +55,7 @@ from swarm.repositories import (
     TagReport,
     TagUnresolved,
 )
+from swarm.roots import NO_ROOT, BlobProved
 
 HOSTS = [HostId(f"h{number}") for number in range(6)]
 SIZES = {
@@ -80,6 +81,7 @@ class World:
         self.now = 0.0
         self.waiting: list[Event] = []
         self.leases: list[tuple[HostId, Lease]] = []
+        self.roots: dict[TaskId, bytes] = {}
 
     def step(self, kind: int, seed: int) -> None:
         """Hand in one event of a kind, its details thrown from a seed."""
@@ -107,7 +109,10 @@ class World:
     def note(self, command: Command) -> None:
         """Remember what must be answered, and check each lease against what is held."""
         if isinstance(command, LoadTask):
-            self.waiting.append(TaskLoaded(command.task, Epoch(0)))
+            root = self.roots.get(command.task, NO_ROOT)
+            self.waiting.append(TaskLoaded(command.task, Epoch(0), root=root))
+        elif isinstance(command, SaveRoot):
+            self.roots[command.task] = command.root
         elif isinstance(command, SaveEpoch):
             self.waiting.append(EpochSaved(command.task, command.epoch))
             self.check_grant(command)
@@ -163,8 +168,8 @@ class World:
         task = dice.choose(TASKS)
         size = SIZES[task] if dice.below(10) else dice.below(5 << 20)
         registry, bits = dice.choose(REGISTRIES), dice.throw() % (1 << 16) if dice.below(3) == 0 else 0
-        priority = Priority(dice.below(3))
-        join = Join(task, size, registry, dice.below(4) > 0, dice.below(4) > 0, priority, bits)
+        priority, shares = Priority(dice.below(3)), dice.below(4) > 0
+        join = Join(task, size, registry, dice.below(4) > 0, dice.below(4) > 0, priority, bits, shares)
         return HostSaid(dice.choose(HOSTS), join)
 
     def say(self, dice: Dice) -> Event:
@@ -188,6 +193,7 @@ class World:
             AskRepository(1, REGISTRIES[0], "image", "", task, fresh=bool(dice.below(2))),
             TagUnresolved(REGISTRIES[0], "image", f"v{dice.below(3)}"),
             TagPushed(REGISTRIES[0], "image", f"v{dice.below(3)}"),
+            *(BlobProved(task, b"right" if dice.below(20) else b"wrong"),) * 6,
         )
         return HostSaid(dice.choose(HOSTS), dice.choose(messages))
 
@@ -220,7 +226,9 @@ class World:
             held.append(HeldLease(mine[-1].start, mine[-1].end, mine[-1].start, mine[-1].epoch))
         bits = dice.throw() % (1 << 16) if dice.below(2) else 0
         registry, may_fetch, stores = dice.choose(REGISTRIES), dice.below(4) > 0, dice.below(4) > 0
-        return ActiveTask(task, SIZES[task], registry, bits, may_fetch, stores, tuple(held))
+        return ActiveTask(
+            task, SIZES[task], registry, bits, may_fetch, stores, tuple(held), dice.below(4) > 0
+        )
 
     def time(self, dice: Dice) -> Event:
         """Time passes: a moment, to the next deadline, or a long while."""
@@ -248,8 +256,11 @@ def test_any_order_of_events_keeps_all_invariants(seed: int, throws: list[Throw]
 
 
 def test_long_runs_keep_all_invariants() -> None:
+    proved: set[bytes] = set()
     for seed in range(6):
         world, dice = World(seed), Dice(seed + 100)
         for _ in range(1500):
             world.step(dice.below(9), dice.throw())
         assert len(world.leases) > 10, f"seed {seed} came to nothing"
+        proved |= set(world.roots.values())
+    assert b"right" in proved, "nothing was ever proven"

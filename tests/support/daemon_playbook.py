@@ -8,7 +8,7 @@ Before the next `>>` everything that the machine did must have been named. Notes
 from typing import Any
 
 from dfdaemon import commands, events
-from dfdaemon.config import DaemonConfig, PeerConfig, StoreConfig
+from dfdaemon.config import EVERY_NODE, DaemonConfig, PeerConfig, StoreConfig
 from dfdaemon.machine import DaemonMachine
 from swarm import messages
 from swarm.dice import Dice
@@ -43,8 +43,19 @@ class Anything:
 class Playbook:
     """One machine, its clock, and what it did that was not named yet."""
 
-    def __init__(self, slots: int = 4, seed: int = 1, zone: str = "", ring_bytes: int = 32 << 20) -> None:
-        config = DaemonConfig(peer=PeerConfig(download_slots=slots), store=StoreConfig(ring_bytes=ring_bytes))
+    def __init__(
+        self,
+        slots: int = 4,
+        seed: int = 1,
+        zone: str = "",
+        ring_bytes: int = 32 << 20,
+        verify: str = EVERY_NODE,
+    ) -> None:
+        config = DaemonConfig(
+            verify=verify,
+            peer=PeerConfig(download_slots=slots, piece_digest="blake3"),
+            store=StoreConfig(ring_bytes=ring_bytes),
+        )
         self.machine = DaemonMachine(HostInfo(HERE, (), zone), config, Dice(seed))
         self.now = 100.0
         self.done: list[Any] = []

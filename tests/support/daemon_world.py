@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from dfdaemon import commands, events
-from dfdaemon.config import DaemonConfig, StoreConfig
+from dfdaemon.config import EVERY_NODE, DaemonConfig, PeerConfig, StoreConfig
 from dfdaemon.download import Phase
 from dfdaemon.events import PeerFault
 from dfdaemon.machine import DaemonMachine
@@ -85,13 +85,17 @@ class Odds:
 class World:
     """One machine, some parents, a scheduler, an origin and a disk. `step` lets one thing happen."""
 
-    def __init__(self, seed: int, odds: Odds, attached: bool = True, no_room: bool = False) -> None:
+    def __init__(
+        self, seed: int, odds: Odds, attached: bool = True, no_room: bool = False, verify: str = EVERY_NODE
+    ) -> None:
         self.dice = Dice(seed)
         self.odds = odds
         self.no_room = no_room
         self.attached = attached
         self.now = 100.0
-        self.config = DaemonConfig(store=StoreConfig(ring_bytes=16 * MIB))
+        self.config = DaemonConfig(
+            verify=verify, peer=PeerConfig(piece_digest="blake3"), store=StoreConfig(ring_bytes=16 * MIB)
+        )
         self.machine = DaemonMachine(HostInfo(HOST, ()), self.config, Dice(seed + 1))
         self.disks: dict[TaskId, Disk] = {}
         self.sizes: dict[TaskId, int] = {}
@@ -111,6 +115,8 @@ class World:
         self._uploads = 0
         self._readers = 0
         self.rings = 0
+        self.proven = 0
+        """Blobs that were complete by the word of others."""
         self._execute = self._table()
 
     def _table(self) -> dict[type, Callable[..., None]]:
@@ -119,6 +125,7 @@ class World:
             commands.OpenStore: self._open_store,
             commands.OpenRing: self._open_ring,
             commands.CommitPiece: self._commit,
+            commands.FollowBlob: self._follow,
             commands.CheckBlob: self._check,
             commands.DropPieces: self._drop,
             commands.CompleteBlob: self._complete,
@@ -259,6 +266,9 @@ class World:
         lost = self.odds.disk and self.chance(self.odds.disk)
         self.owe((lambda: self.post(events.PieceLost(command.task, record.index))) if lost else committed)
 
+    def _follow(self, command: commands.FollowBlob) -> None:
+        assert not self.disks[command.task].slots, "what is not stored is not read behind the download"
+
     def _check(self, command: commands.CheckBlob) -> None:
         disk = self.disks[command.task]
         assert disk.recorded == availability.full(disk.pieces.count), "only a whole blob is checked"
@@ -276,7 +286,13 @@ class World:
         disk.recorded &= ~command.bits
 
     def _complete(self, command: commands.CompleteBlob) -> None:
-        assert self.disks[command.task].checked, "only a blob with the right digest is complete"
+        disk = self.disks[command.task]
+        if command.proven:
+            self.proven += 1
+            bits = availability.indexes(disk.recorded)
+            disk.checked = all(disk.written[i][1] == truth(command.task, i) for i in bits)
+        assert disk.checked, "only a blob with the right digest is complete"
+        assert disk.recorded == availability.full(disk.pieces.count), "only a whole blob is complete"
 
     def _close(self, command: commands.CloseTask) -> None:
         task = command.task

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TypeVar
 
-from scheduler.commands import Command, LoadTask, SaveEpoch, Send, SendInline
+from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRoot, Send, SendInline
 from scheduler.config import LeaseConfig, PlacementConfig, SchedulerConfig
 from scheduler.events import (
     DaemonMessage,
@@ -41,6 +41,7 @@ from swarm.messages import (
     TaskProgress,
 )
 from swarm.pieces import MIB, PieceMap
+from swarm.roots import NO_ROOT
 
 M = TypeVar("M")
 
@@ -62,6 +63,7 @@ class Playbook:
         self.strict = strict
         self.store_answers = True
         self.epochs: dict[TaskId, Epoch] = {}
+        self.roots: dict[TaskId, bytes] = {}
         self.waiting: list[Event] = []
         self.said: list[Command] = []
         self.last: list[Command] = []
@@ -87,7 +89,10 @@ class Playbook:
             self.machine.validate()
         for command in commands:
             if isinstance(command, LoadTask):
-                self.waiting.append(TaskLoaded(command.task, self.epochs.get(command.task, Epoch(0))))
+                epoch, root = self.epochs.get(command.task, Epoch(0)), self.roots.get(command.task, NO_ROOT)
+                self.waiting.append(TaskLoaded(command.task, epoch, root=root))
+            elif isinstance(command, SaveRoot):
+                self.roots[command.task] = command.root
             elif isinstance(command, SaveEpoch):
                 self.epochs[command.task] = max(self.epochs.get(command.task, Epoch(0)), command.epoch)
                 self.waiting.append(EpochSaved(command.task, command.epoch))
@@ -139,6 +144,7 @@ class Playbook:
         stores: bool = True,
         bits: int = 0,
         registry: str = REGISTRY,
+        shares_check: bool = False,
     ) -> list[Command]:
         """Hosts want a blob; those that are new attach first."""
         commands = []
@@ -146,7 +152,8 @@ class Playbook:
             host = self.machine.cluster.hosts.get(HostId(name))
             if host is None or not host.is_attached():
                 self.attach(name)
-            commands += self.says(name, Join(task, size, registry, may_fetch, stores, bits=bits))
+            join = Join(task, size, registry, may_fetch, stores, bits=bits, shares_check=shares_check)
+            commands += self.says(name, join)
         self.last = commands
         return commands
 

@@ -12,6 +12,7 @@ from swarm import messages
 from swarm.ids import Epoch, HostId, ReaderId, RequestId, TaskId
 from swarm.messages import OriginFault, Parent
 from swarm.repositories import Denials, Purge, RepositoryAnswer, ResolveTag
+from swarm.roots import NO_ROOT, Proven
 from tests.support.daemon_playbook import PIECE, READER, REGISTRY, TASK, Playbook, record
 
 A, CHILD = HostId("a"), HostId("child")
@@ -81,6 +82,8 @@ SAID: list[messages.ToDaemon] = [
     ResolveTag("r", "n", "v1"),
     Denials((TASK,)),
     Purge(TASK),
+    Proven(TASK, NO_ROOT),
+    Proven(TASK, bytes(32)),
 ]
 EVENTS: list[events.Event] = [
     events.SchedulerAttached(),

@@ -26,5 +26,6 @@ def test_what_can_be_asked_for() -> None:
     add_arguments(parser)
     asked = parser.parse_args(["--nodes", "5", "--compare", "direct", "--compare", "cache"])
     assert (asked.nodes, asked.compare, asked.blob_bytes) == (5, ["direct", "cache"], 32 << 20)
+    assert asked.verify == "every-node"
     with pytest.raises(SystemExit):
         parser.parse_args(["--compare", "nothing"])

@@ -1,5 +1,7 @@
 """The settings of one daemon among many."""
 
+from dataclasses import replace
+
 from benchmarks.io.fanout_worker import FanoutTask, daemon_config
 
 
@@ -25,3 +27,9 @@ def test_a_link_is_known_and_kept_to_where_it_is_shaped() -> None:
         assert (config.upload_bytes_per_s, config.download_bytes_per_s) == (1000, 1000)
     assert (known.peer.upload_bytes_per_s_max, known.peer.download_bytes_per_s_max) == (0, 0)
     assert (kept.peer.upload_bytes_per_s_max, kept.peer.download_bytes_per_s_max) == (1000, 1000)
+
+
+def test_blobs_are_hashed_by_the_first_nodes_if_that_is_asked_for() -> None:
+    usual, asked = daemon_config(task(), 0), daemon_config(replace(task(), verify="first-nodes"), 0)
+    assert (usual.verify, usual.peer.piece_digest) == ("every-node", "xxh3")
+    assert (asked.verify, asked.peer.piece_digest) == ("first-nodes", "blake3")

@@ -478,3 +478,35 @@ async def test_a_tiny_copy_under_another_name_is_checked_too(stores: Stores) -> 
     await store.put(name, TINY.content, "a/b", TINY.digest)
     await store.put(TINY.task, TINY.content, "", TINY.digest)
     assert sorted(store.copies(TINY.task)) == sorted([name, TINY.task])
+
+
+async def test_a_blob_that_others_hash_is_not_read_behind_its_download(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_store, "FOLLOW_BYTES", PIECE_BYTES_MIN)
+    store = stores.start()
+    await store.open(ONE.task, ONE.size, follow=False)
+    take_piece(store, ONE, 0)
+    take_piece(store, ONE, 1)
+    hasher = store._table.hasher
+    assert hasher.reached(ONE.task) == 0
+    store.follow(ONE.task)
+    assert hasher.reached(ONE.task) == 2
+    take_piece(store, ONE, 2)
+    assert hasher.reached(ONE.task) == 3
+    take_piece(store, ONE, 3)
+    assert await store.check(ONE.task)
+    store.follow(TWO.task)  # it is not there (any more)
+
+
+async def test_a_blob_that_others_have_proven_is_complete_and_hashed_no_further(stores: Stores) -> None:
+    store = stores.start()
+    await store.open(ONE.task, ONE.size, follow=False)
+    for index in range(4):
+        take_piece(store, ONE, index)
+    store.follow(ONE.task)
+    with pytest.raises(StoreError):
+        store.complete(TWO.task)
+    store.complete(ONE.task)
+    assert store._table.hasher.reached(ONE.task) == 0
+    assert [blob.complete for blob in (await stores.again()).inventory()] == [True]

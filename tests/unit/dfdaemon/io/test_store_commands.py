@@ -2,13 +2,22 @@
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from dfdaemon.commands import CheckBlob, CommitPiece, CompleteBlob, OpenRing, OpenStore, WriteInline
+from dfdaemon.commands import (
+    CheckBlob,
+    CommitPiece,
+    CompleteBlob,
+    FollowBlob,
+    OpenRing,
+    OpenStore,
+    WriteInline,
+)
 from dfdaemon.config import StoreConfig
 from dfdaemon.events import BlobChecked, Event, InlineWritten, PieceCommitted, StoreOpened, StoreRefused
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed
@@ -34,13 +43,15 @@ class Facts:
     """Keeps what would be logged."""
 
     names: list[str] = field(default_factory=list)
+    counted: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def note(self, note: Note) -> None:
         """Keep its name."""
         self.names.append(note.name)
 
     def count(self, name: str, value: float = 1, /, **labels: str) -> None:
-        """Take it."""
+        """Keep it."""
+        self.counted[name, *labels.values()] += value
 
 
 class Bench:
@@ -127,6 +138,25 @@ async def test_a_blob_that_left_the_disk_after_its_check_still_reaches_its_reade
     await bench.store.remove(TASK)
     bench.table[CompleteBlob](CompleteBlob(TASK))
     assert blob.whole
+
+
+@pytest.mark.parametrize(("proven", "how"), [(False, "digest"), (True, "proof")])
+async def test_it_is_counted_who_found_a_blob_right(bench: Bench, proven: bool, how: str) -> None:
+    await bench.store.put(TASK, CONTENT)
+    bench.activate()
+    await bench.open()
+    bench.table[CompleteBlob](CompleteBlob(TASK, proven))
+    assert bench.facts.counted == {("blobs_verified_total", how): 1}
+
+
+async def test_a_blob_is_hashed_behind_its_download_when_that_is_asked_for(bench: Bench) -> None:
+    bench.activate()
+    bench.table[OpenStore](OpenStore(TASK, len(CONTENT), follow=False))
+    await bench.answer()
+    (blob,) = bench.store._table.blobs.values()
+    assert not blob.is_followed
+    bench.table[FollowBlob](FollowBlob(TASK))
+    assert blob.is_followed
 
 
 async def test_a_tiny_blob_from_the_scheduler_is_stored(bench: Bench) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRecords, Send, SendInline
+from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRecords, SaveRoot, Send, SendInline
 from scheduler.events import EpochSaved, Event, HostLost, HostSaid, InlineArrived, TaskLoaded, TimeReached
 from scheduler.io.inline_cache import InlineCache
 from scheduler.io.loop import MachineFailed, SchedulerLoop
@@ -70,11 +70,12 @@ async def test_commands_are_carried_out_before_post_returns() -> None:
 
 
 async def test_the_store_s_answers_come_back_as_events() -> None:
-    world = World(completed(SaveRecords(TASK, (RECORD,)), SaveEpoch(TASK, Epoch(4)), LoadTask(TASK)))
+    kept = SaveRecords(TASK, (RECORD,)), SaveRoot(TASK, b"root"), SaveEpoch(TASK, Epoch(4))
+    world = World(completed(*kept, LoadTask(TASK)))
     world.attach()
     world.loop.said(HOST, Completed(TASK))
     await world.machine.happened(EpochSaved(TASK, Epoch(4)))
-    await world.machine.happened(TaskLoaded(TASK, Epoch(4), (RECORD,)))
+    await world.machine.happened(TaskLoaded(TASK, Epoch(4), (RECORD,), b"root"))
 
 
 async def test_a_store_that_fails_is_noted_and_nothing_waits_for_it() -> None:
