@@ -1,7 +1,8 @@
 """The frames of the peer protocol as values, and their limits. swarm/wire.py turns them into bytes and back.
 
 A control connection opens with HELLO, WELCOME, PROOF (or REFUSED) and then carries SUBSCRIBE to PONG; a data
-connection opens the same way and then carries REQUEST one way, PIECE, BUSY or ABSENT the other.
+connection opens with OPEN, in version 1 as a control connection does, and then carries REQUEST one way, PIECE, BUSY
+or ABSENT the other.
 """
 
 from dataclasses import dataclass, field
@@ -13,8 +14,10 @@ from swarm.pieces import BLOB_BYTES_MAX, PieceMap
 
 VERSION_MIN = 1
 """The oldest version that is understood: always the one before VERSION_MAX too, for rolling upgrades."""
-VERSION_MAX = 1
+VERSION_MAX = 2
 """The newest version that is spoken."""
+VERSION_OPEN = 2
+"""The first version whose data connections begin with OPEN, and need no handshake of their own."""
 
 NONCE_BYTES = 32
 """As wide as the proof: nobody meets the same nonce twice."""
@@ -50,6 +53,7 @@ class Refusal(IntEnum):
     STRANGER = 4
     ITSELF = 5
     CONNECTIONS = 6
+    OPENING = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,18 @@ class RefusedFrame:
 
     reason: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFrame:
+    """First frame of a child's data connection. No answer: REQUEST follows at once.
+
+    `counter` is another one each time; the proof of it needs the secret of the child's control connection.
+    """
+
+    host: HostId
+    counter: int
+    proof: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +198,7 @@ Frame = (
     | WelcomeFrame
     | ProofFrame
     | RefusedFrame
+    | OpenFrame
     | SubscribeFrame
     | UnsubscribeFrame
     | AvailabilityFrame
@@ -196,7 +213,7 @@ Frame = (
     | AbsentFrame
 )
 
-HELLO_ONLY = frozenset({HelloFrame})
+HELLO_OR_OPEN = frozenset({HelloFrame, OpenFrame})
 """What a parent may get first."""
 PROOF_ONLY = frozenset({ProofFrame})
 """What a parent may get second."""

@@ -2,10 +2,10 @@
 
 Both sides prove that they know the cluster token, each with an HMAC over both challenges and all that was
 said (docs/peer-wire.md, "Handshake"). The token itself is never sent, and one side's proof is of no use as
-the other's.
+the other's. From version 2 a control connection's handshake gives both a secret as well, the opening key; a data
+connection proves with it that it belongs to the control connection, and needs no handshake of its own.
 """
 
-import hashlib
 import hmac
 import struct
 from enum import Enum
@@ -14,6 +14,8 @@ from swarm.frames import VERSION_MAX, VERSION_MIN, HelloFrame
 from swarm.ids import HostId
 
 _LABEL = b"damselfly peer 1\x00"
+_OPENING = b"\x03"
+_OPEN_LABEL = b"damselfly open\x00"
 
 
 class Side(Enum):
@@ -35,6 +37,22 @@ def prove(
     token: bytes, side: Side, hello: HelloFrame, version: int, parent: HostId, parent_nonce: bytes
 ) -> bytes:
     """Return one side's proof of the token in this handshake, 32 bytes. Without a token, `token` is empty."""
+    return _mac(token, side.value, hello, version, parent, parent_nonce)
+
+
+def opening_key(token: bytes, hello: HelloFrame, version: int, parent: HostId, parent_nonce: bytes) -> bytes:
+    """Return the secret with which this handshake lets data connections be opened, 32 bytes. It is never sent."""
+    return _mac(token, _OPENING, hello, version, parent, parent_nonce)
+
+
+def prove_open(key: bytes, counter: int) -> bytes:
+    """Return the proof that a data connection belongs to the control connection with this opening key, 32 bytes."""
+    return hmac.digest(key, _OPEN_LABEL + counter.to_bytes(8, "big"), "sha256")
+
+
+def _mac(
+    token: bytes, purpose: bytes, hello: HelloFrame, version: int, parent: HostId, parent_nonce: bytes
+) -> bytes:
     fields = (
         struct.pack(">HHHB", hello.version_min, hello.version_max, version, hello.purpose),
         hello.host.encode(),
@@ -43,7 +61,7 @@ def prove(
         parent_nonce,
     )
     said = b"".join(len(field).to_bytes(2, "big") + field for field in fields)
-    return hmac.new(token, _LABEL + side.value + said, hashlib.sha256).digest()
+    return hmac.digest(token, _LABEL + purpose + said, "sha256")
 
 
 def is_proof(claimed: bytes, expected: bytes) -> bool:

@@ -29,6 +29,7 @@ from swarm.frames import (
     GoneFrame,
     HaveFrame,
     HelloFrame,
+    OpenFrame,
     PieceFrame,
     PingFrame,
     PongFrame,
@@ -180,6 +181,14 @@ def _read_refused(body: _Body) -> RefusedFrame:
     return frame
 
 
+def _write_open(frame: OpenFrame) -> bytes:
+    return _text(frame.host, 1, HOST_BYTES_MAX) + frame.counter.to_bytes(8, "big") + frame.proof
+
+
+def _read_open(body: _Body) -> OpenFrame:
+    return OpenFrame(body.host(), body.number(8), body.take(PROOF_BYTES))
+
+
 def _write_availability(frame: AvailabilityFrame) -> bytes:
     bitmap = availability.encode(frame.bits, PieceMap.of(frame.size).count)
     return _task(frame.task) + frame.size.to_bytes(8, "big") + bitmap
@@ -265,6 +274,7 @@ class _Type:
 _HAVE_BYTES_MAX = _TASK_BYTES_MAX + 3 + RECORDS_MAX * (12 + max(DIGEST_BYTES))
 _HELLO_BYTES_MAX = 5 + 1 + HOST_BYTES_MAX + NONCE_BYTES + _GREETING_EXTRA_BYTES_MAX
 _WELCOME_BYTES_MAX = 2 + 1 + HOST_BYTES_MAX + NONCE_BYTES + PROOF_BYTES
+_OPEN_BYTES_MAX = 1 + HOST_BYTES_MAX + 8 + PROOF_BYTES
 _REFUSED_BYTES_MAX = 3 + TEXT_BYTES_MAX + _GREETING_EXTRA_BYTES_MAX
 
 _TYPES = (
@@ -274,6 +284,7 @@ _TYPES = (
         3, ProofFrame, PROOF_BYTES, lambda frame: frame.proof, lambda body: ProofFrame(body.take(PROOF_BYTES))
     ),
     _Type(4, RefusedFrame, _REFUSED_BYTES_MAX, _write_refused, _read_refused),
+    _Type(5, OpenFrame, _OPEN_BYTES_MAX, _write_open, _read_open),
     _Type(16, SubscribeFrame, _TASK_BYTES_MAX, _write_task, lambda body: SubscribeFrame(body.task())),
     _Type(17, UnsubscribeFrame, _TASK_BYTES_MAX, _write_task, lambda body: UnsubscribeFrame(body.task())),
     _Type(

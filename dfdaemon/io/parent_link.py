@@ -1,11 +1,13 @@
 """All that connects us to one parent: a control connection, and data connections opened as needed."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from dfdaemon import events
+from dfdaemon.data_opening import Opener
 from dfdaemon.events import PeerFault
 from dfdaemon.io.peer_connection import ControlConnection
 from dfdaemon.io.peer_handshake import Identity, greet, refused
@@ -19,6 +21,7 @@ from swarm.errors import PeerError, WireError
 from swarm.facts import Note
 from swarm.frames import (
     FROM_PARENT,
+    VERSION_OPEN,
     AvailabilityFrame,
     Frame,
     GoneFrame,
@@ -32,6 +35,7 @@ from swarm.frames import (
 from swarm.ids import TaskId
 from swarm.messages import Parent
 from swarm.pieces import PieceMap
+from swarm.wire import encode
 
 DATA_CONNECTIONS_MAX = 4
 """To one parent: it has as many upload slots for all its children."""
@@ -70,6 +74,8 @@ class ParentLink:
         self._loop = asyncio.get_running_loop()
         self._control: ControlConnection | None = None
         self._target: Target | None = None
+        self._opener: Opener | None = None
+        self._is_let_in = False
         self._sizes: dict[TaskId, int] = {}
         self._waiting: dict[Key, Wish] = {}
         self._running: dict[Key, PieceConnection] = {}
@@ -156,28 +162,45 @@ class ParentLink:
         try:
             sock = await connect(self._parent.addresses, self._patience)
             target = (sock.family, sock.getpeername())
-            await greet(sock, self._identity, self._parent.host, Purpose.CONTROL, self._patience)
+            welcomed = await greet(sock, self._identity, self._parent.host, Purpose.CONTROL, self._patience)
             self._control = control = ControlConnection(FROM_PARENT, self._heard, self._lost)
             await self._loop.create_connection(lambda: control, sock=sock)
         except (PeerError, OSError) as error:
             self._lost(_fault_of(error), str(error))
             return
         self._target = target
+        if welcomed.version >= VERSION_OPEN:
+            self._opener = Opener(self._identity.host, welcomed.key)
         for task in self._sizes:
             control.send(SubscribeFrame(task))
 
     async def _open_data(self, target: Target) -> None:
         try:
             sock = await connect_first([target], self._patience)
-            await greet(sock, self._identity, self._parent.host, Purpose.DATA, self._patience)
+            if not self._waiting:
+                sock.close()  # it was taken back meanwhile: nobody is left waiting for an OPEN
+                return
+            opening = await self._introduce(sock)
         except PeerError as error:
             self._note("parent_data_failed", str(error))
             if self._waiting:
                 self._report(self._waiting.pop(next(iter(self._waiting))), _fault_of(error))
             return
         self._idle.append(
-            PieceConnection(sock, self._receivers, self._patience, self._limit, self._answered, self._closed)
+            PieceConnection(
+                sock, opening, self._receivers, self._patience, self._limit, self._answered, self._closed
+            )
         )
+
+    async def _introduce(self, sock: socket.socket) -> bytes:
+        """Return what goes out before the first REQUEST: OPEN, or nothing, after a handshake.
+
+        Until the parent was heard, OPEN may overtake our PROOF, and be refused.
+        """
+        if self._opener is not None and self._is_let_in:
+            return encode(self._opener.open())
+        await greet(sock, self._identity, self._parent.host, Purpose.DATA, self._patience)
+        return b""
 
     # --- the control connection -----------------------------------------------------------------------------
 
@@ -187,6 +210,7 @@ class ParentLink:
 
     def _heard(self, frame: Frame) -> None:
         host = self._parent.host
+        self._is_let_in = True  # it has read our PROOF
         if isinstance(frame, HaveFrame):  # nearly all frames are
             self._gained(frame)
         elif isinstance(frame, ReadyFrame):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from dfdaemon.config import PeerConfig
+from dfdaemon.data_opening import Gate
 from dfdaemon.events import (
     ChildLost,
     ChildSubscribed,
@@ -23,7 +24,7 @@ from dfdaemon.events import (
 )
 from dfdaemon.io.identity import parse_address
 from dfdaemon.io.peer_connection import ControlConnection
-from dfdaemon.io.peer_handshake import HANDSHAKE_S, Greeting, Identity, refuse, take_greeting
+from dfdaemon.io.peer_handshake import HANDSHAKE_S, FirstFrame, Greeting, Identity, refuse, take_greeting
 from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
@@ -36,6 +37,8 @@ from swarm.frames import (
     AvailabilityFrame,
     Frame,
     GoneFrame,
+    HelloFrame,
+    OpenFrame,
     Purpose,
     ReadyFrame,
     Refusal,
@@ -79,6 +82,7 @@ class _Child:
     host: HostId
     zone: str
     control: ControlConnection
+    gate: Gate
     tasks: set[TaskId] = field(default_factory=set)
     connections: set[UploadConnection] = field(default_factory=set)
     requests: dict[RequestId, UploadConnection] = field(default_factory=dict)
@@ -227,11 +231,25 @@ class PeerServer:
                 self._pause(listener)
                 loop.call_later(ACCEPT_PAUSE_S, self._resume)
                 return
-            task = loop.create_task(self._admit(sock))
-            self._greeting[task] = loop.time()
-            task.add_done_callback(self._greeted)
+            self._let_in(sock)
         self._pause(listener)
         loop.call_later(HANDSHAKE_S, self._make_room)
+
+    def _let_in(self, sock: socket.socket) -> None:
+        """Take a data connection whose OPEN is here already, as nearly all are; others get a task."""
+        first = FirstFrame(sock)
+        try:
+            tune(sock)
+            frame = first.read()
+            if isinstance(frame, OpenFrame):
+                self._admit_data(sock, self._opened_by(sock, frame))
+                return
+        except (PeerError, OSError) as error:
+            self._turn_away(sock, error)
+            return
+        task = self._loop.create_task(self._admit(sock, first, frame))
+        self._greeting[task] = self._loop.time()
+        task.add_done_callback(self._greeted)
 
     def _make_room(self) -> None:
         """While others wait to be accepted, who had time enough to prove something makes room."""
@@ -246,26 +264,32 @@ class PeerServer:
         self._greeting.pop(task, None)
         self._resume()
 
-    async def _admit(self, sock: socket.socket) -> None:
+    async def _admit(self, sock: socket.socket, first: FirstFrame, hello: HelloFrame | None) -> None:
         try:
-            tune(sock)
-            greeting = await take_greeting(sock, self._identity, self._patience)
+            frame = hello or await first.wait()
+            if isinstance(frame, OpenFrame):
+                self._admit_data(sock, self._opened_by(sock, frame))
+                return
+            greeting = await take_greeting(sock, frame, self._identity, self._patience)
             if greeting.purpose is Purpose.CONTROL:
                 await self._admit_control(sock, greeting)
             else:
-                await self._admit_data(sock, greeting)
+                self._admit_data(sock, self._child(sock, greeting.child))
         except (PeerError, OSError) as error:
-            sock.close()
-            self._refused += 1
-            self._note("child_refused", None, str(error))
+            self._turn_away(sock, error)
         except BaseException:
             sock.close()
             raise
 
+    def _turn_away(self, sock: socket.socket, error: Exception) -> None:
+        sock.close()
+        self._refused += 1
+        self._note("child_refused", None, str(error))
+
     async def _admit_control(self, sock: socket.socket, greeting: Greeting) -> None:
         host = greeting.child
         if host not in self._children and len(self._children) >= self._config.children_max:
-            raise await refuse(sock, host, Refusal.CHILDREN, f"{len(self._children)} children are enough")
+            raise refuse(sock, host, Refusal.CHILDREN, f"{len(self._children)} children are enough")
         if host in self._children:
             self._drop(self._children[host], "it connected anew")
         control = ControlConnection(
@@ -273,16 +297,26 @@ class PeerServer:
             lambda frame: self._heard(child, frame),
             lambda fault, reason: self._drop(child, reason),
         )
-        child = self._children[host] = _Child(host, greeting.zone, control)
+        child = self._children[host] = _Child(host, greeting.zone, control, Gate(greeting.key))
         await asyncio.get_running_loop().connect_accepted_socket(lambda: control, sock)
 
-    async def _admit_data(self, sock: socket.socket, greeting: Greeting) -> None:
-        child = self._children.get(greeting.child)
+    def _child(self, sock: socket.socket, host: HostId) -> _Child:
+        child = self._children.get(host)
         if child is None:
-            raise await refuse(sock, greeting.child, Refusal.STRANGER, "a control connection comes first")
+            raise refuse(sock, host, Refusal.STRANGER, "a control connection comes first")
+        return child
+
+    def _opened_by(self, sock: socket.socket, frame: OpenFrame) -> _Child:
+        child = self._child(sock, frame.host)
+        if not child.gate.admits(frame):
+            text = "its OPEN is of another control connection, or not new"
+            raise refuse(sock, frame.host, Refusal.OPENING, text)
+        return child
+
+    def _admit_data(self, sock: socket.socket, child: _Child) -> None:
         if len(child.connections) >= UPLOAD_CONNECTIONS_MAX:
             text = f"{UPLOAD_CONNECTIONS_MAX} data connections are enough"
-            raise await refuse(sock, greeting.child, Refusal.CONNECTIONS, text)
+            raise refuse(sock, child.host, Refusal.CONNECTIONS, text)
         child.connections.add(
             UploadConnection(
                 sock,

@@ -61,15 +61,20 @@ class PieceConnection:
     def __init__(
         self,
         sock: socket.socket,
+        opening: bytes,
         receivers: ReceiverPool,
         patience: Patience,
         limit: TokenBucket | None,
         on_answer: OnAnswer,
         on_closed: Callable[["PieceConnection"], None],
     ) -> None:
-        """Take over a socket after its handshake. `on_closed` is called when it closes while idle."""
+        """Take over a socket after its handshake; or `opening`, its first frame, goes out before the first REQUEST.
+
+        `on_closed` is called when it closes while idle.
+        """
         self.closed = False
         self._sock = sock
+        self._opening = opening
         self._receivers = receivers
         self._patience = patience
         self._limit = limit
@@ -92,7 +97,8 @@ class PieceConnection:
         assert not self.closed, "a closed connection carries nothing"
         self._wish = wish
         self._number = (self._number + 1) & 0xFFFFFFFF
-        frame = encode(RequestFrame(self._number, wish.task, wish.index))
+        frame = self._opening + encode(RequestFrame(self._number, wish.task, wish.index))
+        self._opening = b""
         self._timer.cancel()
         self._asked, self._limit_s = self._loop.time(), self._patience.limit_s(REPLY_S)
         self._timer = self._loop.call_at(self._asked + self._limit_s, self._silent)

@@ -96,6 +96,20 @@ async def test_many_requests_at_once_are_all_answered() -> None:
 
 
 @on_both_loops
+async def test_pieces_travel_between_versions() -> None:
+    for child, parent in ((1, 1), (1, 2), (2, 1), (2, 2)):
+        source, target = LARGE.file(), LARGE.empty_file()
+        async with two_ends(child_speaks=child, parent_speaks=parent) as ends:
+            await subscribe(ends, LARGE)
+            serve_all(ends, LARGE, source)
+            for index in range(LARGE.pieces.count):
+                ends.client.request(PARENT, LARGE.task, index, target, False)
+            arrived = [await ends.got.next(PieceArrived) for _ in range(LARGE.pieces.count)]
+            assert all(each.actual == each.claimed.digest for each in arrived)
+            assert ends.server.stats().refused == 0
+
+
+@on_both_loops
 async def test_requests_before_the_connection_stands_wait_for_it() -> None:
     source, target = SMALL.file(), SMALL.empty_file()
     async with two_ends() as ends:

@@ -17,6 +17,7 @@ from swarm.frames import (
     GoneFrame,
     HaveFrame,
     HelloFrame,
+    OpenFrame,
     PieceFrame,
     PingFrame,
     PongFrame,
@@ -36,7 +37,7 @@ from swarm.wire import HEADER, HEADER_BYTES, MAGIC, Decoder, encode
 
 ANY_FRAME = frozenset(Frame.__args__)
 FRAME_BYTES_MAX = HEADER_BYTES + 65 + 8 + BITMAP_BYTES_MAX
-NUMBERS = [*range(6), *range(15, 25), *range(31, 37), 255]
+NUMBERS = [*range(7), *range(15, 25), *range(31, 37), 255]
 
 nonces = st.binary(min_size=32, max_size=32)
 hosts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=60).filter(str.isprintable).map(HostId)
@@ -79,6 +80,7 @@ frames: st.SearchStrategy[Frame] = st.one_of(
     st.builds(WelcomeFrame, st.integers(0, 65535), hosts, nonces, nonces),
     st.builds(ProofFrame, nonces),
     st.builds(RefusedFrame, st.integers(0, 255), st.text(st.characters(codec="utf-8"), max_size=120)),
+    st.builds(OpenFrame, hosts, st.integers(0, 2**64 - 1), nonces),
     st.builds(SubscribeFrame, tasks),
     st.builds(UnsubscribeFrame, tasks),
     availabilities(),

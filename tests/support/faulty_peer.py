@@ -14,13 +14,14 @@ from pathlib import Path
 
 from dfdaemon.config import PeerConfig, SchedulerLinkConfig
 from dfdaemon.events import ChildLost, ChildSubscribed, Event, PieceRequested, SchedulerAttached
+from dfdaemon.io.peer_handshake import FirstFrame
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.scheduler_client import LinkEvent, SchedulerClient
 from dfdaemon.patience import Patience
 from swarm.availability import full
 from swarm.digest import Digest
-from swarm.frames import PieceFrame, WelcomeFrame
+from swarm.frames import HelloFrame, PieceFrame, WelcomeFrame
 from swarm.ids import UNGRANTED, HostId, RequestId, TaskId
 from swarm.messages import Address, HeldBlob, Hello, HostInfo, PieceRecord
 from swarm.piece_digest import piece_digest
@@ -65,14 +66,14 @@ class _Server(PeerServer):
 
     fault = Fault.NONE
 
-    async def _admit(self, sock: socket.socket) -> None:
+    async def _admit(self, sock: socket.socket, first: FirstFrame, hello: HelloFrame | None) -> None:
         if self.fault is not Fault.VERSION:
-            await super()._admit(sock)
+            await super()._admit(sock, first, hello)
             return
         loop = asyncio.get_running_loop()
-        sock.setblocking(False)
         with sock:
-            await loop.sock_recv(sock, 4096)
+            if hello is None:
+                await first.wait()
             await loop.sock_sendall(sock, encode(WelcomeFrame(99, self._identity.host, bytes(32), bytes(32))))
             await loop.sock_recv(sock, 4096)
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 from dfdaemon.config import PeerConfig
@@ -15,6 +16,7 @@ from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.patience import Patience
 from swarm.digest import Digest
 from swarm.facts import Note
+from swarm.frames import VERSION_MAX
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import Address, HostInfo, Parent, PieceRecord
 from swarm.piece_digest import piece_digest
@@ -132,9 +134,11 @@ async def serving(
     token: bytes = TOKEN,
     listen: str = "127.0.0.1:0",
     children_max: int = 8,
+    version_max: int = VERSION_MAX,
 ) -> AsyncIterator[tuple[PeerServer, Address]]:
     config = PeerConfig(listen=listen, children_max=children_max)
     server = PeerServer(HostInfo(host, ()), token, config, quick(), inbox.emit, inbox.notes.append)
+    server._identity = replace(server._identity, version_max=version_max)
     at = await server.start()
     try:
         yield server, at
@@ -144,12 +148,18 @@ async def serving(
 
 @asynccontextmanager
 async def taking(
-    inbox: Inbox, *, host: HostId = CHILD, token: bytes = TOKEN, pool: ReceiverPool | None = None
+    inbox: Inbox,
+    *,
+    host: HostId = CHILD,
+    token: bytes = TOKEN,
+    pool: ReceiverPool | None = None,
+    version_max: int = VERSION_MAX,
 ) -> AsyncIterator[PeerClient]:
     async with receivers() as own:
         client = PeerClient(
             HostInfo(host, ()), token, PeerConfig(), pool or own, quick(), inbox.emit, inbox.notes.append
         )
+        client._identity = replace(client._identity, version_max=version_max)
         try:
             yield client
         finally:
@@ -157,7 +167,13 @@ async def taking(
 
 
 @asynccontextmanager
-async def two_ends(listen: str = "127.0.0.1:0") -> AsyncIterator[Ends]:
+async def two_ends(
+    listen: str = "127.0.0.1:0", *, child_speaks: int = VERSION_MAX, parent_speaks: int = VERSION_MAX
+) -> AsyncIterator[Ends]:
+    """A child and a parent, each with the newest version of the wire that it speaks."""
     served, got = Inbox(), Inbox()
-    async with serving(served, listen=listen) as (server, at), taking(got) as client:
+    async with (
+        serving(served, listen=listen, version_max=parent_speaks) as (server, at),
+        taking(got, version_max=child_speaks) as client,
+    ):
         yield Ends(server, client, at, served, got)

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from swarm.frames import HelloFrame, Purpose
-from swarm.handshake import Side, choose_version, is_proof, prove
+from swarm.handshake import Side, choose_version, is_proof, opening_key, prove, prove_open
 from swarm.ids import HostId
 
 HELLO = HelloFrame(1, 1, Purpose.CONTROL, HostId("child"), bytes(32))
@@ -66,3 +66,36 @@ def test_names_cannot_flow_into_each_other() -> None:
     one = prove(TOKEN, Side.CHILD, replace(HELLO, host=HostId("ab")), 1, HostId("c"), NONCE)
     other = prove(TOKEN, Side.CHILD, replace(HELLO, host=HostId("a")), 1, HostId("bc"), NONCE)
     assert one != other
+
+
+def test_an_opening_key_is_made_as_the_document_says() -> None:
+    said = b"damselfly peer 1\0" + b"\3"
+    said += b"\0\7" + b"\0\1\0\2\0\2\1" + b"\0\5child" + b"\0\6parent" + b"\0\x20" + bytes(32)
+    said += b"\0\x20" + NONCE
+    made = opening_key(TOKEN, replace(HELLO, version_max=2), 2, PARENT, NONCE)
+    assert made == hmac.digest(TOKEN, said, "sha256")
+
+
+def test_an_opening_key_is_nothing_that_was_sent() -> None:
+    key = opening_key(TOKEN, HELLO, 1, PARENT, NONCE)
+    assert key not in {prove(TOKEN, side, HELLO, 1, PARENT, NONCE) for side in Side}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        opening_key(b"other", HELLO, 1, PARENT, NONCE),
+        opening_key(TOKEN, replace(HELLO, host=HostId("other")), 1, PARENT, NONCE),
+        opening_key(TOKEN, replace(HELLO, nonce=b"x" * 32), 1, PARENT, NONCE),
+        opening_key(TOKEN, HELLO, 1, HostId("other"), NONCE),
+        opening_key(TOKEN, HELLO, 1, PARENT, b"x" * 32),
+    ],
+)
+def test_each_handshake_has_an_opening_key_of_its_own(other: bytes) -> None:
+    assert other != opening_key(TOKEN, HELLO, 1, PARENT, NONCE)
+
+
+def test_an_open_is_proven_as_the_document_says() -> None:
+    expected = hmac.digest(b"k" * 32, b"damselfly open\0" + b"\0\0\0\0\0\0\1\2", "sha256")
+    assert prove_open(b"k" * 32, 258) == expected
+    assert prove_open(b"k" * 32, 259) != expected

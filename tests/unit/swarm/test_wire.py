@@ -12,7 +12,7 @@ from swarm.frames import (
     BITMAP_BYTES_MAX,
     FROM_CHILD,
     FROM_PARENT,
-    HELLO_ONLY,
+    HELLO_OR_OPEN,
     HOST_BYTES_MAX,
     NONCE_BYTES,
     RECORDS_MAX,
@@ -27,6 +27,7 @@ from swarm.frames import (
     GoneFrame,
     HaveFrame,
     HelloFrame,
+    OpenFrame,
     PieceFrame,
     PingFrame,
     PongFrame,
@@ -40,6 +41,7 @@ from swarm.frames import (
     UnsubscribeFrame,
     WelcomeFrame,
 )
+from swarm.handshake import prove_open
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import PieceRecord
 from swarm.pieces import BLOB_BYTES_MAX, PIECE_BYTES_MAX, PieceMap
@@ -60,6 +62,8 @@ FRAMES: list[Frame] = [
     ProofFrame(b"p" * 32),
     RefusedFrame(Refusal.TOKEN, "no"),
     RefusedFrame(255, ""),
+    OpenFrame(HostId("knoten-ü"), 2**64 - 1, b"p" * 32),
+    OpenFrame(HostId("x" * HOST_BYTES_MAX), 1, b"p" * 32),
     SubscribeFrame(TASK),
     UnsubscribeFrame(LONG_TASK),
     AvailabilityFrame(TASK, 0, 0),
@@ -119,24 +123,27 @@ def test_the_bytes_behind_a_piece_frame_stay_in_the_socket() -> None:
 @pytest.mark.parametrize(
     ("data", "expected", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n", HELLO_ONLY, "not the peer protocol"),
+        (b"GET / HTTP/1.1\r\n", HELLO_OR_OPEN, "not the peer protocol"),
         (framed(99, b""), FROM_CHILD, "unknown type 99"),
         (encode(PingFrame()), REQUESTS, "PingFrame is not expected here"),
-        (encode(SubscribeFrame(TASK)), HELLO_ONLY, "SubscribeFrame is not expected here"),
+        (encode(SubscribeFrame(TASK)), HELLO_OR_OPEN, "SubscribeFrame is not expected here"),
         (framed(22, b"", flags=1), FROM_CHILD, "unknown flags"),
         (framed(22, b"x"), FROM_CHILD, "at most 0"),
         (framed(16, b""), FROM_CHILD, "ends at byte 0"),
         (framed(16, b"\x01" + b"a" * 31), FROM_CHILD, "ends at byte 32"),
         (framed(16, b"\x01" + b"a" * 33), FROM_CHILD, "1 bytes too many"),
         (framed(16, b"\x09" + b"a" * 32), FROM_CHILD, "algorithm is not known"),
-        (framed(1, b"\0\0\0\1\1\1x" + b"n" * 32), HELLO_ONLY, "versions 0 to 1"),
-        (framed(1, b"\0\3\0\2\1\1x" + b"n" * 32), HELLO_ONLY, "versions 3 to 2"),
-        (framed(1, b"\0\1\0\1\7\1x" + b"n" * 32), HELLO_ONLY, "unknown purpose"),
-        (framed(1, b"\0\1\0\1\1\0" + b"n" * 32), HELLO_ONLY, "printable name"),
-        (framed(1, b"\0\1\0\1\1\1\n" + b"n" * 32), HELLO_ONLY, "printable name"),
-        (framed(1, b"\0\1\0\1\1\1\xff" + b"n" * 32), HELLO_ONLY, "UTF-8"),
-        (framed(1, b"\0\1\0\1\1\xfe" + b"x" * 254 + b"n" * 32), HELLO_ONLY, "at most 253"),
+        (framed(1, b"\0\0\0\1\1\1x" + b"n" * 32), HELLO_OR_OPEN, "versions 0 to 1"),
+        (framed(1, b"\0\3\0\2\1\1x" + b"n" * 32), HELLO_OR_OPEN, "versions 3 to 2"),
+        (framed(1, b"\0\1\0\1\7\1x" + b"n" * 32), HELLO_OR_OPEN, "unknown purpose"),
+        (framed(1, b"\0\1\0\1\1\0" + b"n" * 32), HELLO_OR_OPEN, "printable name"),
+        (framed(1, b"\0\1\0\1\1\1\n" + b"n" * 32), HELLO_OR_OPEN, "printable name"),
+        (framed(1, b"\0\1\0\1\1\1\xff" + b"n" * 32), HELLO_OR_OPEN, "UTF-8"),
+        (framed(1, b"\0\1\0\1\1\xfe" + b"x" * 254 + b"n" * 32), HELLO_OR_OPEN, "at most 253"),
         (framed(4, b"\1\xff\xff"), WELCOME_OR_REFUSED, "at most 512"),
+        (framed(5, b"\1x" + bytes(39)), HELLO_OR_OPEN, "ends at byte 41"),
+        (framed(5, b"\1x" + bytes(41)), HELLO_OR_OPEN, "1 bytes too many"),
+        (framed(5, b"\0" + bytes(40)), HELLO_OR_OPEN, "printable name"),
         (framed(18, b"\1" + b"a" * 32 + (BLOB_BYTES_MAX + 1).to_bytes(8, "big")), FROM_PARENT, "at most"),
         (framed(18, b"\1" + b"a" * 32 + (1).to_bytes(8, "big") + b"\1\0"), FROM_PARENT, "needs 1 bytes"),
         (framed(18, b"\1" + b"a" * 32 + (1).to_bytes(8, "big") + b"\2"), FROM_PARENT, "names piece 1"),
@@ -189,7 +196,8 @@ def test_the_examples_of_the_document_are_what_is_sent() -> None:
 
 
 DOCUMENTED: dict[str, Frame] = {
-    "hello": HelloFrame(1, 1, Purpose.DATA, HostId("node-7"), bytes(range(32))),
+    "hello": HelloFrame(1, 2, Purpose.CONTROL, HostId("node-7"), bytes(range(32))),
+    "open": OpenFrame(HostId("node-7"), 1, prove_open(bytes(range(32)), 1)),
     "availability": AvailabilityFrame(TASK, 5 << 20, 0b1000000001),
     "have": HaveFrame(TASK, (PieceRecord(3, bytes(range(16)), Epoch(7)),)),
     "request": RequestFrame(1, TASK, 3),

@@ -1,9 +1,25 @@
 """One parent, several requests: what waits, what runs, what is taken back."""
 
-from dfdaemon.events import ChildSubscribed, ParentLost, PeerFault, PieceArrived, PieceFailed, PieceRequested
+import asyncio
+import socket
+from contextlib import ExitStack
+
+from dfdaemon.events import (
+    ChildSubscribed,
+    ParentAvailable,
+    ParentLost,
+    PeerFault,
+    PieceArrived,
+    PieceFailed,
+    PieceRequested,
+)
 from dfdaemon.io.parent_link import DATA_CONNECTIONS_MAX
+from dfdaemon.io.peer_handshake import FirstFrame, Identity, take_greeting
+from swarm.frames import AvailabilityFrame, HelloFrame, OpenFrame, Purpose
+from swarm.messages import Address, Parent
 from swarm.pieces import MIB
-from tests.support.peers import PARENT, Blob, Ends, two_ends
+from swarm.wire import encode
+from tests.support.peers import CHILD, PARENT, TOKEN, Blob, Ends, Inbox, quick, taking, two_ends
 
 BLOB = Blob(8 * MIB)
 RUNNING = range(DATA_CONNECTIONS_MAX)
@@ -21,6 +37,42 @@ async def ask_for_too_many(ends: Ends) -> list[PieceRequested]:
     assert {each.index for each in heard} == set(RUNNING)
     assert ends.served.unread == []
     return heard
+
+
+async def opens_with(version_max: int, *, heard: bool = True) -> HelloFrame | OpenFrame:
+    """Return how a data connection begins: to a parent that speaks up to this version, and was heard of or not."""
+    loop, got, target = asyncio.get_running_loop(), Inbox(), BLOB.empty_file()
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as opened:
+        listener.setblocking(False)
+        async with taking(got) as client:
+            at = Address(*listener.getsockname())
+            client.subscribe(Parent(PARENT, (at,)), BLOB.task, BLOB.pieces.size)
+            control = opened.enter_context((await loop.sock_accept(listener))[0])
+            hello = await FirstFrame(control).wait()
+            assert isinstance(hello, HelloFrame)
+            me = Identity(PARENT, TOKEN, version_max=version_max)
+            await take_greeting(control, hello, me, quick())
+            if heard:
+                await loop.sock_sendall(control, encode(AvailabilityFrame(BLOB.task, BLOB.pieces.size, 1)))
+                await got.next(ParentAvailable)
+            client.request(PARENT, BLOB.task, 0, target, False)
+            return await FirstFrame(opened.enter_context((await loop.sock_accept(listener))[0])).wait()
+
+
+async def test_a_data_connection_needs_no_handshake() -> None:
+    opening = await opens_with(2)
+    assert isinstance(opening, OpenFrame)
+    assert (opening.host, opening.counter) == (CHILD, 1)
+
+
+async def test_a_parent_of_version_1_gets_a_handshake() -> None:
+    hello = await opens_with(1)
+    assert isinstance(hello, HelloFrame)
+    assert hello.purpose is Purpose.DATA
+
+
+async def test_a_parent_that_may_not_know_us_yet_gets_a_handshake() -> None:
+    assert isinstance(await opens_with(2, heard=False), HelloFrame)
 
 
 async def test_what_waits_is_asked_when_a_connection_is_free() -> None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import pytest
 
+from dfdaemon.data_opening import Opener
 from dfdaemon.events import ChildLost, ChildSubscribed, PieceRequested, UploadEnded
 from dfdaemon.io import peer_server
 from dfdaemon.io.peer_handshake import Identity, greet
@@ -16,6 +17,7 @@ from dfdaemon.io.peer_server import PeerServer
 from swarm.frames import (
     FROM_PARENT,
     REPLIES,
+    BusyFrame,
     Frame,
     PieceFrame,
     Purpose,
@@ -41,13 +43,20 @@ class RawChild:
     def __init__(self, at: Address, host: HostId = CHILD) -> None:
         self.at, self.me = at, Identity(host, TOKEN)
         self.open = ExitStack()
+        self.key = b""
+        """Of the last handshake."""
 
     async def connect(self, purpose: Purpose) -> socket.socket:
+        sock = await self.dial()
+        self.key = (await greet(sock, self.me, PARENT, purpose, quick())).key
+        return sock
+
+    async def dial(self) -> socket.socket:
+        """Open a connection and say nothing."""
         sock = self.open.enter_context(socket.socket())
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (self.at.host, self.at.port))
-        await greet(sock, self.me, PARENT, purpose, quick())
         return sock
 
     async def control(self, task: TaskId = BLOB.task) -> socket.socket:
@@ -110,6 +119,73 @@ async def test_a_data_connection_needs_a_control_connection() -> None:
         assert server.stats().refused == 1
 
 
+REQUEST = encode(RequestFrame(5, BLOB.task, 2))
+
+
+async def refusal(sock: socket.socket) -> int:
+    """Return why this connection is refused, once it is closed."""
+    refused = await hear(sock, REPLIES)
+    assert isinstance(refused, RefusedFrame)
+    assert await closed(sock)
+    return refused.reason
+
+
+async def test_a_request_comes_right_behind_an_open() -> None:
+    async with served() as (server, inbox, child):
+        await child.control()
+        await inbox.next(ChildSubscribed)
+        opener = Opener(CHILD, child.key)
+        for pause in (False, True):  # with a pause the parent begins before the frame is whole
+            sock, opening = await child.dial(), encode(opener.open())
+            await say(sock, opening[:20])
+            if pause:
+                await asyncio.to_thread(lambda: None)
+            await say(sock, opening[20:] + REQUEST)
+            asked = await inbox.next(PieceRequested)
+            assert (asked.child, asked.task, asked.index) == (CHILD, BLOB.task, 2)
+            server.refuse(CHILD, asked.request, False)
+            assert await hear(sock, REPLIES) == BusyFrame(5)
+
+
+async def test_an_open_is_good_for_one_connection() -> None:
+    async with served() as (server, inbox, child):
+        await child.control()
+        await inbox.next(ChildSubscribed)
+        overheard = encode(Opener(CHILD, child.key).open()) + REQUEST
+        sock = await child.dial()
+        await say(sock, overheard)
+        await inbox.next(PieceRequested)
+        again = await child.dial()
+        await say(again, overheard)
+        assert await refusal(again) == Refusal.OPENING
+        assert inbox.unread == []
+        assert server.stats().refused == 1
+
+
+@pytest.mark.parametrize("host", [CHILD, HostId("stranger")])
+async def test_an_open_of_another_control_connection_is_refused(host: HostId) -> None:
+    async with served() as (_, inbox, child):
+        await child.control()
+        old = child.key
+        await child.control()  # with a new key
+        sock = await child.dial()
+        await say(sock, encode(Opener(host, old).open()) + REQUEST)
+        assert await refusal(sock) == (Refusal.OPENING if host == CHILD else Refusal.STRANGER)
+        assert not [event for event in inbox.events if isinstance(event, PieceRequested)]
+
+
+async def test_a_key_ends_with_its_control_connection() -> None:
+    async with served() as (_, inbox, child):
+        sock = await child.control()
+        await inbox.next(ChildSubscribed)
+        opening = encode(Opener(CHILD, child.key).open())
+        sock.close()
+        await inbox.next(ChildLost)
+        late = await child.dial()
+        await say(late, opening + REQUEST)
+        assert await refusal(late) == Refusal.STRANGER
+
+
 async def test_data_connections_of_one_child_are_limited() -> None:
     async with served() as (_, inbox, child):
         await child.control()
@@ -118,9 +194,14 @@ async def test_data_connections_of_one_child_are_limited() -> None:
         for number, sock in enumerate(socks):  # once each of them is known
             await say(sock, encode(RequestFrame(number, BLOB.task, 0)))
             await inbox.next(PieceRequested)
-        refused = await hear(await child.connect(Purpose.DATA), REPLIES)
-        assert isinstance(refused, RefusedFrame)
-        assert refused.reason == Refusal.CONNECTIONS
+        assert await refusal(await child.connect(Purpose.DATA)) == Refusal.CONNECTIONS
+        await child.control()  # one that replaces the first, and its eight
+        opener = Opener(CHILD, child.key)
+        for _ in range(peer_server.UPLOAD_CONNECTIONS_MAX):
+            await say(await child.dial(), encode(opener.open()) + REQUEST)
+        one_more = await child.dial()
+        await say(one_more, encode(opener.open()) + REQUEST)
+        assert await refusal(one_more) == Refusal.CONNECTIONS
 
 
 async def test_the_same_number_on_two_connections_makes_two_requests() -> None:

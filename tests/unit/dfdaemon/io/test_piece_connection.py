@@ -15,11 +15,13 @@ from swarm.frames import (
     AbsentFrame,
     BusyFrame,
     Frame,
+    OpenFrame,
     PieceFrame,
     PingFrame,
     RefusedFrame,
     RequestFrame,
 )
+from swarm.ids import HostId
 from swarm.pieces import MIB
 from swarm.wire import Decoder, encode
 from tests.support.peers import Blob, quick, read_piece, receivers
@@ -55,7 +57,7 @@ class Script:
 
 
 @asynccontextmanager
-async def scripted() -> AsyncIterator[Script]:
+async def scripted(opening: bytes = b"") -> AsyncIterator[Script]:
     parent, child = socket.socketpair()
     child.setblocking(False)
     parent.setblocking(False)
@@ -63,6 +65,7 @@ async def scripted() -> AsyncIterator[Script]:
     async with receivers(1) as pool:
         connection = PieceConnection(
             child,
+            opening,
             pool,
             quick(),
             None,
@@ -76,6 +79,18 @@ async def scripted() -> AsyncIterator[Script]:
             await answers.get()
         assert connection.closed, "it notices that the parent went away"
     script.file.release()
+
+
+async def test_an_opening_goes_out_once_with_the_first_request() -> None:
+    opening = OpenFrame(HostId("child"), 1, bytes(32))
+    async with scripted(encode(opening)) as script:
+        for number in (1, 2):
+            script.ask()
+            data = await asyncio.get_running_loop().sock_recv(script.parent, 1000)
+            request = RequestFrame(number, BLOB.task, 4)
+            assert Decoder({OpenFrame, RequestFrame}).feed(data) == [opening, request][number - 1 :]
+            script.reply(encode(BusyFrame(number)))
+            assert await script.answers.get() == BusyFrame(number)
 
 
 async def test_a_piece_comes_and_the_connection_is_good_for_another() -> None:
