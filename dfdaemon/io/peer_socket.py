@@ -19,6 +19,9 @@ TARGETS_MAX = 8
 """Addresses tried for one host, so that a wrong record cannot keep us busy."""
 BACKLOG = 512
 """Connections that may wait to be accepted: a herd of children arrives at once."""
+DEFER_ACCEPT_S = 1
+"""Children speak first: the kernel keeps a connection to itself until it has something to read, so that it is accepted
+and read in one go. One that says nothing is accepted after this time and a retransmission or two."""
 UNSENT_BYTES_MAX = 256 * 1024
 """What the kernel keeps of an upload before it is on the wire. By default that is 4 MiB: eight small pieces would
 count as sent at once, however slow the child, and uploads are admitted by the rate that is measured."""
@@ -42,6 +45,7 @@ def listen(address: Address) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address.host != "::"))
         if is_loopback(str(where[0])):
             prefer_cheap_congestion_control(sock)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_S)
         sock.bind(where)
         sock.listen(BACKLOG)
         sock.setblocking(False)

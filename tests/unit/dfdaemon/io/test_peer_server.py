@@ -30,7 +30,7 @@ from swarm.frames import (
 from swarm.ids import HostId, TaskId
 from swarm.messages import Address
 from swarm.pieces import MIB
-from swarm.wire import Decoder, encode
+from swarm.wire import MAGIC, Decoder, encode
 from tests.support.peers import CHILD, PARENT, TOKEN, Blob, Inbox, quick, serving
 
 BLOB = Blob(3 * MIB)
@@ -64,6 +64,13 @@ class RawChild:
         sock = await self.connect(Purpose.CONTROL)
         await say(sock, encode(SubscribeFrame(task)))
         return sock
+
+
+def mute(at: Address) -> socket.socket:
+    """Return a connection that said one byte, and says no more."""
+    sock = socket.create_connection((at.host, at.port))
+    sock.sendall(bytes((MAGIC,)))
+    return sock
 
 
 async def say(sock: socket.socket, data: bytes) -> None:
@@ -250,9 +257,9 @@ async def test_the_zone_of_a_child_is_known() -> None:
 async def test_when_enough_are_greeted_others_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
     async with served() as (_, inbox, child):
-        mute = [socket.create_connection((child.at.host, child.at.port)) for _ in range(2)]
+        silent = [mute(child.at) for _ in range(2)]
         subscribing = asyncio.create_task(child.control())
-        for sock in mute:
+        for sock in silent:
             sock.close()
         await subscribing
         assert await inbox.next(ChildSubscribed) == ChildSubscribed(CHILD, BLOB.task)
@@ -262,10 +269,10 @@ async def test_whoever_proves_nothing_makes_room_for_those_who_wait(monkeypatch:
     monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
     monkeypatch.setattr(peer_server, "HANDSHAKE_S", 0.02)
     async with served() as (_, inbox, child):
-        mute = [socket.create_connection((child.at.host, child.at.port)) for _ in range(2)]
+        silent = [mute(child.at) for _ in range(2)]
         await child.control()
         assert await inbox.next(ChildSubscribed) == ChildSubscribed(CHILD, BLOB.task)
-        for sock in mute:
+        for sock in silent:
             with sock:
                 assert await asyncio.to_thread(sock.recv, 1) == b"", "it was closed"
 
@@ -342,7 +349,7 @@ def no_descriptors() -> Iterator[None]:
 async def test_when_there_are_no_descriptors_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_server, "ACCEPT_PAUSE_S", 0.01)
     async with served() as (_, inbox, child):
-        with socket.create_connection((child.at.host, child.at.port)), no_descriptors():
+        with mute(child.at), no_descriptors():
             while not inbox.notes:  # noqa: ASYNC110 - a note wakes nobody
                 await asyncio.sleep(0)
         assert inbox.notes[0].name == "children_not_accepted"

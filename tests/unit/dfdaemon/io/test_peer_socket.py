@@ -24,6 +24,13 @@ def place(listener: socket.socket) -> Address:
     return Address(*listener.getsockname()[:2])
 
 
+def speaking(listener: socket.socket) -> socket.socket:
+    """Connect, and say something: only then it is accepted."""
+    sock = socket.create_connection(("127.0.0.1", place(listener).port))
+    sock.sendall(b"x")
+    return sock
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
 async def test_a_listener_is_reached(host: str) -> None:
     with (
@@ -33,6 +40,20 @@ async def test_a_listener_is_reached(host: str) -> None:
         assert sock.getpeername()[:2] == listener.getsockname()[:2]
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert sock.gettimeout() == 0
+
+
+def test_who_says_nothing_is_not_accepted_yet() -> None:
+    with (
+        closing(listen(Address("127.0.0.1", 0))) as listener,
+        closing(socket.create_connection(("127.0.0.1", place(listener).port))) as sock,
+    ):
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        sock.sendall(b"x")
+        listener.setblocking(True)
+        accepted, _ = listener.accept()
+        with closing(accepted):
+            assert accepted.recv(1, socket.MSG_DONTWAIT) == b"x"
 
 
 async def test_every_address_means_both_families() -> None:
@@ -51,7 +72,7 @@ def test_loopback_uses_cheap_congestion_control(host: str) -> None:
 def test_a_connection_that_comes_over_loopback_uses_it_too() -> None:
     with closing(listen(Address("0.0.0.0", 0))) as listener:
         listener.setblocking(True)
-        with closing(socket.create_connection(("127.0.0.1", place(listener).port))):
+        with speaking(listener):
             accepted, _ = listener.accept()
             with closing(accepted):
                 tune(accepted)
@@ -63,7 +84,7 @@ def test_the_congestion_control_is_chosen_for_who_is_accepted() -> None:
     with closing(listen(Address("0.0.0.0", 0))) as listener:
         choose_congestion_control(listener, "reno")
         listener.setblocking(True)
-        with closing(socket.create_connection(("127.0.0.1", place(listener).port))):
+        with speaking(listener):
             accepted, _ = listener.accept()
             with closing(accepted):
                 used = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16)
