@@ -221,9 +221,9 @@ class PeerServer:
 
     def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while len(self._greeting) < HANDSHAKES_MAX:
+        for _ in range(HANDSHAKES_MAX - len(self._greeting)):  # and then others get their turn
             try:
-                sock, _ = listener.accept()
+                sock = listener.accept()[0]
             except (BlockingIOError, InterruptedError, ConnectionError):
                 return
             except OSError as error:
@@ -232,8 +232,9 @@ class PeerServer:
                 loop.call_later(ACCEPT_PAUSE_S, self._resume)
                 return
             self._let_in(sock)
-        self._pause(listener)
-        loop.call_later(HANDSHAKE_S, self._make_room)
+        if len(self._greeting) >= HANDSHAKES_MAX:
+            self._pause(listener)
+            loop.call_later(HANDSHAKE_S, self._make_room)
 
     def _let_in(self, sock: socket.socket) -> None:
         """Take a data connection whose OPEN is here already, as nearly all are; others get a task."""

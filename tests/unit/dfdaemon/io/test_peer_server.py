@@ -181,6 +181,19 @@ async def test_an_open_of_another_control_connection_is_refused(host: HostId) ->
         assert not [event for event in inbox.events if isinstance(event, PieceRequested)]
 
 
+async def test_a_flood_of_wrong_opens_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
+    async with served() as (server, _, child):
+        listener = server._listener
+        assert listener is not None
+        for _ in range(3):
+            sock = child.open.enter_context(socket.create_connection((child.at.host, child.at.port)))
+            sock.sendall(encode(Opener(CHILD, b"wrong").open()))
+        for refused in (2, 3):
+            server._accept(listener)
+            assert server.stats().refused == refused
+
+
 async def test_a_key_ends_with_its_control_connection() -> None:
     async with served() as (_, inbox, child):
         sock = await child.control()
