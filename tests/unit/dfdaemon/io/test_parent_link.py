@@ -75,6 +75,25 @@ async def test_a_parent_that_may_not_know_us_yet_gets_a_handshake() -> None:
     assert isinstance(await opens_with(2, heard=False), HelloFrame)
 
 
+async def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
+    target = BLOB.empty_file()
+    async with two_ends() as ends:
+        ends.client.subscribe(ends.parent, BLOB.task, BLOB.pieces.size)
+        await ends.served.next(ChildSubscribed)
+        ends.server.send_availability(CHILD, BLOB.task, BLOB.pieces.size, 1)
+        await ends.got.next(ParentAvailable)
+        ends.client.request(PARENT, BLOB.task, 0, target, False)
+        link = ends.client._links[PARENT]
+        opening = set(link._opening)
+        ends.client.cancel(PARENT, BLOB.task, 0, False)
+        assert (await ends.got.next(PieceFailed)).fault is PeerFault.CANCELLED
+        assert len(opening) == 1
+        await asyncio.wait(opening)
+        assert link._idle == []
+        ends.client.request(PARENT, BLOB.task, 0, target, False)
+        assert (await ends.served.next(PieceRequested)).index == 0
+
+
 async def test_what_waits_is_asked_when_a_connection_is_free() -> None:
     async with two_ends() as ends:
         for asked in await ask_for_too_many(ends):
