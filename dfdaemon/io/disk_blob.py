@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfdaemon.io.journal import Header, Journal, read_state, write_state
+from dfdaemon.io.journal import Header, Journal, begin_state, read_state, write_state
 from dfdaemon.io.piece_file import PieceFile
 from swarm import availability
 from swarm.digest import Digest
@@ -59,7 +59,7 @@ class DiskBlob:
         try:
             path.mkdir(parents=True, exist_ok=True)
             _preallocate(path / "data", header.pieces.size)
-            write_state(path / "state", header, (), complete=False)
+            begin_state(path / "state", header)
         except OSError:
             with suppress(OSError):
                 blob.delete()
@@ -146,6 +146,14 @@ class DiskBlob:
             self._open_journal().append_complete()
         finally:
             self.rest()
+
+    def finish(self, records: tuple[PieceRecord, ...]) -> None:
+        """Record all pieces at once, and that the blob's own digest was checked; raises OSError."""
+        try:
+            self._open_journal().append_all(records)
+        finally:
+            self.rest()
+        self._remember(records, complete=True)
 
     def rewrite(self, records: tuple[PieceRecord, ...], complete: bool, header: Header | None = None) -> None:
         """Replace all records, and the header; raises OSError, and holds in memory all the same."""

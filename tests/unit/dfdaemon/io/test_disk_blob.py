@@ -71,6 +71,23 @@ def test_complete_comes_back(path: Path, blob: DiskBlob) -> None:
     assert again(path).complete
 
 
+def test_all_pieces_are_recorded_at_once(path: Path, blob: DiskBlob) -> None:
+    blob.commit(SAMPLE.record(1))
+    blob.finish(SAMPLE.records())
+    assert blob.stored().complete
+    assert again(path).stored() == blob.stored()
+    (path / "state").unlink()
+    with pytest.raises(FileNotFoundError):
+        blob.finish(SAMPLE.records())
+
+
+def test_half_of_a_new_blob_is_of_no_use(path: Path, blob: DiskBlob) -> None:
+    whole = (path / "state").read_bytes()
+    (path / "state").write_bytes(whole[:-1])
+    with pytest.raises(StoreBroken):
+        again(path)
+
+
 def test_a_blob_in_part_is_never_complete(blob: DiskBlob) -> None:
     blob.commit(SAMPLE.record(0))
     with pytest.raises(AssertionError, match="lacks pieces"):
