@@ -23,12 +23,16 @@ class PieceHash(Protocol):
 
 def piece_digest(kind: str) -> Callable[[], PieceHash]:
     """Return the maker of fresh hash objects of a kind, a key of DIGEST_BYTES."""
-    assert kind in DIGEST_BYTES, f"{kind} is no kind of piece digest"
-    if kind == "blake3":
-        from blake3 import blake3  # half a MiB that a daemon with the usual digests does not need
+    return _FACTORIES[kind]
 
-        return blake3
-    return xxh3_128
+
+def _blake3() -> PieceHash:
+    from blake3 import blake3  # half a MiB that a daemon with the usual digests does not need
+
+    return blake3()
+
+
+_FACTORIES: dict[str, Callable[[], PieceHash]] = {"xxh3": xxh3_128, "blake3": _blake3}
 
 
 def kind_of(digest: bytes) -> str:

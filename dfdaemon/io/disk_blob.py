@@ -50,6 +50,7 @@ class DiskBlob:
         self._records: list[PieceRecord | None] = [None] * self.pieces.count
         self._journal: Journal | None = None
         self._file: PieceFile | None = None
+        self._kept: PieceFile | None = None
         self._stored: StoredBlob | None = None
 
     @classmethod
@@ -93,8 +94,8 @@ class DiskBlob:
 
     @property
     def in_use(self) -> bool:
-        """Whether anybody holds its data file."""
-        return self._file is not None and self._file.references > 0
+        """Whether anybody but us holds its data file."""
+        return self._file is not None and self._file.references > (self._kept is not None)
 
     @property
     def records(self) -> tuple[PieceRecord, ...]:
@@ -111,10 +112,24 @@ class DiskBlob:
         return kept
 
     def file(self) -> PieceFile:
-        """Return its data file, held once more, for the caller to release; raises OSError."""
+        """Return its data file, held once more, for the caller to release; raises OSError, also when it was deleted."""
         if self._file is None or not self._file.try_retain():
             self._file = self.file_apart()
+        elif os.fstat(self._file.fd).st_nlink == 0:
+            self._file.release()
+            raise FileNotFoundError(errno.ENOENT, "it was deleted while it was open", str(self._data))
         return self._file
+
+    def keep_open(self) -> None:
+        """Leave its data file open between uses, until let_go(); raises OSError."""
+        if self._kept is None:
+            self._kept = self.file()
+
+    def let_go(self) -> None:
+        """Close its data file, or leave that to who uses it now."""
+        if self._kept is not None:
+            self._kept.release()
+            self._kept = None
 
     def file_apart(self) -> PieceFile:
         """Open its data once more, for work that does not count as use: it may be evicted meanwhile."""
