@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import signal
 import sys
@@ -94,6 +95,8 @@ async def run(config: DaemonConfig) -> None:
     telemetry.adopt_logging()
     async with contextlib.AsyncExitStack() as closing:
         daemon = await build(config, telemetry, closing)
+        gc.collect()
+        gc.freeze()  # modules and parts stay: each full search for garbage among them would hold the loop for 50 ms
         watching = asyncio.create_task(watch_lag(partial(telemetry.observe, "loop_lag_seconds")))
         closing.callback(watching.cancel)
         await open_doors(config, daemon, telemetry, closing)
