@@ -55,6 +55,8 @@ class BlobStore:
         self._table.on_evicted = on_evicted
         self._table.is_last_copy = is_last_copy
         self._table.clock = clock
+        self.drops_pages = config.drop_pages
+        """Whether drop_pages() is wanted when a blob is no longer read."""
         self._jobs: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -200,6 +202,12 @@ class BlobStore:
     async def verify(self, task: TaskId, again: bool = False) -> StoredBlob | None:
         """Hash what is recorded and drop what is wrong, unless that was done since the start. None: not there."""
         return await self._to_the_end(self._verify(task, again))
+
+    async def drop_pages(self, task: TaskId) -> None:
+        """Take a blob out of the page cache, unless somebody uses it; it stays on disk."""
+        blob = self._table.blobs.get(task)
+        if blob is not None and not blob.in_use and not self._table.pins[task] and not self._closed:
+            await self._table.drop_pages(blob)
 
     async def remove(self, task: TaskId) -> None:
         """Delete a blob, in use or not; files that are open stay readable."""

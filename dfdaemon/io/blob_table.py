@@ -157,6 +157,13 @@ class BlobTable:
         except OSError as error:
             self.report("delete_failed", blob.task, error)
 
+    async def drop_pages(self, blob: DiskBlob) -> None:
+        """Write a blob to the disk and take it out of the page cache."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._workers.syncing, blob.drop_pages)
+        except OSError as error:
+            self.report("sync_failed", blob.task, error)
+
     def vanished(self, blob: DiskBlob) -> None:
         """Its data is gone, not by our hand."""
         if blob.task not in self.blobs:

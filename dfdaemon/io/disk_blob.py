@@ -184,6 +184,15 @@ class DiskBlob:
             self._touched = now
             os.utime(self._path / "state", (now, now))
 
+    def drop_pages(self) -> None:
+        """Write its data to the disk, and take it out of the page cache; blocks, in any thread. Raises OSError."""
+        file = self.file_apart()
+        try:
+            os.fdatasync(file.fd)  # the kernel keeps what it has not written
+            os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            file.release()
+
     def rest(self) -> None:
         """Close what is open for writing records."""
         if self._journal is not None:

@@ -175,6 +175,8 @@ class StoreCommands:
         blob.close()
         if blob.pinned:
             self._store.unpin(command.task)
+            if self._store.drops_pages:
+                self._jobs.start(self._store.drop_pages(command.task))
 
     async def _write_inline(self, command: commands.WriteInline) -> None:
         """Store a tiny blob that came through the scheduler, unless its digest says that it is another."""

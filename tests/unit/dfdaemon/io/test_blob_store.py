@@ -418,6 +418,35 @@ async def test_a_folder_of_a_newer_version_is_refused(stores: Stores) -> None:
     stores.store = None
 
 
+async def test_pages_are_dropped_when_nobody_uses_the_blob(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[str] = []
+    note = lambda fd, *rest: dropped.append(Path(os.readlink(f"/proc/self/fd/{fd}")).parent.name)  # noqa: E731
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    store = stores.start()
+    await store.drop_pages(ONE.task)
+    await download(store, ONE)
+    reader = store.file(ONE.task)
+    await store.drop_pages(ONE.task)
+    reader.release()
+    store.pin(ONE.task)
+    await store.drop_pages(ONE.task)
+    store.unpin(ONE.task)
+    assert dropped == []
+    await store.drop_pages(ONE.task)
+    assert dropped == [ONE.digest.hex]
+
+
+async def test_pages_that_cannot_be_dropped_are_told(stores: Stores) -> None:
+    store = stores.start()
+    await download(store, ONE)
+    (data,) = stores.folder.glob("blobs/*/*/*/data")
+    data.unlink()
+    await store.drop_pages(ONE.task)
+    assert [problem.name for problem in store.problems] == ["store_sync_failed"]
+
+
 async def test_a_closed_store_does_nothing_more(stores: Stores) -> None:
     store = stores.start()
     await store.open(ONE.task, ONE.size)

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,25 @@ def test_open_files_outlive_the_blob(path: Path, blob: DiskBlob) -> None:
     assert os.pread(file.fd, 5, 0) == b"still"
     file.release()
     blob.delete()
+
+
+def test_its_pages_are_dropped_once_they_are_on_the_disk(
+    path: Path, blob: DiskBlob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, str, tuple[int, ...]]] = []
+
+    def told(name: str) -> Callable[..., None]:
+        return lambda fd, *rest: calls.append((name, os.readlink(f"/proc/self/fd/{fd}"), rest))
+
+    monkeypatch.setattr(os, "fdatasync", told("sync"))
+    monkeypatch.setattr(os, "posix_fadvise", told("advise"))
+    blob.drop_pages()
+    data = str(path / "data")
+    assert calls == [("sync", data, ()), ("advise", data, (0, 0, os.POSIX_FADV_DONTNEED))]
+    assert not blob.in_use
+    blob.delete()
+    with pytest.raises(FileNotFoundError):
+        blob.drop_pages()
 
 
 def test_the_time_of_last_use_comes_back(path: Path, blob: DiskBlob) -> None:
