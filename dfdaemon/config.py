@@ -286,8 +286,8 @@ class StoreConfig:
     ring_bytes: int = setting(32 * MIB, "Memory for a blob that finds no room on disk.")
     drop_pages: bool = setting(
         False,
-        "Leave the page cache to others: a blob that no client has read for a second, and that no host takes, is "
-        "written to the disk and dropped from memory. Who asks for it next waits for the disk.",
+        "Leave the page cache to others: a blob that no client reads any more, and that no host takes, is written to "
+        "the disk and dropped from memory. Who asks for it next waits for the disk.",
     )
 
     def __post_init__(self) -> None:
