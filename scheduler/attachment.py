@@ -59,7 +59,7 @@ class Attachment:
         self._take_inventory(host, hello)
         self._forget_past(host, before, {download.task for download in active})
         for task, peer in rejoined:
-            self._membership.answer(task, peer, self._cluster.config.placement.neighbours // 2)
+            self._membership.answer(task, peer, self._cluster.placement(task).neighbours // 2)
             self._granting.serve(task)
 
     def _admit(self, hello: Hello) -> Host | None:

@@ -2,7 +2,7 @@
 
 from scheduler.agenda import Agenda
 from scheduler.commands import Command, LoadTask, Send
-from scheduler.config import SchedulerConfig
+from scheduler.config import PlacementConfig, SchedulerConfig
 from scheduler.host import Host, HostState
 from scheduler.inventory import Inventory
 from scheduler.peer import Peer, PeerEvent
@@ -118,6 +118,10 @@ class Cluster:
         for name in holders:
             self.add_holder(task, self.hosts[name])
         return task
+
+    def placement(self, task: Task) -> PlacementConfig:
+        """Return how many neighbours the peers of a task get."""
+        return self.config.placement.for_pieces(task.pieces.count)
 
     def _children_max(self) -> int:
         """Return how many children placement gives a host: each newcomer needs `neighbours` of them somewhere."""

@@ -1,8 +1,13 @@
 """The settings of a scheduler. Every field is a key of the TOML file, a flag and an environment variable."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from swarm.settings import require, setting
+
+PIECES_PER_NEIGHBOUR = 16
+"""A neighbour is worth its connections and its news only if enough pieces may come from it."""
+NEIGHBOURS_MIN = 4
+"""Below that a swarm falls apart when some of them are slow, or go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,15 @@ class PlacementConfig:
             self.parents_max,
             "neighbours to 128",
         )
+
+    def for_pieces(self, count: int) -> "PlacementConfig":
+        """Return what holds for a blob of `count` pieces, 0 if not known: with few pieces, fewer of everything."""
+        neighbours = min(self.neighbours, max(NEIGHBOURS_MIN, count // PIECES_PER_NEIGHBOUR))
+        if not count or neighbours == self.neighbours:
+            return self
+        parents_max = max(neighbours, self.parents_max * neighbours // self.neighbours)
+        remote = min(self.remote_neighbours, neighbours - 1)
+        return replace(self, neighbours=neighbours, remote_neighbours=remote, parents_max=parents_max)
 
 
 @dataclass(frozen=True, slots=True)

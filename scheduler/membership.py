@@ -41,7 +41,7 @@ class Membership:
             task, peer = entered
             peer.priority = join.priority
             task.priority = min(task.priority, peer.priority)
-            self.answer(task, peer, self._cluster.config.placement.neighbours)
+            self.answer(task, peer, self._cluster.placement(task).neighbours)
 
     def enter(self, host: Host, join: Join | ActiveTask) -> tuple[Task, Peer] | None:
         """Make a host a peer of a task, in state JOINED; None when a bound is reached or the size cannot be."""
@@ -108,7 +108,7 @@ class Membership:
             self.recover(task)
         for peer in list(task.peers.values()):
             if peer.state is PeerState.JOINED:
-                self.welcome(task, peer, self._cluster.config.placement.neighbours)
+                self.welcome(task, peer, self._cluster.placement(task).neighbours)
         self._cluster.satisfied(task)
 
     def recover(self, task: Task) -> None:

@@ -16,7 +16,7 @@ class Neighbours:
 
     def place(self, task: Task, peer: Peer, count: int) -> None:
         """Give a peer up to `count` more parents, and make it a parent of those that can use it."""
-        config, dice = self._cluster.config.placement, self._cluster.dice
+        config, dice = self._cluster.placement(task), self._cluster.dice
         count = min(count, config.parents_max - placement.near_parents(peer))
         if count <= 0:
             return
@@ -50,7 +50,8 @@ class Neighbours:
         One that has all the parents it may have gives up, in our books, those that hold nothing it wants.
         """
         limit = self._limit(task)
-        found = placement.choose_rescuers(task, peer, wanted, placement.RESCUERS, self._cluster.dice)
+        children_max = placement.rescue_children_max(self._cluster.placement(task))
+        found = placement.choose_rescuers(task, peer, wanted, children_max, self._cluster.dice)
         for parent in list(peer.parents):
             if len(peer.parents) + len(found) <= limit:
                 break
@@ -66,7 +67,7 @@ class Neighbours:
     def give_children(self, task: Task, owner: Peer) -> None:
         """See that what a lease owner will hold can spread."""
         for child in placement.choose_children(
-            task, owner, self._cluster.config.placement, self._cluster.dice
+            task, owner, self._cluster.placement(task), self._cluster.dice
         ):
             self._link(task, child, owner)
             self._introduce(child, [owner], task)
@@ -97,7 +98,7 @@ class Neighbours:
         children = list(peer.children)
         for child in children:
             self._unlink(task, child, peer)
-        enough = self._cluster.config.placement.neighbours // 2
+        enough = self._cluster.placement(task).neighbours // 2
         for child in children:
             if child.is_downloading() and len(child.parents) < enough:
                 self.place(task, child, enough - len(child.parents))
@@ -110,7 +111,7 @@ class Neighbours:
 
     def _limit(self, task: Task) -> int:
         """Return how many parents a peer may have in all."""
-        near = self._cluster.config.placement.parents_max
+        near = self._cluster.placement(task).parents_max
         return near if len(task.zones) < 2 else near + placement.SOURCES_ROOM
 
     def _link_all(self, task: Task, child: Peer, parents: list[Peer]) -> None:

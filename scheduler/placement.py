@@ -19,9 +19,10 @@ RESCUERS = 4
 """Parents that one cry for help brings."""
 RESCUE_ROOM = 4
 """Places among a host's parents that are kept free for rescues."""
-RESCUE_CHILDREN_MAX = 24
-"""Children of one host for one task, rescues included. With 64, hosts that found nothing because nobody had anything
-yet collected forty neighbours each in a herd of 200 that wants 32 MiB, and were no faster (simulated)."""
+RESCUE_CHILDREN = 3
+"""Children of one host for one task, rescues included, as a multiple of neighbours. With 64 children, hosts that found
+nothing because nobody had anything yet collected forty parents in a herd of 200 that wants 32 MiB, and were no faster
+(simulated)."""
 RESCUE_LOOK = 64
 """Holders of a zone that are looked at for a rescue, from a random place on."""
 RESCUE_SEARCH = 2048
@@ -152,10 +153,16 @@ def near_parents(peer: Peer) -> int:
     return sum(parent.host.info.zone == zone for parent in peer.parents)
 
 
-def choose_rescuers(task: Task, peer: Peer, wanted: int, count: int, dice: Dice) -> list[Peer]:
-    """Return up to `count` holders of wanted pieces that are no parents yet: near, fast, with few children first.
+def rescue_children_max(config: PlacementConfig) -> int:
+    """Return how many children a host may have and still be named for a rescue."""
+    return RESCUE_CHILDREN * config.neighbours
 
-    Those of other zones only for what the peer is to import, or if it stores nothing: then it imports for nobody.
+
+def choose_rescuers(task: Task, peer: Peer, wanted: int, children_max: int, dice: Dice) -> list[Peer]:
+    """Return up to RESCUERS holders of wanted pieces that are no parents yet: near, fast, with few children first.
+
+    None of them has `children_max` children or more. Those of other zones only for what the peer is to import, or if it
+    stores nothing: then it imports for nobody.
     """
     zone = peer.host.info.zone
     far = wanted & peer.importing if peer.stores else wanted
@@ -163,18 +170,18 @@ def choose_rescuers(task: Task, peer: Peer, wanted: int, count: int, dice: Dice)
     for look in (RESCUE_LOOK, RESCUE_SEARCH):
         for name in _names(task, zone, dice) if far else [zone]:
             holders = task.zone(name).holders.some(look, dice)
-            _look(found, holders, peer, wanted if name == zone else far, 2 * count)
-            if len(found) >= count:
+            _look(found, holders, peer, wanted if name == zone else far, children_max)
+            if len(found) >= RESCUERS:
                 break
         if look == RESCUE_LOOK:
             sources = [other for other in _sources(task, wanted) if far or other.host.info.zone == zone]
-            _look(found, sources, peer, wanted, 2 * count)
+            _look(found, sources, peer, wanted, children_max)
         if found:
             break
     ranked = sorted(
         found, key=lambda other: (other.host.info.zone != zone, other.host.is_slow, len(other.children))
     )
-    return ranked[:count]
+    return ranked[:RESCUERS]
 
 
 def _names(task: Task, own: str, dice: Dice) -> list[str]:
@@ -193,11 +200,13 @@ def _sources(task: Task, wanted: int) -> list[Peer]:
     return sources
 
 
-def _look(found: dict[Peer, None], candidates: list[Peer], peer: Peer, wanted: int, enough: int) -> None:
+def _look(
+    found: dict[Peer, None], candidates: list[Peer], peer: Peer, wanted: int, children_max: int
+) -> None:
     for other in candidates:
-        if other.bits & wanted and len(other.children) < RESCUE_CHILDREN_MAX and _possible(other, peer):
+        if other.bits & wanted and len(other.children) < children_max and _possible(other, peer):
             found[other] = None
-            if len(found) >= enough:
+            if len(found) >= 2 * RESCUERS:
                 return
 
 

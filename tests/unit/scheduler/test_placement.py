@@ -148,6 +148,15 @@ def test_parents_and_those_kept_apart_are_no_rescuers() -> None:
     assert placement.choose_rescuers(task, peers[0], 0b1, 4, Dice(1)) == [peers[3]]
 
 
+def test_a_host_with_many_children_is_no_rescuer() -> None:
+    task, peers = swarm("a" * 8)
+    task.gained(peers[1], 0b1)
+    link(peers[1], *peers[2:6])
+    assert placement.choose_rescuers(task, peers[0], 0b1, 5, Dice(1)) == [peers[1]]
+    assert placement.choose_rescuers(task, peers[0], 0b1, 4, Dice(1)) == []
+    assert placement.rescue_children_max(CONFIG) == 3 * CONFIG.neighbours
+
+
 def test_a_lease_owner_gets_three_children() -> None:
     task, peers = swarm("a" * 10)
     link(peers[0], peers[1])
