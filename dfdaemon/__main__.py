@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
+import gc
 import secrets
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 
 import uvloop
 
@@ -47,6 +47,7 @@ from swarm.io.health import HealthServer
 from swarm.io.telemetry import Telemetry
 from swarm.io.token_file import read_token
 from swarm.messages import HostInfo
+from swarm.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ async def run(config: DaemonConfig) -> None:
     telemetry.adopt_logging()
     async with contextlib.AsyncExitStack() as closing:
         daemon = await build(config, telemetry, closing)
+        gc.collect()
+        gc.freeze()  # modules and parts stay: each full search for garbage among them would hold the loop for 50 ms
         watching = asyncio.create_task(watch_lag(partial(telemetry.observe, "loop_lag_seconds")))
         closing.callback(watching.cancel)
         await open_doors(config, daemon, telemetry, closing)
@@ -123,15 +126,14 @@ async def build(
     """Build every part; what ends them, last built first, is left with `closing`. Given threads are not ended."""
     threads = threads or start_threads(config.peer, closing)
     token = read_token(config.peer.token_file, "peer.token_file")
-    version = metadata.version("damselfly")
     kind = config.peer.piece_digest
     store = BlobStore(config.store, kind, lambda task: driver.post(BlobEvicted(task)), workers=threads.store)
     closing.push_async_callback(store.close)
-    own = host_info(config, parse_address(config.peer.listen, "peer.listen"), version)
+    own = host_info(config, parse_address(config.peer.listen, "peer.listen"), VERSION)
     patience = Patience()
     server = PeerServer(own, token, config.peer, patience, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
     closing.push_async_callback(server.close, 0.0)
-    info = host_info(config, await server.start(), version)
+    info = host_info(config, await server.start(), VERSION)
     dice = Dice(secrets.randbits(64))
     machine = DaemonMachine(info, config, dice)
     machine.restore(blob for blob in store.inventory() if blob.complete)

@@ -284,6 +284,11 @@ class StoreConfig:
     quota_bytes: int = setting(50 << 30, "Bytes that blobs may take before the least recently used go.")
     free_bytes_min: int = setting(1 << 30, "Bytes of the disk that are always left free.")
     ring_bytes: int = setting(32 * MIB, "Memory for a blob that finds no room on disk.")
+    drop_pages: bool = setting(
+        False,
+        "Leave the page cache to others: a blob that no client reads any more, and that no host takes, is written to "
+        "the disk and dropped from memory. Who asks for it next waits for the disk.",
+    )
 
     def __post_init__(self) -> None:
         require(self.quota_bytes >= 0, "store.quota_bytes", self.quota_bytes, "0 or more")

@@ -3,15 +3,12 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from blake3 import blake3
 from xxhash import xxh3_128
 
 from swarm.errors import WireError
 
 DIGEST_BYTES = {"xxh3": 16, "blake3": 32}
 """The kinds of piece digest, with their lengths: xxh3-128 is quick, BLAKE3-256 also withstands hostile nodes."""
-
-_FACTORIES: dict[str, Callable[[], "PieceHash"]] = {"xxh3": xxh3_128, "blake3": blake3}
 
 
 class PieceHash(Protocol):
@@ -27,6 +24,15 @@ class PieceHash(Protocol):
 def piece_digest(kind: str) -> Callable[[], PieceHash]:
     """Return the maker of fresh hash objects of a kind, a key of DIGEST_BYTES."""
     return _FACTORIES[kind]
+
+
+def _blake3() -> PieceHash:
+    from blake3 import blake3  # half a MiB that a daemon with the usual digests does not need
+
+    return blake3()
+
+
+_FACTORIES: dict[str, Callable[[], PieceHash]] = {"xxh3": xxh3_128, "blake3": _blake3}
 
 
 def kind_of(digest: bytes) -> str:

@@ -8,8 +8,6 @@ is as strong as the piece digest: BLAKE3 withstands forgery, xxh3 does not.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from blake3 import blake3
-
 from swarm.ids import TaskId
 
 ROOT_BYTES = 32
@@ -37,6 +35,8 @@ class Proven:
 
 def root_of(size: int, digests: Iterable[bytes]) -> bytes:
     """Return the root of a blob of `size` bytes whose pieces have these digests, in order."""
+    from blake3 import blake3  # half a MiB that is needed only where hosts vouch for blobs
+
     root = blake3(size.to_bytes(8, "little"), derive_key_context=_CONTEXT)
     for digest in digests:
         root.update(len(digest).to_bytes(1, "little") + digest)

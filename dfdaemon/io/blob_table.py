@@ -30,6 +30,9 @@ from swarm.messages import PieceRecord
 from swarm.pieces import PieceMap
 
 T = TypeVar("T")
+OPEN_MAX = 64
+"""Data files that stay open between uses: to open and close one for each piece is a fifteenth of an upload. More
+blobs are hardly busy at once, and a process may have 1,024 descriptors where nobody raised that."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 ROOM_ATTEMPTS = 3
 """The file system may refuse what it said was free: then other blobs make room, this often."""
@@ -55,6 +58,8 @@ class BlobTable:
         self._room = asyncio.Lock()
         self._faithful = True
         self._usage_bytes = 0
+        self._open: dict[TaskId, DiskBlob] = {}
+        """Blobs whose files stay open, the one that was used last at the end."""
         self._folder = StoreFolder(config.directory)
         for digest, path in self._folder.scan():
             self._load(digest, path)
@@ -78,12 +83,21 @@ class BlobTable:
         """Return a blob's data file, held for the caller; raises StoreError when it cannot be opened."""
         self.touch(blob)
         try:
-            return blob.file()
+            file = blob.file()
+            self._keep_open(blob)
+            return file
         except FileNotFoundError as error:
             self.vanished(blob)
             raise StoreError(f"the data of {blob.task} is gone from the disk") from error
         except OSError as error:
             raise StoreError(f"the data of {blob.task} cannot be opened: {error}") from error
+
+    def _keep_open(self, blob: DiskBlob) -> None:
+        self._open.pop(blob.task, None)
+        if len(self._open) >= OPEN_MAX:
+            self._open.pop(next(iter(self._open))).let_go()
+        self._open[blob.task] = blob
+        blob.keep_open()
 
     def touch(self, blob: DiskBlob) -> None:
         """It is used now."""
@@ -143,6 +157,13 @@ class BlobTable:
         except OSError as error:
             self.report("delete_failed", blob.task, error)
 
+    async def drop_pages(self, blob: DiskBlob) -> None:
+        """Write a blob to the disk and take it out of the page cache."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._workers.syncing, blob.drop_pages)
+        except OSError as error:
+            self.report("sync_failed", blob.task, error)
+
     def vanished(self, blob: DiskBlob) -> None:
         """Its data is gone, not by our hand."""
         if blob.task not in self.blobs:
@@ -175,6 +196,7 @@ class BlobTable:
     def close(self) -> None:
         """Unlock the folder. The next start trusts it, unless some of it was not verified in this run."""
         for blob in self.blobs.values():
+            blob.let_go()
             blob.rest()
         try:
             self._folder.close(self._faithful and all(blob.verified for blob in self.blobs.values()))
@@ -207,6 +229,8 @@ class BlobTable:
     def _take_out(self, blob: DiskBlob) -> None:
         self._usage_bytes -= self.blobs.pop(blob.task).pieces.size
         self.hasher.forget(blob.task)
+        self._open.pop(blob.task, None)
+        blob.let_go()
         blob.rest()
 
     def _load(self, digest: Digest, path: Path) -> None:

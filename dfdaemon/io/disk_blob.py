@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfdaemon.io.journal import Header, Journal, read_state, write_state
+from dfdaemon.io.journal import Header, Journal, begin_state, read_state, write_state
 from dfdaemon.io.piece_file import PieceFile
 from swarm import availability
 from swarm.digest import Digest
@@ -50,6 +50,7 @@ class DiskBlob:
         self._records: list[PieceRecord | None] = [None] * self.pieces.count
         self._journal: Journal | None = None
         self._file: PieceFile | None = None
+        self._kept: PieceFile | None = None
         self._stored: StoredBlob | None = None
 
     @classmethod
@@ -59,7 +60,7 @@ class DiskBlob:
         try:
             path.mkdir(parents=True, exist_ok=True)
             _preallocate(path / "data", header.pieces.size)
-            write_state(path / "state", header, (), complete=False)
+            begin_state(path / "state", header)
         except OSError:
             with suppress(OSError):
                 blob.delete()
@@ -93,8 +94,8 @@ class DiskBlob:
 
     @property
     def in_use(self) -> bool:
-        """Whether anybody holds its data file."""
-        return self._file is not None and self._file.references > 0
+        """Whether anybody but us holds its data file."""
+        return self._file is not None and self._file.references > (self._kept is not None)
 
     @property
     def records(self) -> tuple[PieceRecord, ...]:
@@ -111,10 +112,24 @@ class DiskBlob:
         return kept
 
     def file(self) -> PieceFile:
-        """Return its data file, held once more, for the caller to release; raises OSError."""
+        """Return its data file, held once more, for the caller to release; raises OSError, also when it was deleted."""
         if self._file is None or not self._file.try_retain():
             self._file = self.file_apart()
+        elif os.fstat(self._file.fd).st_nlink == 0:
+            self._file.release()
+            raise FileNotFoundError(errno.ENOENT, "it was deleted while it was open", str(self._data))
         return self._file
+
+    def keep_open(self) -> None:
+        """Leave its data file open between uses, until let_go(); raises OSError."""
+        if self._kept is None:
+            self._kept = self.file()
+
+    def let_go(self) -> None:
+        """Close its data file, or leave that to who uses it now."""
+        if self._kept is not None:
+            self._kept.release()
+            self._kept = None
 
     def file_apart(self) -> PieceFile:
         """Open its data once more, for work that does not count as use: it may be evicted meanwhile."""
@@ -147,6 +162,14 @@ class DiskBlob:
         finally:
             self.rest()
 
+    def finish(self, records: tuple[PieceRecord, ...]) -> None:
+        """Record all pieces at once, and that the blob's own digest was checked; raises OSError."""
+        try:
+            self._open_journal().append_all(records)
+        finally:
+            self.rest()
+        self._remember(records, complete=True)
+
     def rewrite(self, records: tuple[PieceRecord, ...], complete: bool, header: Header | None = None) -> None:
         """Replace all records, and the header; raises OSError, and holds in memory all the same."""
         self.rest()
@@ -160,6 +183,15 @@ class DiskBlob:
         if now - self._touched >= TOUCH_INTERVAL_S:
             self._touched = now
             os.utime(self._path / "state", (now, now))
+
+    def drop_pages(self) -> None:
+        """Write its data to the disk, and take it out of the page cache; blocks, in any thread. Raises OSError."""
+        file = self.file_apart()
+        try:
+            os.fdatasync(file.fd)  # the kernel keeps what it has not written
+            os.posix_fadvise(file.fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            file.release()
 
     def rest(self) -> None:
         """Close what is open for writing records."""

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 
 from dfdaemon.config import DaemonConfig
@@ -23,6 +22,7 @@ from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import Journal
 from swarm.errors import DamselflyError
 from swarm.io.addresses import parse_listen
+from swarm.version import VERSION
 
 EXIT_WRONG = 1
 
@@ -135,7 +135,7 @@ async def _running(config: DaemonConfig) -> list[Finding]:
     )
     return [
         *findings.of_mirror(mirror),
-        *findings.of_daemon(daemon, metadata.version("damselfly")),
+        *findings.of_daemon(daemon, VERSION),
         *findings.of_schedulers(await schedulers, daemon),
         *findings.of_clock(*clock),
     ]

@@ -10,6 +10,7 @@ A later record of a piece replaces an earlier one. A torn end, or a record whose
 a rewrite. A rewrite goes to another file first and takes the name over: one finds the old state or the new one.
 """
 
+import errno
 import json
 import os
 import struct
@@ -136,6 +137,18 @@ def write_state(path: Path, header: Header, records: tuple[PieceRecord, ...], co
     replacement.replace(path)
 
 
+def begin_state(path: Path, header: Header) -> None:
+    """Write the state file of a new blob, without records; raises OSError. Half of one is StoreBroken when read."""
+    data = header.encode()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        count = os.write(fd, data)
+    finally:
+        os.close(fd)
+    if count != len(data):
+        raise OSError(errno.ENOSPC, f"only {count} of {len(data)} bytes of {path} could be written")
+
+
 def _complete_record(kind: str) -> bytes:
     return _encode(kind, PieceRecord(_COMPLETE, bytes(DIGEST_BYTES[kind]), Epoch(0)))
 
@@ -151,6 +164,11 @@ class Journal:
     def append(self, record: PieceRecord) -> None:
         """Record a piece; raises OSError, and then nothing is recorded."""
         self._write(_encode(self._kind, record))
+
+    def append_all(self, records: tuple[PieceRecord, ...]) -> None:
+        """Record all pieces, and that the blob's own digest was checked, in one write; raises OSError."""
+        parts = [*(_encode(self._kind, record) for record in records), _complete_record(self._kind)]
+        self._write(b"".join(parts))
 
     def append_complete(self) -> None:
         """Record that the blob's own digest was checked; raises OSError."""

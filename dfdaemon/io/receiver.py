@@ -6,6 +6,7 @@ hashes and `pwrite` release the GIL. The loop hears once per piece.
 
 import asyncio
 import math
+import mmap
 import os
 import select
 import threading
@@ -21,7 +22,8 @@ from dfdaemon.io.token_bucket import TokenBucket
 from swarm.piece_digest import piece_digest
 
 BUFFER_BYTES = 512 * 1024
-"""One buffer per thread, reused: fresh memory costs page faults, a small one costs system calls."""
+"""One buffer per thread, reused: fresh memory costs page faults, a small one costs system calls. It is mapped, so that
+it takes memory only from the first transfer on."""
 LOOK_S = 0.05
 """How often to look for transfers that are silent for too long."""
 JOIN_S_MAX = 5.0
@@ -152,7 +154,7 @@ class _Worker:
         self._look_at = 0.0
         self._resting: dict[int, float] = {}
         """Those that the limit holds back, or that are paused, and until when."""
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._buffer = memoryview(mmap.mmap(-1, BUFFER_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._thread = threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True)
         self._thread.start()
 

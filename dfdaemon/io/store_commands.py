@@ -9,8 +9,7 @@ from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.driver import CommandTable
 from dfdaemon.io.jobs import Jobs, Sink
 from dfdaemon.io.piece_file import PieceFile
-from swarm.digest import Digest
-from swarm.errors import StoreError, StoreFull
+from swarm.errors import PieceMismatch, StoreError, StoreFull
 from swarm.facts import Note
 from swarm.ids import TaskId
 
@@ -176,19 +175,22 @@ class StoreCommands:
         blob.close()
         if blob.pinned:
             self._store.unpin(command.task)
+            if self._store.drops_pages:
+                self._jobs.start(self._store.drop_pages(command.task))
 
     async def _write_inline(self, command: commands.WriteInline) -> None:
         """Store a tiny blob that came through the scheduler, unless its digest says that it is another."""
         blob = self._blobs.active.get(command.task)
         if blob is None:
             return
-        right = len(command.content) == blob.pieces.size
-        if not right or Digest.of(command.content, blob.digest.algorithm) != blob.digest:
+        try:
+            if len(command.content) != blob.pieces.size:
+                raise PieceMismatch(f"{len(command.content)} bytes came as {command.task}")
+            await self._store.put(command.task, command.content, blob.media_type, blob.digest)
+        except PieceMismatch:
             self._telemetry.note(Note("inline_wrong", command.task))
             self._post(events.StoreRefused(command.task))  # peers or the origin have it too
             return
-        try:
-            await self._store.put(command.task, command.content, blob.media_type, blob.digest)
         except StoreError as error:
             self._complain(command.task, error)
             self._post(events.StoreRefused(command.task))

@@ -14,8 +14,11 @@ class StoreWorkers:
     def __init__(self) -> None:
         self.disk = ThreadPoolExecutor(DISK_THREADS, "blob-store")
         self.hashing = hashing_thread()
+        self.syncing = ThreadPoolExecutor(1, "blob-sync")
+        """Waits until blobs are on the disk; nothing that anybody waits for runs here."""
 
     def close(self) -> None:
         """Wait for what runs, start nothing more; blocks."""
         self.disk.shutdown()
         self.hashing.shutdown()
+        self.syncing.shutdown(cancel_futures=True)

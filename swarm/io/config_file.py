@@ -10,7 +10,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -19,6 +18,7 @@ from swarm.io.config_render import render, toml_value
 from swarm.io.config_schema import Key, build, keys
 from swarm.io.config_values import from_text, from_toml, unknown
 from swarm.io.redaction import hide_userinfo
+from swarm.version import VERSION
 
 DIRECTORY = Path("/etc/damselfly")
 """Where a file named for the program is read, if it is there and no other is named."""
@@ -176,7 +176,7 @@ def _parse_flags(
     parser.add_argument(
         "--print-config", action="store_true", help="show the effective configuration and end"
     )
-    parser.add_argument("--version", action="version", version=f"{prog} {version('damselfly')}")
+    parser.add_argument("--version", action="version", version=f"{prog} {VERSION}")
     for key in known.values():
         _add_flag(parser, key)
     words = sys.argv[1:] if argv is None else argv

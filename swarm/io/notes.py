@@ -127,6 +127,9 @@ DAEMON: dict[str, NoteKind] = {
     "store_record_failed": NoteKind(
         "error", "The disk did not take a record; the next start verifies everything."
     ),
+    "store_sync_failed": NoteKind(
+        "error", "A blob could not be written to the disk, as `store.drop_pages` asks."
+    ),
     "store_delete_failed": NoteKind("error", "A blob could not be deleted from disk."),
     "store_close_failed": NoteKind(
         "error", "The store could not note a clean end; the next start verifies everything."

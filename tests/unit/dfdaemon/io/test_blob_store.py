@@ -10,7 +10,7 @@ from dfdaemon.io import blob_store
 from dfdaemon.io.blob_store import BlobStore, StoredBlob
 from dfdaemon.io.store_workers import StoreWorkers
 from swarm.digest import Digest
-from swarm.errors import BadDigest, StoreBroken, StoreError, StoreFull, StoreTooNew
+from swarm.errors import BadDigest, PieceMismatch, StoreBroken, StoreError, StoreFull, StoreTooNew
 from swarm.ids import UNGRANTED, TaskId
 from swarm.pieces import PIECE_BYTES_MIN
 from tests.support.blobs import Sample, content_of, download, files_up_to, take_piece, write_piece
@@ -239,8 +239,10 @@ async def test_a_tiny_blob_finishes_one_in_part(stores: Stores) -> None:
     await store.open(TINY.task, TINY.size)
     await store.put(TINY.task, TINY.content)
     assert (await store.open(TINY.task, TINY.size)).complete
+    assert not store._table.blobs[TINY.task].in_use
     wrong_size = await store.open(TINY.task, 5)
     assert (wrong_size.complete, wrong_size.size) == (True, TINY.size)
+    assert (await stores.again()).inventory() == [store.get(TINY.task)]
 
 
 async def test_the_empty_blob(stores: Stores) -> None:
@@ -257,7 +259,7 @@ async def test_the_empty_blob(stores: Stores) -> None:
 
 async def test_content_of_another_digest_is_not_stored(stores: Stores) -> None:
     store = stores.start()
-    with pytest.raises(StoreError, match="have another digest: nothing was stored"):
+    with pytest.raises(PieceMismatch, match="have another digest: nothing was stored"):
         await store.put(TINY.task, b"something else")
     assert store.inventory() == []
     with pytest.raises(BadDigest):
@@ -416,6 +418,35 @@ async def test_a_folder_of_a_newer_version_is_refused(stores: Stores) -> None:
     stores.store = None
 
 
+async def test_pages_are_dropped_when_nobody_uses_the_blob(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[str] = []
+    note = lambda fd, *rest: dropped.append(Path(os.readlink(f"/proc/self/fd/{fd}")).parent.name)  # noqa: E731
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    store = stores.start()
+    await store.drop_pages(ONE.task)
+    await download(store, ONE)
+    reader = store.file(ONE.task)
+    await store.drop_pages(ONE.task)
+    reader.release()
+    store.pin(ONE.task)
+    await store.drop_pages(ONE.task)
+    store.unpin(ONE.task)
+    assert dropped == []
+    await store.drop_pages(ONE.task)
+    assert dropped == [ONE.digest.hex]
+
+
+async def test_pages_that_cannot_be_dropped_are_told(stores: Stores) -> None:
+    store = stores.start()
+    await download(store, ONE)
+    (data,) = stores.folder.glob("blobs/*/*/*/data")
+    data.unlink()
+    await store.drop_pages(ONE.task)
+    assert [problem.name for problem in store.problems] == ["store_sync_failed"]
+
+
 async def test_a_closed_store_does_nothing_more(stores: Stores) -> None:
     store = stores.start()
     await store.open(ONE.task, ONE.size)
@@ -471,9 +502,9 @@ async def test_a_copy_under_another_name_has_the_digest_of_its_content(stores: S
 async def test_a_tiny_copy_under_another_name_is_checked_too(stores: Stores) -> None:
     name = TINY.digest.task_within("r.example")
     store = stores.start()
-    with pytest.raises(StoreError, match="have another digest"):
+    with pytest.raises(PieceMismatch, match="have another digest"):
         await store.put(name, b"something else", "", TINY.digest)
-    with pytest.raises(StoreError, match="have another digest"):
+    with pytest.raises(PieceMismatch, match="have another digest"):
         await store.put(name, TINY.content)
     await store.put(name, TINY.content, "a/b", TINY.digest)
     await store.put(TINY.task, TINY.content, "", TINY.digest)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfdaemon.config import StoreConfig
-from dfdaemon.io.blob_table import PROBLEMS_MAX, BlobTable
+from dfdaemon.io.blob_table import OPEN_MAX, PROBLEMS_MAX, BlobTable
 from dfdaemon.io.disk_blob import DiskBlob, fill
 from dfdaemon.io.journal import Header
 from dfdaemon.io.store_workers import StoreWorkers
@@ -219,6 +219,46 @@ async def test_data_that_is_gone_takes_its_blob_along(tables: Tables, tmp_path: 
     assert table.blobs == {}
     assert evicted == [SAMPLES[0].task, SAMPLES[1].task]
     assert folders(tmp_path) == []
+
+
+async def test_a_file_that_stays_open_is_no_use_of_its_blob(tables: Tables) -> None:
+    table = tables(blobs=1)
+    blob = await keep(table, SAMPLES[0])
+    first = table.file(blob)
+    assert blob.in_use
+    first.release()
+    assert not blob.in_use
+    second = table.file(blob)
+    assert second is first
+    second.release()
+    await table.create(header(SAMPLES[1]))  # takes its room
+    assert first.references == 0
+
+
+async def test_data_that_goes_while_it_stays_open_takes_its_blob_along(
+    tables: Tables, tmp_path: Path
+) -> None:
+    table = tables()
+    blob = await keep(table, SAMPLES[0])
+    file = table.file(blob)
+    file.release()
+    next(tmp_path.glob("blobs/*/*/*/data")).unlink()
+    with pytest.raises(StoreError, match="is gone from the disk"):
+        table.file(blob)
+    assert (table.blobs, file.references) == ({}, 0)
+
+
+async def test_few_files_stay_open(tables: Tables) -> None:
+    samples = [Sample(fill, size=9) for fill in range(OPEN_MAX + 1)]
+    table = tables()
+    files = []
+    for sample in samples:
+        files.append(table.file(await keep(table, sample)))
+        files[-1].release()
+        table.file(table.blobs[samples[0].task]).release()  # this one is used all the time
+    assert [file.references for file in files] == [1, 0, *[1] * (OPEN_MAX - 1)]
+    table.close()
+    assert not any(file.references for file in files)
 
 
 def test_problems_do_not_pile_up(tables: Tables) -> None:

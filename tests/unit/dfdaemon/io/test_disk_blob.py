@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,23 @@ def test_complete_comes_back(path: Path, blob: DiskBlob) -> None:
     blob.mark_complete()
     blob.mark_complete()
     assert again(path).complete
+
+
+def test_all_pieces_are_recorded_at_once(path: Path, blob: DiskBlob) -> None:
+    blob.commit(SAMPLE.record(1))
+    blob.finish(SAMPLE.records())
+    assert blob.stored().complete
+    assert again(path).stored() == blob.stored()
+    (path / "state").unlink()
+    with pytest.raises(FileNotFoundError):
+        blob.finish(SAMPLE.records())
+
+
+def test_half_of_a_new_blob_is_of_no_use(path: Path, blob: DiskBlob) -> None:
+    whole = (path / "state").read_bytes()
+    (path / "state").write_bytes(whole[:-1])
+    with pytest.raises(StoreBroken):
+        again(path)
 
 
 def test_a_blob_in_part_is_never_complete(blob: DiskBlob) -> None:
@@ -143,6 +161,25 @@ def test_open_files_outlive_the_blob(path: Path, blob: DiskBlob) -> None:
     assert os.pread(file.fd, 5, 0) == b"still"
     file.release()
     blob.delete()
+
+
+def test_its_pages_are_dropped_once_they_are_on_the_disk(
+    path: Path, blob: DiskBlob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, str, tuple[int, ...]]] = []
+
+    def told(name: str) -> Callable[..., None]:
+        return lambda fd, *rest: calls.append((name, os.readlink(f"/proc/self/fd/{fd}"), rest))
+
+    monkeypatch.setattr(os, "fdatasync", told("sync"))
+    monkeypatch.setattr(os, "posix_fadvise", told("advise"))
+    blob.drop_pages()
+    data = str(path / "data")
+    assert calls == [("sync", data, ()), ("advise", data, (0, 0, os.POSIX_FADV_DONTNEED))]
+    assert not blob.in_use
+    blob.delete()
+    with pytest.raises(FileNotFoundError):
+        blob.drop_pages()
 
 
 def test_the_time_of_last_use_comes_back(path: Path, blob: DiskBlob) -> None:

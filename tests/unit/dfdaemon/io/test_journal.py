@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dfdaemon.io.journal import Header, Journal, State, read_state, write_state
+from dfdaemon.io.journal import Header, Journal, State, begin_state, read_state, write_state
 from swarm.digest import Digest
 from swarm.errors import StoreBroken
 from swarm.ids import Epoch
@@ -50,6 +50,15 @@ def test_appended_records_are_there(path: Path) -> None:
     append(path, RECORDS[2], RECORDS[0])
     assert read_state(path).records == (RECORDS[0], RECORDS[2])
     append(path, RECORDS[1], complete=True)
+    assert read_state(path) == State(HEADER, RECORDS, complete=True, torn=False)
+
+
+def test_a_new_state_takes_all_records_at_once(path: Path) -> None:
+    begin_state(path, HEADER)
+    assert read_state(path) == State(HEADER, (), complete=False, torn=False)
+    journal = Journal(path, "xxh3")
+    journal.append_all(RECORDS)
+    journal.close()
     assert read_state(path) == State(HEADER, RECORDS, complete=True, torn=False)
 
 

@@ -1,6 +1,7 @@
 """What the machine asks of the store, on a real store: every command is answered, whatever the disk says."""
 
 import asyncio
+import os
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ import pytest
 
 from dfdaemon.commands import (
     CheckBlob,
+    CloseTask,
     CommitPiece,
     CompleteBlob,
     FollowBlob,
@@ -57,9 +59,10 @@ class Facts:
 class Bench:
     """The commands on a store of one blob, and what they posted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, drop_pages: bool = False) -> None:
         self.folder = folder
-        self.store = BlobStore(StoreConfig(str(folder), free_bytes_min=0), "xxh3", lambda task: None)
+        config = StoreConfig(str(folder), free_bytes_min=0, drop_pages=drop_pages)
+        self.store = BlobStore(config, "xxh3", lambda task: None)
         self.blobs = ActiveBlobs()
         self.jobs = Jobs()
         self.facts = Facts()
@@ -93,8 +96,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    made = Bench(tmp_path / "store")
+async def bench(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path / "store", getattr(request, "param", False))
     yield made
     await made.jobs.close()
     made.blobs.close()
@@ -157,6 +160,19 @@ async def test_a_blob_is_hashed_behind_its_download_when_that_is_asked_for(bench
     assert not blob.is_followed
     bench.table[FollowBlob](FollowBlob(TASK))
     assert blob.is_followed
+
+
+@pytest.mark.parametrize("bench", [False, True], indirect=True, ids=["kept", "dropped"])
+async def test_a_blob_that_nobody_reads_leaves_the_page_cache_if_that_is_wanted(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice: list[tuple[int, ...]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, *rest: advice.append(rest))
+    bench.activate()
+    await bench.open()
+    bench.table[CloseTask](CloseTask(TASK))
+    await asyncio.gather(*bench.jobs._running)
+    assert advice == [(0, 0, os.POSIX_FADV_DONTNEED)] * bench.store.drops_pages
 
 
 async def test_a_tiny_blob_from_the_scheduler_is_stored(bench: Bench) -> None:

@@ -21,6 +21,6 @@ def test_a_closed_one_starts_nothing_more() -> None:
     finished = workers.disk.submit(lambda: "done")
     workers.close()
     assert finished.result(0) == "done"
-    for executor in (workers.disk, workers.hashing):
+    for executor in (workers.disk, workers.hashing, workers.syncing):
         with pytest.raises(RuntimeError):
             executor.submit(print)
