@@ -18,6 +18,8 @@ READ_SHARE = 8
 and as a whole it leaves the origin once."""
 HASHED_ALONE_BYTES_MAX = 1 << 20
 """A blob up to this size is hashed in a millisecond: that is less than to talk about it."""
+ASK_S = 1.0
+"""Pause after the scheduler was asked for the piece digests that it knows; doubles."""
 REJECTED_MAX = 256
 """Hosts remembered that gave wrong pieces of one blob; more than that is a lost cluster."""
 
@@ -44,8 +46,11 @@ class BlobState:
         """The download ends: nothing new is begun."""
         self.began_at = self.moved_at = now
         """When anything arrived last."""
+        self._ask_at, self._ask_pause_s = now, ASK_S
         self._unsent: list[PieceRecord] = []
         self._rejected: dict[HostId, PieceRejected] = {}
+        self._misled: list[PieceRejected] = []
+        """What fitted, and was wrong all the same: whoever gave it may have been misled, too."""
 
     def do(self, command: Command) -> None:
         """Have something done."""
@@ -108,6 +113,13 @@ class BlobState:
         said = (self.task, self.pieces.size, self.registry, leased, self.ring is None, self.priority)
         self.means.session.tell(Join(*said, self._told_bits, self.shares_check))
 
+    def ask_for_records(self, now: float) -> None:
+        """Claims about a piece differ: have the scheduler tell what it knows, but not all the time."""
+        if now >= self._ask_at and self.means.session.is_attached:
+            self._ask_at = now + self._ask_pause_s
+            self._ask_pause_s *= 2
+            self.join()
+
     def active_task(self, leases: tuple[HeldLease, ...]) -> ActiveTask:
         """Return what a scheduler that attaches must know."""
         said = (
@@ -134,13 +146,15 @@ class BlobState:
 
     def reject(self, rejected: PieceRejected) -> None:
         """A host gave a piece that is not right: the scheduler hears of it, and so does one that comes after it."""
-        if len(self._rejected) < REJECTED_MAX:
+        if rejected.fits and len(self._misled) < REJECTED_MAX:
+            self._misled.append(rejected)
+        elif not rejected.fits and len(self._rejected) < REJECTED_MAX:
             self._rejected.setdefault(rejected.parent, rejected)
         self.means.session.tell(rejected)
         self.do(Note("piece_rejected", self.task, rejected.parent, (("index", rejected.index),)))
 
     def has_rejected(self, host: HostId) -> bool:
-        """Whether this host itself gave us a piece that is not right."""
+        """Whether this host itself gave us a piece that is not right, and made it."""
         return host in self._rejected
 
     def tell_again(self) -> None:
@@ -149,7 +163,7 @@ class BlobState:
         And with nobody to ask for pieces, we call it for help.
         """
         self.ripen()
-        for rejected in self._rejected.values():
+        for rejected in [*self._rejected.values(), *self._misled]:
             self.means.session.tell(rejected)
         verified = self.table.verified & self.proof.fetched
         self._unsent = [self.proof.records[index] for index in availability.indexes(verified)]

@@ -82,6 +82,7 @@ class Download:
             self.origin.settle(now)
         self._ring.settle(now)
         self._inline_side.settle(now)
+        self.check.settle(now)
         if self.phase is Phase.RUNNING and self.blob.ring is None and self.blob.table.is_whole:
             self.phase = Phase.CHECKING
         if self.phase is Phase.CHECKING and not self.check.runs:
@@ -236,10 +237,12 @@ class Download:
 
     def _examine(self, now: float) -> None:
         """All pieces were there: see whether they are the blob."""
-        if not self.blob.table.is_whole:
-            self.phase = Phase.RUNNING  # a piece was lost meanwhile
-        elif self.check.is_proven(now):
+        if self.blob.table.is_whole and self.check.is_proven(now):
             self._complete(now, proven=True)
+        elif self.check.is_hopeless:
+            self.fail("the origin's content does not have the digest that names it", now)
+        elif not self.blob.table.is_whole:
+            self.phase = Phase.RUNNING  # a piece was lost meanwhile, or is wrong
 
     def _complete(self, now: float, proven: bool) -> None:
         self.blob.do(CompleteBlob(self.task, proven))
@@ -257,11 +260,8 @@ class Download:
         elif event.matches:
             self.check.matched()
             self._complete(now, proven=False)
-        elif self.check.failed(now):
-            self.phase = Phase.RUNNING
-            self._take_back(self.blob.table.everything & ~self.blob.table.verified)
         else:
-            self.fail("the origin's content does not have the digest that names it", now)
+            self.check.failed(now)
 
     # --- the scheduler --------------------------------------------------------------------------------------------
 
@@ -289,10 +289,7 @@ class Download:
             told = f"the cluster knows this blob with {message.size} bytes, the client with {self.blob.pieces.size}"
             self.fail(told, now)
             return
-        self.check.informed(message)
-        self.blob.proof.trust(
-            record for record in message.records if 0 <= record.index < self.blob.table.count
-        )
+        self.check.informed(message, now)
 
     def lease_granted(self, message: messages.Lease, now: float) -> None:
         """We are to fetch a range from the origin."""
@@ -391,6 +388,7 @@ class Download:
         self.blob.validate()
         self.peers.validate()
         self.origin.validate()
+        self.check.validate()
         if self.phase is Phase.WHOLE:
             assert self.blob.table.is_whole, "a whole blob misses pieces"
             assert self.blob.ring is None, "a ring holds no whole blob"

@@ -13,7 +13,7 @@ from dfdaemon.piece_table import Stage
 from swarm import availability, messages
 from swarm.facts import Note
 from swarm.ids import UNGRANTED, Epoch
-from swarm.messages import HeldLease, LeaseFailed, LeaseProgress, OriginFault, PieceRejected
+from swarm.messages import HeldLease, LeaseFailed, LeaseProgress, OriginFault, PieceRecord, PieceRejected
 
 OWNER_SHARE = 0.8
 """An owner gives up at this part of the lease's time-out, so that never two hosts fetch the same range."""
@@ -174,11 +174,19 @@ class OriginSide:
         convicted = blob.proof.convict(event.record)
         if convicted is not None:
             host, given = convicted
-            blob.reject(PieceRejected(blob.task, index, host, event.record.digest, given))
+            blob.reject(PieceRejected(blob.task, index, host, event.record.digest, given, fits=True))
+        known = blob.proof.trusted(index)
+        if lease.is_own and known is not None and known != event.record.digest:
+            self._contradict(event.record, known)
         if blob.closing:
             blob.free(1 << index, Stage.LEASED)
         else:
             blob.write(event.record, Stage.LEASED, None)
+
+    def _contradict(self, record: PieceRecord, told: bytes) -> None:
+        """The origin gives other bytes than the scheduler was told: who told that is to blame, not who passed it on."""
+        blob, here = self._blob, self._means.info.host
+        blob.reject(PieceRejected(blob.task, record.index, here, record.digest, told, fits=True))
 
     def recorded(self, index: int, now: float) -> None:
         """A piece is verified: leases that cover it are that much further."""

@@ -159,11 +159,11 @@ class ParentTable:
         here = [peer.name for peer in self._peers.values() if peer.taken >> index & 1]
         return here + [host for host, bits in self._taken.items() if bits >> index & 1]
 
-    def untake(self, bits: int) -> None:
-        """Pieces are gone: nobody gave them to us. Nor will those who did be asked for them again."""
+    def untake(self, bits: int, asks_again: bool = True) -> None:
+        """Pieces are gone: nobody gave them to us. `asks_again`: those who did may be asked for them again."""
         for peer in self._peers.values():
-            again = peer.bits & ~(peer.taken & bits)
-            self.holds(peer, again)
+            if not asks_again:
+                self.holds(peer, peer.bits & ~(peer.taken & bits))
             peer.taken &= ~bits
         for host in list(self._taken):
             self._taken[host] &= ~bits

@@ -30,6 +30,8 @@ STARVING_EMPTY_S = 0.02
 """The same when no parent has anything: news of pieces travel in batches of 10 ms."""
 LOOK_AGAIN_S = 0.5
 """Without a scheduler, how often a host with nothing to ask for looks whether it should import more."""
+REFUSED_S = 5.0
+"""How long only other bytes may come for a piece than the scheduler told, before the origin is asked who is right."""
 NEVER = float("inf")
 
 
@@ -44,6 +46,10 @@ class PeerSide:
         self.transfers = Transfers(blob.means.book, blob.pieces.size)
         self._won: dict[int, tuple[PieceRecord, Peer]] = {}
         """Hedges that arrived, right, and wait in scratch space until the original stops writing."""
+        self._refused: dict[int, float] = {}
+        """Since when a piece comes only with other bytes than the scheduler told."""
+        self.doubted = 0
+        """Pieces that nobody seems to have as the scheduler told: the origin must tell."""
         self._retry_at = NEVER
         self._dry_at = NEVER
         self._dry_since = NEVER
@@ -85,7 +91,8 @@ class PeerSide:
             bits |= 1 << record.index
         if bits == peer.bits or bits >> self._blob.table.count:
             return
-        self._blob.proof.hear(event.parent, event.records)
+        if self._blob.proof.hear(event.parent, event.records):
+            self._blob.ask_for_records(now)
         if self.parents.holds(peer, bits) & self._blob.table.missing:
             self._blob.ripen()
 
@@ -200,9 +207,14 @@ class PeerSide:
         self._means.budget.received_bytes += length
         self._means.book.delivered(host, length, now - request.started, event.seconds)
         expected = blob.proof.expected(event.claimed)
-        if not event.actual == event.claimed.digest == expected:
-            self._reject(event, expected if event.actual == event.claimed.digest else event.claimed.digest)
+        if event.actual != event.claimed.digest:
+            self._reject(event, event.claimed.digest)
+            self.shun(event.parent)
+        elif event.actual != expected:
+            self._refuse(request.peer, event, expected, now)
         elif not self.parents.is_banned(event.parent) and not blob.closing:
+            if blob.proof.is_contested(event.claimed):
+                blob.ask_for_records(now)
             self._believe(request, event.claimed)
         self._settle(index)
 
@@ -223,10 +235,27 @@ class PeerSide:
         peer.taken |= 1 << record.index
         self._blob.write(record, Stage.REQUESTED, peer.name, scratch)
 
-    def _reject(self, event: PieceArrived, expected: bytes) -> None:
+    def _reject(self, event: PieceArrived, expected: bytes, fits: bool = False) -> None:
         blob, index = self._blob, event.claimed.index
-        blob.reject(PieceRejected(blob.task, index, event.parent, expected, event.actual))
-        self.shun(event.parent)
+        blob.reject(PieceRejected(blob.task, index, event.parent, expected, event.actual, fits))
+
+    def _refuse(self, peer: Peer, event: PieceArrived, expected: bytes, now: float) -> None:
+        """A piece is what its parent said, and not what others say: the parent may have been deceived, too.
+
+        Who forged it is the scheduler's to find out; meanwhile the parent drops it, and is asked anew what it holds.
+        Without a scheduler nothing more is taken from it.
+        """
+        attached = self._means.session.is_attached
+        if attached and self._blob.proof.trusted(event.claimed.index) is None:
+            self._blob.ask_for_records(now)
+        else:
+            self._reject(event, expected, fits=True)
+            index = event.claimed.index
+            self.doubted |= (now - self._refused.setdefault(index, now) >= REFUSED_S) << index
+        if not attached:
+            self.shun(event.parent)
+        elif self.parents.get(peer.name) is peer and not peer.away:
+            self.parents.lose(peer, self._means.dice.share(), now)
 
     def busy(self, event: ParentBusy, now: float) -> None:
         """A parent has no slot free."""
@@ -361,6 +390,7 @@ class PeerSide:
         requested = self._blob.table.at(Stage.REQUESTED)
         for index in self.transfers.requests:
             assert requested >> index & 1, f"piece {index} is asked for, but the table does not say so"
+        assert not self.doubted >> self._blob.table.count, "a piece that does not exist is doubted"
         for index in self._won:
             assert index in self.transfers.requests, f"a hedge of piece {index} waits for nothing"
         for index in range(self._blob.table.count):

@@ -35,18 +35,45 @@ class Proof:
         for record in records:
             self._trusted[record.index] = record.digest
 
-    def hear(self, host: HostId, records: Iterable[PieceRecord]) -> None:
-        """A parent says that it holds these."""
+    def distrust(self, bits: int) -> None:
+        """Take these digests for no better than claims."""
+        self._trusted = {index: digest for index, digest in self._trusted.items() if not bits >> index & 1}
+
+    def hear(self, host: HostId, records: Iterable[PieceRecord]) -> bool:
+        """A parent says that it holds these. Returns whether it contradicts what we hold, or heard."""
         heard, held = self._heard, self.records
+        contradicts = False
         for record in records:
             index = record.index
-            if index in held:
+            own = held.get(index)
+            if own is not None:
+                contradicts |= own.digest != record.digest
                 continue
             known = heard.get(index)
             if known is None:
                 heard[index] = (record.digest, host)
             elif known[0] != record.digest:
                 self._dispute(index, known, record.digest, host)
+                contradicts = True
+        return contradicts
+
+    def is_contested(self, claimed: PieceRecord) -> bool:
+        """Whether others claim another digest of a piece that arrived, and nobody who must know it told us."""
+        known = self._heard.get(claimed.index)
+        return known is not None and known[0] != claimed.digest and claimed.index not in self._trusted
+
+    def trusted(self, index: int) -> bytes | None:
+        """Return the digest that a piece must have, if that is known."""
+        return self._trusted.get(index)
+
+    def contradicted(self) -> int:
+        """Return the pieces that we hold from others, and that are not what those who must know say."""
+        bits = 0
+        for index, digest in self._trusted.items():
+            held = self.records.get(index)
+            if held is not None and held.digest != digest and not self.fetched >> index & 1:
+                bits |= 1 << index
+        return bits
 
     def _dispute(self, index: int, known: tuple[bytes, HostId], digest: bytes, host: HostId) -> None:
         votes = self._votes.setdefault(index, {known[0]: {known[1]}})

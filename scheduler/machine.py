@@ -40,6 +40,7 @@ from scheduler.questions import Questions
 from scheduler.repositories import Repositories
 from scheduler.speed import Speed
 from scheduler.task import Task, TaskState
+from scheduler.trust import AGENDA as CLAIMS
 from scheduler.trust import Trust
 from scheduler.validation import validate
 from swarm.dice import Dice
@@ -140,6 +141,7 @@ class SchedulerMachine:
         """Assert all invariants."""
         validate(self.cluster)
         self._questions.validate()
+        self._trust.claims.validate()
         self.denials.validate()
 
     # --- events --------------------------------------------------------------------------------------------
@@ -224,7 +226,7 @@ class SchedulerMachine:
                 self._take_progress(task, peer, report)
 
     def _take_progress(self, task: Task, peer: Peer, report: TaskProgress) -> None:
-        if report.records:
+        if report.records and peer.host.is_trusted():
             self._take_records(task, peer, report)
         bits = report.bits & task.all_bits()
         if bits == peer.bits:
@@ -336,6 +338,8 @@ class SchedulerMachine:
                 self._recovered()
             elif kind == QUESTIONS[0]:
                 self._questions.due()
+            elif kind == CLAIMS[0]:
+                self._trust.judge()
 
     def _task_due(self, task_id: TaskId) -> None:
         task, cluster = self.cluster.tasks.get(task_id), self.cluster

@@ -10,6 +10,8 @@ from swarm.messages import Priority
 
 REFUSED_MAX = 64
 """Parents that a peer is kept apart from; one that quarrels with more has no more to lose."""
+DECEIVED_MAX = 512
+"""Wrong pieces that a peer says it was given; one that was given more may have been given any."""
 
 
 class PeerState(Enum):
@@ -53,6 +55,8 @@ class Peer:
     computes the blob's own digest for others, or leaves that to them.
     `importing`: what it is to take from other zones and does not hold yet. If it brings none of it until
     `import_deadline`, another peer of its zone gets that, and it none before `import_after`.
+    `deceived`: the wrong pieces that it was given, as it says: number and digest. `inform_at`: before, it is not told
+    again what is right.
     """
 
     host: Host
@@ -71,6 +75,8 @@ class Peer:
     importing: int = 0
     import_deadline: float = 0.0
     import_after: float = 0.0
+    deceived: dict[tuple[int, bytes], None] = field(default_factory=dict)
+    inform_at: float = 0.0
 
     def happen(self, event: PeerEvent) -> None:
         """Follow the table; a missing key is a bug."""
@@ -88,3 +94,12 @@ class Peer:
         """Keep it apart from a parent whose piece it rejected."""
         if len(self.refused) < REFUSED_MAX:
             self.refused[parent] = None
+
+    def was_deceived(self, index: int, digest: bytes) -> None:
+        """It says that it was given a wrong piece: it may have passed that on before it knew."""
+        if len(self.deceived) < DECEIVED_MAX:
+            self.deceived[index, digest] = None
+
+    def may_be_deceived(self, index: int, digest: bytes) -> bool:
+        """Tell whether it may have passed on such a piece, and not made it."""
+        return (index, digest) in self.deceived or len(self.deceived) >= DECEIVED_MAX

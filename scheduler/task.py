@@ -267,6 +267,11 @@ class Task:
             self._records_told = tuple(self._records[index] for index in sorted(self._records))
         return self._records_told
 
+    def maker(self, record: PieceRecord) -> HostId | None:
+        """Return the host that made a trusted record, if that is remembered."""
+        grant = self.grants.get(record.epoch)
+        return grant[0] if grant is not None else None
+
     def remember_records(self, records: tuple[PieceRecord, ...]) -> None:
         """Take over what the shared store kept."""
         for record in records:

@@ -7,7 +7,7 @@ from scheduler import cluster as bounds
 from scheduler.cluster import Cluster
 from scheduler.host import Host
 from scheduler.lease import LeaseState
-from scheduler.peer import Peer, PeerState
+from scheduler.peer import DECEIVED_MAX, Peer, PeerState
 from scheduler.task import Task, TaskState
 
 
@@ -130,6 +130,7 @@ def _validate_peer(task: Task, peer: Peer) -> None:
     has_room = peer.serves() and len(peer.children) < task.children_max
     growing = zone is not None and peer in zone.growing
     assert growing == (has_room and peer.is_downloading()), f"{peer.host.id}: wrongly among those that grow"
+    assert len(peer.deceived) <= DECEIVED_MAX, f"{peer.host.id}: too many pieces that it was given wrong"
     holds = zone is not None and peer in zone.holders
     assert holds == (peer.serves() and peer.bits != 0), f"{peer.host.id}: wrongly among the holders"
 

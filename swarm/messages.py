@@ -205,13 +205,18 @@ class LeaseFailed:
 @dataclass(frozen=True, slots=True)
 class PieceRejected:
     """A parent's piece did not match. `expected` is the digest it claimed or all others know, `actual` what
-    its bytes gave."""
+    its bytes gave.
+
+    `fits`: its bytes had the digest that came with them, so the parent may have passed on what another forged. Such
+    a piece may be found only when it is held; of the host itself: it does not know any more who gave it.
+    """
 
     task: TaskId
     index: int
     parent: HostId
     expected: bytes
     actual: bytes
+    fits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +271,8 @@ class Settings:
 @dataclass(frozen=True, slots=True)
 class TaskInfo:
     """The acknowledgement of a Join: the blob's size, and the piece digests that lease owners told the
-    scheduler. `is_spared`: others compute the blob's own digest, and Proven will tell."""
+    scheduler. Sent again to who gave a piece that differs. `is_spared`: others compute the blob's own digest, and
+    Proven will tell."""
 
     task: TaskId
     size: int

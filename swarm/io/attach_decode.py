@@ -150,6 +150,7 @@ def _piece_rejected(fact: pb.PieceRejected) -> m.PieceRejected:
         read_host(fact.parent),
         read_digest(fact.expected),
         read_digest(fact.actual),
+        fact.fits,
     )
 
 

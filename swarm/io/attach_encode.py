@@ -122,6 +122,7 @@ def _piece_rejected(fact: pb.DaemonFact, value: m.PieceRejected) -> None:
             parent=value.parent,
             expected=value.expected,
             actual=value.actual,
+            fits=value.fits,
         )
     )
 

@@ -22,7 +22,8 @@ COMMON: dict[str, NoteKind] = {
         "error", "What is denied could not be written to a file; it holds until this process ends."
     ),
     "piece_rejected": NoteKind(
-        "warning", "A piece from `host` does not have the digest that was claimed for it."
+        "warning",
+        "A piece from `host` is not what it should be; the host made it, or passed on what it was given.",
     ),
 }
 """Events of both components."""
@@ -56,7 +57,7 @@ SCHEDULER: dict[str, NoteKind] = {
         "Hosts told different pieces for one digest, so one of them lies: every host hashes the blob itself.",
     ),
     "quarantine": NoteKind(
-        "warning", "Two hosts proved wrong pieces of `host`: nobody takes from it for a while."
+        "warning", "Two hosts got wrong pieces that `host` made: nobody takes from it for a while."
     ),
     "task_recovering": NoteKind(
         "info", "A blob is being rebuilt after a start; it gets no lease until all are back."
@@ -106,7 +107,9 @@ DAEMON: dict[str, NoteKind] = {
     "blob_denied": NoteKind("warning", "An administrator lets nobody have this blob; its copy is removed."),
     "blob_allowed": NoteKind("info", "An administrator lets this blob be had again."),
     "blob_purged": NoteKind("info", "The copy of a blob was removed, as somebody asked."),
-    "blob_mismatch": NoteKind("warning", "All pieces are there and the blob's own digest is wrong."),
+    "blob_mismatch": NoteKind(
+        "warning", "The blob's own digest is wrong, or known digests of pieces: `doubtful` are taken again."
+    ),
     "blob_damaged": NoteKind("warning", "A piece on disk is not what it was: it is served no more."),
     "host_quarantined": NoteKind("warning", "The scheduler says to take nothing from `host` for a while."),
     "parent_lost": NoteKind("info", "The connection to a parent ended; its pieces come from others."),

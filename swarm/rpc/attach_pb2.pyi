@@ -777,11 +777,14 @@ class PieceRejected(_message.Message):
     PARENT_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
     ACTUAL_FIELD_NUMBER: _builtins.int
+    FITS_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     index: _builtins.int
     parent: _builtins.str
     expected: _builtins.bytes
     actual: _builtins.bytes
+    fits: _builtins.bool
+    """The bytes had the digest that came with them: the parent may have passed on what another forged."""
     def __init__(
         self,
         *,
@@ -790,10 +793,11 @@ class PieceRejected(_message.Message):
         parent: _builtins.str = ...,
         expected: _builtins.bytes = ...,
         actual: _builtins.bytes = ...,
+        fits: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual", b"actual", "expected", b"expected", "index", b"index", "parent", b"parent", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual", b"actual", "expected", b"expected", "fits", b"fits", "index", b"index", "parent", b"parent", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -138,7 +138,9 @@ DAEMON = {
     m.LeaseFailed: st.builds(
         m.LeaseFailed, tasks, epochs, st.integers(0, PIECES_MAX), faults, seconds, sizes_or_unknown
     ),
-    m.PieceRejected: st.builds(m.PieceRejected, tasks, indexes, hosts, piece_digests, piece_digests),
+    m.PieceRejected: st.builds(
+        m.PieceRejected, tasks, indexes, hosts, piece_digests, piece_digests, st.booleans()
+    ),
     m.Load: st.builds(m.Load, rates, rates, st.integers(0, 1 << 31)),
     m.Completed: st.builds(m.Completed, tasks),
     m.Leave: st.builds(m.Leave, tasks_or_none),

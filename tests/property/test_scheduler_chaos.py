@@ -65,6 +65,8 @@ SIZES = {
 }
 TASKS = list(SIZES)
 REGISTRIES = ["one.example", "two.example"]
+FORGED = (b"y" * 16, b"z" * 16, bytes(16), bytes([1] * 16))
+"""What pieces hash to that nobody fetched, and two that a lease's owner may have told."""
 
 Throw = tuple[int, int]
 CONFIG = SchedulerConfig(
@@ -82,6 +84,8 @@ class World:
         self.waiting: list[Event] = []
         self.leases: list[tuple[HostId, Lease]] = []
         self.roots: dict[TaskId, bytes] = {}
+        self.claims = 0
+        """Most that waited for an answer at a time."""
 
     def step(self, kind: int, seed: int) -> None:
         """Hand in one event of a kind, its details thrown from a seed."""
@@ -104,6 +108,7 @@ class World:
         commands = self.machine.handle(event, self.now)
         self.machine.validate()
         self.machine.wakeup_at()
+        self.claims = max(self.claims, len(self.machine._trust.claims))
         return commands
 
     def note(self, command: Command) -> None:
@@ -183,6 +188,7 @@ class World:
             Starving(task, (1 << 16) - 1),
             PieceRejected(task, dice.below(18), other, b"x" * 16, b"y" * 16),
             PieceRejected(task, dice.below(6), other, b"x" * 16, b"y" * 16),
+            *(PieceRejected(task, dice.below(4), other, b"x" * 16, dice.choose(FORGED), fits=True),) * 8,
             Load(dice.below(1000), dice.below(1000), dice.below(5)),
             Completed(task),
             PieceRejected(task, 0, HOSTS[0], b"x" * 16, b"y" * 16),
@@ -257,10 +263,13 @@ def test_any_order_of_events_keeps_all_invariants(seed: int, throws: list[Throw]
 
 def test_long_runs_keep_all_invariants() -> None:
     proved: set[bytes] = set()
+    claims = 0
     for seed in range(6):
         world, dice = World(seed), Dice(seed + 100)
         for _ in range(1500):
             world.step(dice.below(9), dice.throw())
         assert len(world.leases) > 10, f"seed {seed} came to nothing"
         proved |= set(world.roots.values())
+        claims = max(claims, world.claims)
     assert b"right" in proved, "nothing was ever proven"
+    assert claims > 1, "no claim ever waited for an answer"

@@ -1,7 +1,7 @@
 import pytest
 
 from dfdaemon import events
-from dfdaemon.blob_state import BlobState
+from dfdaemon.blob_state import ASK_S, BlobState
 from dfdaemon.commands import CommitPiece, TellScheduler
 from dfdaemon.piece_table import Stage
 from swarm.ids import HostId, ReaderId
@@ -92,3 +92,28 @@ def test_one_that_wants_all_of_it_makes_a_part_the_whole() -> None:
     assert blob.wanted() == (1 << 40) - 1
     assert not blob.want(events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True, part=True)), "and it stays so"
     assert blob.wanted() == (1 << 40) - 1
+
+
+def test_who_may_have_been_deceived_is_told_again_too_but_was_not_caught_lying(blob: BlobState) -> None:
+    rejected = PieceRejected(TASK, 1, HostId("relay"), b"right", b"given", fits=True)
+    blob.reject(rejected)
+    assert not blob.has_rejected(HostId("relay"))
+    blob.means.out.clear()
+    blob.tell_again()
+    assert blob.means.out == [TellScheduler(rejected)]
+
+
+def test_the_scheduler_is_asked_for_records_ever_more_rarely(blob: BlobState) -> None:
+    asked = []
+    for tenth in range(100):
+        now = blob.began_at + tenth / 10
+        blob.ask_for_records(now)
+        asked += [now - blob.began_at] * len(blob.means.out)
+        blob.means.out.clear()
+    assert asked == pytest.approx([0.0, ASK_S, 3 * ASK_S, 7 * ASK_S])
+
+
+def test_without_a_scheduler_nobody_is_asked_for_records(blob: BlobState) -> None:
+    blob.means.session.lose()
+    blob.ask_for_records(1000.0)
+    assert blob.means.out == []

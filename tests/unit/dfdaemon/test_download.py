@@ -12,6 +12,7 @@ from dfdaemon.commands import (
     FetchRange,
     OpenStore,
     ReleaseReaders,
+    Subscribe,
     Unsubscribe,
 )
 from dfdaemon.download import IDLE_S, LOST_MAX, Phase
@@ -31,12 +32,13 @@ from swarm.messages import (
     PieceRejected,
     Priority,
     Progress,
+    Starving,
     TaskInfo,
     TaskProgress,
 )
 from tests.support.daemon_playbook import PIECE, READER, REGISTRY, TASK, Anything, Playbook, record
 
-A, B = HostId("a"), HostId("b")
+A, B, C = HostId("a"), HostId("b"), HostId("c")
 
 
 @pytest.fixture
@@ -133,13 +135,48 @@ def test_a_lie_is_reported_and_the_liar_left(playbook: Playbook) -> None:
     playbook >> events.ParentAvailable(A, TASK, 0b1)
 
 
-def test_a_claim_that_contradicts_the_owner_of_the_lease_is_a_lie(playbook: Playbook) -> None:
+def test_a_claim_that_contradicts_the_owner_of_the_lease_is_reported_and_its_parent_asked_anew(
+    playbook: Playbook,
+) -> None:
     playbook.attached().joined(pieces=1)
     true = PieceRecord(0, b"truth", Epoch(1))
     playbook.said(TaskInfo(TASK, PIECE, (true,))).with_parents("1")
     playbook << commands.RequestPiece(A, TASK, 0)
     playbook.arrives("a", 0)
-    playbook.told(PieceRejected(TASK, 0, A, b"truth", record(0).digest)) << Unsubscribe(A, TASK)
+    playbook.told(PieceRejected(TASK, 0, A, b"truth", record(0).digest, fits=True))
+    while type(playbook.time().done[0]) is commands.TellScheduler:
+        playbook.told(Starving(TASK, 0b1))
+    playbook << Subscribe(Parent(A, ()), TASK)  # it may have been deceived itself
+    playbook >> events.ParentAvailable(A, TASK, 0b1) << commands.RequestPiece(A, TASK, 0)
+
+
+def test_a_claim_that_most_hosts_contradict_is_for_the_scheduler_to_settle(playbook: Playbook) -> None:
+    playbook.attached().joined(pieces=1).with_parents("0", "0", "0")
+    playbook >> events.ParentHas(A, TASK, (record(0),)) << commands.RequestPiece(A, TASK, 0)
+    other = PieceRecord(0, b"other", Epoch(1))
+    playbook >> events.ParentHas(B, TASK, (other,))
+    playbook.told(Join(TASK, PIECE, REGISTRY, True))
+    playbook >> events.ParentHas(C, TASK, (other,))
+    playbook.arrives("a", 0)
+    (asked,) = playbook.skip()
+    assert asked.parent in (B, C), (
+        "it is not believed, and reported only when the scheduler has told who is right"
+    )
+
+
+def test_a_piece_that_others_claim_to_be_different_is_taken_but_asked_about(playbook: Playbook) -> None:
+    playbook.attached().joined(pieces=1).with_parents("1", "0")
+    playbook.skip()
+    playbook >> events.ParentHas(B, TASK, (PieceRecord(0, b"other", Epoch(1)),))
+    playbook.arrives("a", 0).told(Join(TASK, PIECE, REGISTRY, True)) << CommitPiece(TASK, record(0), source=A)
+
+
+def test_without_a_scheduler_a_claim_that_others_contradict_is_a_lie(playbook: Playbook) -> None:
+    playbook.attached().joined(pieces=1)
+    playbook.said(TaskInfo(TASK, PIECE, (PieceRecord(0, b"truth", Epoch(1)),))).with_parents("1")
+    playbook << commands.RequestPiece(A, TASK, 0)
+    playbook >> events.SchedulerLost("closed")
+    playbook.arrives("a", 0) << Unsubscribe(A, TASK)
 
 
 def test_a_cluster_that_knows_another_size_ends_the_download(playbook: Playbook) -> None:

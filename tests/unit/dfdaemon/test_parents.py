@@ -106,7 +106,16 @@ def test_who_gave_a_piece_is_remembered_beyond_its_part_in_the_download(parents:
 def test_a_piece_that_was_wrong_is_not_asked_of_its_giver_again(parents: ParentTable) -> None:
     a, b = add(parents, "a", 0b11), add(parents, "b", 0b11)
     a.taken = 0b01
-    parents.untake(0b01)
+    parents.untake(0b01, asks_again=False)
     assert (a.bits, b.bits) == (0b10, 0b11)
+    assert parents.givers_of(0) == []
+    parents.validate(2)
+
+
+def test_a_giver_that_was_deceived_may_be_asked_again(parents: ParentTable) -> None:
+    a = add(parents, "a", 0b11)
+    a.taken = 0b01
+    parents.untake(0b01)
+    assert a.bits == 0b11
     assert parents.givers_of(0) == []
     parents.validate(2)

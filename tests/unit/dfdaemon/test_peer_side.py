@@ -3,13 +3,22 @@
 import pytest
 
 from dfdaemon import events
-from dfdaemon.commands import CancelRequest, CommitPiece, RequestPiece, Subscribe
+from dfdaemon.commands import CancelRequest, CommitPiece, FetchRange, RequestPiece, Subscribe
 from dfdaemon.events import PeerFault
 from dfdaemon.hosts import BUSY_S
-from dfdaemon.peer_side import STARVING_BUSY_S, STARVING_EMPTY_S, THIRST_S
-from swarm.ids import Epoch, HostId
-from swarm.messages import Lease, Parent, Parents, Quarantine, Starving
-from tests.support.daemon_playbook import HERE, OTHER_TASK, TASK, Anything, Playbook, record
+from dfdaemon.peer_side import REFUSED_S, STARVING_BUSY_S, STARVING_EMPTY_S, THIRST_S
+from swarm.ids import UNGRANTED, Epoch, HostId
+from swarm.messages import (
+    Lease,
+    Parent,
+    Parents,
+    PieceRecord,
+    PieceRejected,
+    Quarantine,
+    Starving,
+    TaskInfo,
+)
+from tests.support.daemon_playbook import HERE, OTHER_TASK, PIECE, TASK, Anything, Playbook, record
 
 A, B, C = HostId("a"), HostId("b"), HostId("c")
 
@@ -208,3 +217,38 @@ def test_blobs_share_the_room_at_a_host(playbook: Playbook) -> None:
     playbook.joined(1).with_parents("1") << ask(A, 0)
     playbook.joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK)
     playbook.arrives("a", 0) << Anything(CommitPiece) << RequestPiece(A, OTHER_TASK, 0)
+
+
+def refuses(playbook: Playbook, last: object) -> float:
+    """A parent sends a piece that is not what the scheduler told, until `last` is done; return how long that took."""
+    began = playbook.now
+    while last not in (done := playbook.skip()):
+        if ask(A, 0) in done:
+            playbook.arrives("a", 0)
+        elif any(isinstance(command, Subscribe) for command in done):
+            playbook >> events.ParentAvailable(A, TASK, 0b1)
+        else:
+            playbook.time()
+    return playbook.now - began
+
+
+TOLD = PieceRecord(0, b"told", Epoch(1))
+
+
+def test_where_nobody_has_a_piece_as_the_scheduler_told_the_origin_is_asked_who_is_right(
+    playbook: Playbook,
+) -> None:
+    playbook.joined(1).said(TaskInfo(TASK, PIECE, (TOLD,))).with_parents("1")
+    took_s = refuses(playbook, FetchRange(TASK, UNGRANTED, 0, 1, 20.0))
+    assert REFUSED_S <= took_s <= 2 * REFUSED_S
+    playbook >> events.OriginPieceArrived(TASK, UNGRANTED, record(0))
+    playbook.told(PieceRejected(TASK, 0, HERE, record(0).digest, b"told", fits=True))
+    playbook << CommitPiece(TASK, record(0))
+
+
+def test_who_cannot_ask_the_origin_takes_it_after_all_for_the_blobs_digest_to_decide(
+    playbook: Playbook,
+) -> None:
+    playbook.joined(1, may_fetch=False).said(TaskInfo(TASK, PIECE, (TOLD,))).with_parents("1")
+    took_s = refuses(playbook, CommitPiece(TASK, record(0), source=A))
+    assert REFUSED_S <= took_s <= 2 * REFUSED_S

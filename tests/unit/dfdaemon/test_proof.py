@@ -60,3 +60,41 @@ def test_the_origin_convicts_who_gave_other_bytes() -> None:
     assert proof.convict(claim(b"x", 0)) is None
     assert proof.convict(claim(b"truth", 1)) == (A, b"x")
     assert proof.convict(claim(b"truth", 1)) is None, "told once"
+
+
+def test_a_claim_about_what_we_hold_may_contradict_it() -> None:
+    proof = Proof()
+    proof.hold(claim(b"x"), from_origin=False)
+    assert not proof.hear(A, [claim(b"x"), claim(b"x", 1)])
+    assert proof.hear(A, [claim(b"y")])
+
+
+def test_two_claims_may_contradict_each_other() -> None:
+    proof = Proof()
+    assert not proof.hear(A, [claim(b"x")])
+    assert proof.hear(B, [claim(b"y")])
+    assert proof.is_contested(claim(b"y"))
+    assert not proof.is_contested(claim(b"x"))
+    proof.trust([claim(b"x")])
+    assert not proof.is_contested(claim(b"y")), "that is settled"
+    assert proof.trusted(0) == b"x"
+    assert proof.trusted(1) is None
+
+
+def test_pieces_from_others_that_are_not_what_is_trusted_are_found() -> None:
+    proof = Proof()
+    proof.hold(claim(b"fetched", 0), from_origin=True)
+    for index in (1, 2, 3):
+        proof.hold(claim(b"x", index), from_origin=False)
+    proof.trust([claim(b"truth", 0), claim(b"truth", 1), claim(b"x", 2), claim(b"truth", 4)])
+    assert proof.contradicted() == 0b10, "of what we fetched ourselves we are sure"
+    proof.drop(1)
+    assert proof.contradicted() == 0
+
+
+def test_what_is_distrusted_is_no_better_than_a_claim() -> None:
+    proof = Proof()
+    proof.trust([claim(b"told"), claim(b"told", 1)])
+    proof.distrust(0b01)
+    assert proof.expected(claim(b"x")) == b"x"
+    assert proof.expected(claim(b"x", 1)) == b"told"

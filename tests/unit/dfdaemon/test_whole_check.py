@@ -17,7 +17,14 @@ from dfdaemon.commands import (
 )
 from dfdaemon.config import FIRST_NODES
 from dfdaemon.download import Phase
-from dfdaemon.whole_check import HASH_BYTES_PER_S, PATIENCE_MAX_S, PATIENCE_MIN_S, patience_s
+from dfdaemon.whole_check import (
+    ANSWER_S,
+    CURES_MAX,
+    HASH_BYTES_PER_S,
+    PATIENCE_MAX_S,
+    PATIENCE_MIN_S,
+    patience_s,
+)
 from swarm.ids import UNGRANTED, Epoch, HostId
 from swarm.messages import (
     Completed,
@@ -32,7 +39,7 @@ from swarm.messages import (
     TaskInfo,
 )
 from swarm.roots import NO_ROOT, BlobProved, Proven, root_of
-from tests.support.daemon_playbook import PIECE, READER, REGISTRY, TASK, Playbook, record
+from tests.support.daemon_playbook import HERE, PIECE, READER, REGISTRY, TASK, Playbook, record
 
 A, B = HostId("a"), HostId("b")
 
@@ -68,11 +75,14 @@ def test_a_wrong_blob_is_fetched_again_from_the_origin_which_convicts_the_liar(p
     playbook.with_parents("01") << commands.RequestPiece(A, TASK, 1)
     playbook.arrives("a", 1) << CommitPiece(TASK, record(1), source=A)
     playbook >> events.PieceCommitted(TASK, 1) << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
-    playbook >> events.BlobChecked(TASK, False) << DropPieces(TASK, 0b10) << own(1, 2)
+    playbook >> events.BlobChecked(TASK, False)
+    asks(playbook, 2, 0b11)
+    playbook.said(TaskInfo(TASK, 2 * PIECE, (record(0),))) << DropPieces(TASK, 0b10) << own(1, 2)
     playbook.skip()
     right = PieceRecord(1, b"right", UNGRANTED)
     playbook >> events.OriginPieceArrived(TASK, UNGRANTED, right)
-    playbook.told(PieceRejected(TASK, 1, A, b"right", record(1).digest)) << CommitPiece(TASK, right)
+    convicted = PieceRejected(TASK, 1, A, b"right", record(1).digest, fits=True)
+    playbook.told(convicted) << CommitPiece(TASK, right)
     playbook >> events.OriginEnded(TASK, UNGRANTED)
     playbook >> events.PieceCommitted(TASK, 1) << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
 
@@ -89,6 +99,114 @@ def test_a_blob_that_the_origin_itself_gave_wrong_fails_clearly(playbook: Playbo
     playbook << FailReaders(TASK, reason)
     playbook.told(Leave(TASK)) << CloseTask(TASK)
     assert playbook.machine.held == {}
+
+
+# --- what the owners of leases told -----------------------------------------------------------------------------------
+
+
+def asks(playbook: Playbook, pieces: int, held: int) -> None:
+    """The scheduler is asked which piece digests it knows; nothing else happens yet."""
+    playbook.told(Join(TASK, pieces * PIECE, REGISTRY, True, bits=held))
+    assert not [command for command in playbook.skip() if isinstance(command, DropPieces | CheckBlob)]
+
+
+def takes(playbook: Playbook, parent: str, index: int, digest: bytes) -> Playbook:
+    """A piece comes from a parent, with a digest that fits, and is recorded."""
+    claimed = PieceRecord(index, digest, Epoch(1))
+    playbook >> events.PieceArrived(HostId(parent), TASK, claimed, digest, 0.01)
+    playbook.skip()
+    playbook >> events.PieceCommitted(TASK, index)
+    return playbook
+
+
+@pytest.fixture
+def deceived(playbook: Playbook) -> Playbook:
+    """Two pieces came from one parent, the second one forged; the digest of the blob is being computed."""
+    playbook.attached().joined(pieces=2).with_parents("11")
+    playbook.skip()
+    takes(playbook, "a", 0, record(0).digest).skip()
+    return takes(playbook, "a", 1, b"forged") << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
+
+
+INFO = TaskInfo(TASK, 2 * PIECE, (record(0), record(1)))
+CAUGHT = PieceRejected(TASK, 1, A, record(1).digest, b"forged", fits=True)
+
+
+def test_only_pieces_that_differ_from_what_lease_owners_told_are_taken_again(deceived: Playbook) -> None:
+    deceived >> events.BlobChecked(TASK, False)
+    asks(deceived, 2, 0b11)
+    deceived.said(INFO)
+    deceived.told(CAUGHT) << DropPieces(TASK, 0b10) << commands.RequestPiece(A, TASK, 1)
+    deceived.skip()
+    takes(deceived, "a", 1, record(1).digest) << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
+    deceived >> events.BlobChecked(TASK, True)
+    completes(deceived, proven=False, pieces=2)
+
+
+def test_what_is_held_is_compared_whenever_the_scheduler_tells_digests(playbook: Playbook) -> None:
+    playbook.attached().joined(pieces=3).with_parents("010")
+    playbook.skip()
+    takes(playbook, "a", 1, b"forged")
+    playbook.skip()
+    playbook.said(TaskInfo(TASK, 3 * PIECE, INFO.records))
+    playbook.told(CAUGHT) << DropPieces(TASK, 0b10)
+    playbook.skip()
+    assert playbook.machine.downloads[TASK].phase is Phase.RUNNING
+
+
+def test_who_does_not_know_who_gave_it_says_that_it_holds_it(playbook: Playbook) -> None:
+    playbook.attached()
+    playbook >> events.BlobWanted(TASK, 2 * PIECE, REGISTRY, True) << OpenStore(TASK, 2 * PIECE)
+    playbook >> events.StoreOpened(TASK, (PieceRecord(1, b"forged", Epoch(1)),))
+    playbook.skip()
+    playbook.said(INFO)
+    playbook.told(PieceRejected(TASK, 1, HERE, record(1).digest, b"forged", fits=True))
+    playbook << DropPieces(TASK, 0b10)
+    playbook.skip()
+
+
+def test_no_answer_in_time_means_to_find_out_with_the_origin(deceived: Playbook) -> None:
+    deceived >> events.BlobChecked(TASK, False)
+    asks(deceived, 2, 0b11)
+    began = deceived.now
+    while not any(isinstance(command, DropPieces) for command in deceived.done):
+        deceived.skip()
+        deceived.time()
+    assert deceived.now == began + ANSWER_S
+    assert own(0, 2) in deceived.skip()
+
+
+def test_the_loss_of_the_scheduler_ends_the_wait_for_its_answer(deceived: Playbook) -> None:
+    deceived >> events.BlobChecked(TASK, False)
+    asks(deceived, 2, 0b11)
+    deceived >> events.SchedulerLost("closed") << DropPieces(TASK, 0b11) << own(0, 2)
+
+
+def test_without_a_scheduler_it_is_found_out_with_the_origin_at_once() -> None:
+    playbook = Playbook().alone()
+    playbook.wanted(1)
+    playbook.skip()
+    playbook.time() << own(0, 1)
+    playbook >> events.OriginPieceArrived(TASK, UNGRANTED, record(0))
+    playbook.skip()
+    playbook >> events.PieceCommitted(TASK, 0)
+    playbook.skip()
+    playbook >> events.OriginEnded(TASK, UNGRANTED)
+    playbook.skip()
+    playbook >> events.BlobChecked(TASK, False) << DropPieces(TASK, 0b1)
+    reason = "the origin's content does not have the digest that names it"
+    playbook << FailReaders(TASK, reason) << CloseTask(TASK)
+
+
+def test_a_scheduler_that_never_explains_it_for_good_is_asked_so_many_times_only(deceived: Playbook) -> None:
+    for number in range(CURES_MAX):
+        deceived >> events.BlobChecked(TASK, False)
+        asks(deceived, 2, 0b11)
+        deceived.said(TaskInfo(TASK, 2 * PIECE, (PieceRecord(1, b"%d" % number, Epoch(1)),)))
+        deceived.skip()
+        takes(deceived, "a", 1, b"%d" % number) << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
+    deceived >> events.BlobChecked(TASK, False) << DropPieces(TASK, 0b01) << own(0, 1)
+    deceived.skip()
 
 
 # --- verify = "first-nodes" -------------------------------------------------------------------------------------------
@@ -124,11 +242,11 @@ def bring_all(playbook: Playbook, *, wrong: int | None = None) -> Playbook:
     return playbook << ReleaseReaders(TASK, 0b1111)
 
 
-def completes(playbook: Playbook, proven: bool) -> None:
+def completes(playbook: Playbook, proven: bool, pieces: int = PIECES) -> None:
     playbook << CompleteBlob(TASK, proven)
     done = playbook.skip()
     assert commands.TellScheduler(Completed(TASK)) in done
-    assert playbook.machine.held == {TASK: PIECES * PIECE}
+    assert playbook.machine.held == {TASK: pieces * PIECE}
 
 
 def test_a_verifier_hashes_behind_the_download_and_tells_the_root(shared: Playbook) -> None:
@@ -152,7 +270,9 @@ def test_with_a_proof_at_hand_the_last_piece_completes_the_blob(shared: Playbook
 
 def test_a_root_that_is_not_ours_proves_nothing_and_the_liar_is_looked_for(shared: Playbook) -> None:
     bring_all(shared.said(SPARED).said(Proven(TASK, ROOT)), wrong=2) << CheckBlob(TASK)
-    shared >> events.BlobChecked(TASK, False) << DropPieces(TASK, 0b1111) << own(0, PIECES)
+    shared >> events.BlobChecked(TASK, False)
+    shared.skip()
+    shared.said(SPARED) << DropPieces(TASK, 0b1111) << own(0, PIECES)
     shared.skip()
     for index in range(PIECES):
         shared >> events.OriginPieceArrived(TASK, UNGRANTED, record(index))

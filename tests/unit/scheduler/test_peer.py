@@ -1,7 +1,7 @@
 import pytest
 
 from scheduler.host import Host, HostEvent
-from scheduler.peer import PEER_STATES, REFUSED_MAX, Peer, PeerEvent, PeerState
+from scheduler.peer import DECEIVED_MAX, PEER_STATES, REFUSED_MAX, Peer, PeerEvent, PeerState
 from swarm.ids import HostId
 from swarm.messages import HostInfo
 
@@ -45,3 +45,19 @@ def test_refusals_are_bounded() -> None:
     for number in range(REFUSED_MAX + 5):
         one.refuse(HostId(f"h{number}"))
     assert len(one.refused) == REFUSED_MAX
+
+
+def test_who_was_given_a_wrong_piece_may_have_passed_it_on() -> None:
+    one = peer()
+    one.was_deceived(3, b"wrong")
+    assert one.may_be_deceived(3, b"wrong")
+    assert not one.may_be_deceived(3, b"another")
+    assert not one.may_be_deceived(2, b"wrong")
+
+
+def test_who_was_given_too_many_to_remember_may_have_passed_on_any() -> None:
+    one = peer()
+    for index in range(DECEIVED_MAX + 5):
+        one.was_deceived(index, b"wrong")
+    assert len(one.deceived) == DECEIVED_MAX
+    assert one.may_be_deceived(DECEIVED_MAX + 1, b"wrong")

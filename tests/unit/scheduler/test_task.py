@@ -127,6 +127,14 @@ def test_the_records_of_a_liar_go() -> None:
     assert one.believe(HostId("a"), (record(0, epoch=1),)) == ([], [])
 
 
+def test_a_record_has_its_maker_as_long_as_its_grant_is_remembered() -> None:
+    one = task()
+    one.add_lease(lease("a", 0, 2, epoch=1))
+    assert one.maker(record(0, epoch=1)) == "a"
+    one.disbelieve(HostId("a"))
+    assert one.maker(record(0, epoch=1)) is None
+
+
 def test_the_shared_store_tells_records_within_the_blob() -> None:
     one = task()
     one.remember_records((record(3), record(0), record(99)))

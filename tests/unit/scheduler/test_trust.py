@@ -1,4 +1,5 @@
 from scheduler import trust
+from scheduler.claims import ANSWER_S
 from scheduler.trust import Reports
 from swarm.availability import full
 from swarm.ids import HostId
@@ -9,6 +10,7 @@ from swarm.messages import (
     PieceRejected,
     Progress,
     Quarantine,
+    TaskInfo,
     TaskProgress,
 )
 from tests.support.scheduler_playbook import BLOB, Playbook
@@ -207,3 +209,118 @@ def test_a_crowd_of_suspects_does_not_silence_honest_hosts() -> None:
         assert reports.add(HostId("accused"), HostId(f"liar{liar}"), 0.0) == 0
     assert reports.add(HostId("accused"), HostId("honest"), 1.0) == 1
     assert reports.add(HostId("accused"), HostId("honest-too"), 1.0) == 2
+
+
+# --- pieces that have the digest that came with them ------------------------------------------------------------------
+
+TRUE, WRONG = b"d" * 16, b"w" * 16
+
+
+def misled(play: Playbook, reporter: str, parent: str, actual: bytes = WRONG, expected: bytes = TRUE) -> None:
+    play.says(reporter, PieceRejected(BLOB, 0, HostId(parent), expected, actual, fits=True))
+
+
+def recorded(*names: str) -> tuple[Playbook, str, list[str]]:
+    """Hosts that download; the owner of the first lease told the digest of piece 0. Returns it, and the others."""
+    play = Playbook(Playbook.config(connections=1))
+    play.join(*names)
+    owner, lease = play.only_lease_ever()
+    play.says(owner, Progress((TaskProgress(BLOB, 1, (PieceRecord(0, TRUE, lease.epoch),)),)))
+    return play, owner, [name for name in names if name != owner]
+
+
+def quarantined(play: Playbook) -> set[str]:
+    return {str(note.host) for note in play.notes("quarantine")}
+
+
+def test_who_gave_a_forged_piece_is_told_what_is_right_and_judged_only_later() -> None:
+    play, _, (forger, a, b) = recorded("w", "x", "y", "z")
+    record = play.machine.cluster.tasks[BLOB].record(0)
+    misled(play, a, forger)
+    assert [info.records for info in play.told(forger, TaskInfo)] == [(record,)]
+    misled(play, b, forger)
+    assert play.told(forger, TaskInfo) == [], "it was told just now"
+    play.wait(ANSWER_S - 0.1)
+    assert quarantined(play) == set()
+    play.wait(0.2)
+    assert quarantined(play) == {forger}
+
+
+def test_who_passed_a_forged_piece_on_and_says_so_is_innocent() -> None:
+    play, _, (forger, relay, a, b) = recorded("v", "w", "x", "y", "z")
+    misled(play, a, relay)
+    misled(play, b, relay)
+    misled(play, relay, forger)
+    misled(play, a, forger)
+    play.wait(ANSWER_S + 0.1)
+    assert quarantined(play) == {forger}
+
+
+def test_who_does_not_know_any_more_who_gave_it_says_that_it_has_it() -> None:
+    play, _, (relay, a, b) = recorded("w", "x", "y", "z")
+    misled(play, relay, relay)
+    misled(play, a, relay)
+    misled(play, b, relay)
+    play.wait(ANSWER_S + 0.1)
+    assert quarantined(play) == set()
+
+
+def test_one_reporter_of_a_forged_piece_is_not_enough() -> None:
+    play, _, (forger, a, _) = recorded("w", "x", "y", "z")
+    misled(play, a, forger)
+    misled(play, a, forger)
+    play.wait(ANSWER_S + 0.1)
+    assert quarantined(play) == set()
+
+
+def test_who_is_gone_when_it_is_judged_could_not_answer() -> None:
+    play, _, (relay, a, b) = recorded("w", "x", "y", "z")
+    misled(play, a, relay)
+    misled(play, b, relay)
+    play.lose(relay)
+    misled(play, a, relay)
+    play.wait(ANSWER_S + 0.1)
+    play.join(relay)
+    play.wait(ANSWER_S + 0.1)
+    assert quarantined(play) == set()
+
+
+def test_without_a_record_nobody_can_tell_who_is_right() -> None:
+    play = swarm("a", "b", "c")
+    misled(play, "a", "b")
+    misled(play, "c", "b")
+    play.wait(ANSWER_S + 0.1)
+    assert quarantined(play) == set()
+
+
+def test_what_a_forger_told_of_its_lease_stays_known() -> None:
+    play, owner, (a, b, _) = recorded("w", "x", "y", "z")
+    records = play.machine.cluster.tasks[BLOB].records()
+    misled(play, a, owner)
+    misled(play, b, owner)
+    play.wait(ANSWER_S + 0.1)
+    assert quarantined(play) == {owner}
+    assert play.machine.cluster.tasks[BLOB].records() == records
+    forged = PieceRecord(1, WRONG, records[0].epoch)
+    play.says(owner, Progress((TaskProgress(BLOB, 3, (forged,)),)))
+    assert play.machine.cluster.tasks[BLOB].records() == records, "and it tells nothing more"
+
+
+def test_where_the_record_is_what_is_wrong_its_maker_is_to_blame_and_not_who_passed_it_on() -> None:
+    play, owner, (relay, a, b) = recorded("w", "x", "y", "z")
+    misled(play, a, relay, actual=TRUE, expected=b"origin" * 2)
+    assert quarantined(play) == set()
+    misled(play, b, relay, actual=TRUE, expected=b"origin" * 2)
+    assert quarantined(play) == {owner}
+    assert play.machine.cluster.tasks[BLOB].records() == ()
+
+
+def test_the_record_of_a_forger_in_quarantine_can_still_be_found_wrong() -> None:
+    play, owner, (a, b, relay) = recorded("w", "x", "y", "z")
+    misled(play, a, owner)
+    misled(play, b, owner)
+    play.wait(ANSWER_S + 0.1)
+    for reporter in (a, b):
+        misled(play, reporter, relay, actual=TRUE, expected=b"origin" * 2)
+    assert play.machine.cluster.tasks[BLOB].records() == ()
+    assert quarantined(play) == {owner}
