@@ -20,8 +20,9 @@ STEP_BYTES = 1 << 20
 """Bytes of one system call: it never blocks on the socket, and a cold disk gives so much in a few milliseconds."""
 COPY_BYTES = 256 * 1024
 """Bytes of one step where they must be copied."""
-TURN_BYTES = 1 << 20
-"""After so many bytes to a fast client the others get their turn: 0.3 ms each, and a hundred may wait."""
+TURN_BYTES = 4 << 20
+"""After so many bytes to a fast client the others get their turn, 0.4 ms later. With 1 MiB hits had 0.49 of nginx's
+speed, with 4 MiB 0.85 (8 clients, in turns), and the loop was not late."""
 CLIENT_TIMEOUT_S = 300.0
 """A client that takes nothing for so long is gone: containerd gives up then too."""
 DISK_FAULTS = frozenset({errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN})
