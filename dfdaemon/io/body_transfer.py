@@ -110,6 +110,7 @@ class BodyTransfer(Transfer[Outcome]):
             )
         try:
             if not self._held and not self._read(room):
+                self._download.expect(self._run.room_bytes)
                 return Step.WAIT
             while self._held and self._run.room_bytes:
                 rest = self._run.take(self._held.popleft(), self._on_piece)
@@ -117,6 +118,7 @@ class BodyTransfer(Transfer[Outcome]):
                     self._held.appendleft(memoryview(bytes(rest)))
         except (DamselflyError, OSError) as error:
             return error
+        self._download.expect(self._run.room_bytes)
         return Step.READ if self._run.missing_bytes else None
 
     def _read(self, room: memoryview) -> bool:

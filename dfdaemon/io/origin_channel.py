@@ -12,6 +12,8 @@ import ssl
 from threading import local
 from typing import Protocol, cast
 
+from dfdaemon.io.low_water import LowWater
+
 SEALED_BYTES = 256 * 1024
 """What is taken from a socket at once and handed to TLS; each thread has one such buffer."""
 SEALED_BYTES_MIN = 4096
@@ -39,6 +41,9 @@ class Channel(Protocol):
 
     def recv_into(self, room: memoryview) -> int:
         """Take what is there, at most `room`; 0: the other side has ended. Raises BlockingIOError and OSError."""
+
+    def expect(self, count: int) -> None:
+        """At least `count` more bytes come: let waits for the socket end when many are there; 0: at any byte."""
 
     def send_now(self, data: bytes) -> None:
         """Send a few bytes; raises OSError when they find no room, which a side that only reads always has."""
@@ -78,10 +83,15 @@ class PlainChannel:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self._low_water = LowWater(sock)
 
     def recv_into(self, room: memoryview) -> int:
         """Take what is there."""
         return self.sock.recv_into(room)
+
+    def expect(self, count: int) -> None:
+        """At least `count` more bytes come."""
+        self._low_water.expect(count)
 
     def send_now(self, data: bytes) -> None:
         """Send a few bytes."""
@@ -130,6 +140,10 @@ class TlsChannel:
             with contextlib.suppress(OSError):  # new keys are answered; a farewell need not arrive
                 self._lower.send_now(self._out.read())
         return count
+
+    def expect(self, count: int) -> None:
+        """At least `count` more bytes come. Sealed they are more, but some are here: a record that is not whole."""
+        self._lower.expect(count - self._sealed.pending - self._tls.pending())
 
     def send_now(self, data: bytes) -> None:
         """Send a few bytes."""

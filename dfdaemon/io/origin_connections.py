@@ -85,6 +85,10 @@ class Download:
         """Return how many bytes to take next from the channel."""
         return self._framing.wanted(most)
 
+    def expect(self, most: int) -> None:
+        """Let waits for the channel end when many bytes are there, or `most`, or the last."""
+        self.channel.expect(min(most, self._framing.coming))
+
     def take(self, data: memoryview) -> list[memoryview]:
         """Return the content of bytes that were taken from the channel, none of which mean that it was closed.
 

@@ -68,6 +68,10 @@ class Framing(Protocol):
     def clean(self) -> bool:
         """Whether what comes next on the connection is the next answer."""
 
+    @property
+    def coming(self) -> int:
+        """How many bytes still come for certain."""
+
     def wanted(self, most: int) -> int:
         """Return how many bytes to read next, so that none of the next answer comes along."""
 
@@ -111,6 +115,11 @@ class OfLength:
         """Whether what comes next is the next answer."""
         return self.ended and self._kept
 
+    @property
+    def coming(self) -> int:
+        """How many bytes still come for certain."""
+        return self._left
+
     def wanted(self, most: int) -> int:
         """Return how many bytes to read next."""
         return min(most, self._left)
@@ -130,6 +139,7 @@ class UntilClosed:
 
     ended = False
     clean = False
+    coming = 0
 
     def wanted(self, most: int) -> int:
         """Return how many bytes to read next."""
@@ -148,6 +158,7 @@ class Chunked:
     """A body in chunks; its content is copied."""
 
     ended = False
+    coming = 0
 
     def __init__(self, connection: h11.Connection, kept: bool) -> None:
         """`kept`: the connection outlives this body."""

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from dfdaemon.events import PeerFault
+from dfdaemon.io.low_water import LowWater
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import Step, Transfer
 from dfdaemon.io.token_bucket import TokenBucket
@@ -43,6 +44,7 @@ class PieceTransfer(Transfer[Outcome]):
     ) -> None:
         super().__init__(sock.fileno(), silence_s_max, limit)
         self._sock = sock
+        self._low_water = LowWater(sock)
         self._file_fd = file.fd
         self._place = file.place(index)
         self._left = file.pieces.length(index)
@@ -54,6 +56,7 @@ class PieceTransfer(Transfer[Outcome]):
         try:
             count = self._sock.recv_into(room, min(self._left, len(room)))
         except (BlockingIOError, InterruptedError):
+            self._low_water.expect(self._left)
             return Step.WAIT
         except OSError:
             count = 0
@@ -66,6 +69,7 @@ class PieceTransfer(Transfer[Outcome]):
             self._store(room[:count])
         except OSError:
             return PeerFault.DISK
+        self._low_water.expect(self._left)
         if self._left:
             return Step.READ
         return Received(self._hash.digest(), self.touched - self._started)

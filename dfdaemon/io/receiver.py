@@ -26,6 +26,9 @@ BUFFER_BYTES = 512 * 1024
 it takes memory only from the first transfer on."""
 LOOK_S = 0.05
 """How often to look for transfers that are silent for too long."""
+UNTOLD_S_MAX = 0.25
+"""What has arrived is taken after so long, although a socket tells only of more (low_water.py): a slow sender is not
+silent, and progress is told."""
 JOIN_S_MAX = 5.0
 """How long close() waits for a thread that may be inside a write to a slow disk."""
 
@@ -211,11 +214,15 @@ class _Worker:
             self._ready.add(fd)
 
     def _expire(self) -> None:
-        """End what was silent for too long. It comes after reading: what arrived while we were busy counts."""
+        """End what was silent for too long. It comes after reading: what arrived meanwhile, or untold, counts."""
         now = time.monotonic()
-        for transfer in list(self._active.values()):
-            if transfer.touched + transfer.silence_s_max <= now and transfer.fd not in self._resting:
-                self._finish(transfer, transfer.timed_out)
+        for fd, transfer in list(self._active.items()):
+            silent_s_max = transfer.silence_s_max
+            if fd not in self._resting and now - transfer.touched >= min(UNTOLD_S_MAX, silent_s_max):
+                self._advance(transfer)
+                waits = fd in self._active and fd not in self._resting
+                if waits and now - transfer.touched >= silent_s_max:
+                    self._finish(transfer, transfer.timed_out)
         self._look_at = now + LOOK_S
 
     def _read_inbox(self) -> None:

@@ -21,6 +21,10 @@ class ScriptedSocket:
         """Return the descriptor of the socket below."""
         return self._sock.fileno()
 
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """Set an option of the socket below."""
+        self._sock.setsockopt(level, option, value)
+
     def recv_into(self, room: memoryview, count: int = 0) -> int:
         """Read as listed; after the list as the socket below does."""
         read = next(self._reads, None)
@@ -35,6 +39,11 @@ def full_disk(pieces: PieceMap) -> PieceFile:
     return PieceFile(os.open("/dev/full", os.O_RDWR), pieces)
 
 
+def mark_of(sock: socket.socket) -> int:
+    """Return the low-water mark of a socket."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+
+
 INTERRUPTIONS = (BlockingIOError(errno.EAGAIN, "again"), InterruptedError(errno.EINTR, "interrupted"))
 
 
@@ -43,6 +52,19 @@ def wires() -> Iterator[tuple[socket.socket, socket.socket]]:
     """A sender's end, which blocks, and a receiver's end, which does not."""
     sender, receiver = socket.socketpair()
     with sender, receiver:
+        receiver.setblocking(False)
+        sender.settimeout(10)
+        yield sender, receiver
+
+
+@contextmanager
+def tcp_wires() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """The same over TCP, which heeds the low-water mark; what is sent is there when the call returns."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sender = socket.create_connection(listener.getsockname())
+        receiver, _ = listener.accept()
+    with sender, receiver:
+        sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         receiver.setblocking(False)
         sender.settimeout(10)
         yield sender, receiver

@@ -17,7 +17,7 @@ from swarm.errors import OriginContent, OriginCut, OriginTimeout
 from swarm.piece_digest import piece_digest
 from swarm.pieces import MIB
 from tests.support.peers import Blob, read_piece, receivers
-from tests.support.system import INTERRUPTIONS, ScriptedSocket, full_disk, wires
+from tests.support.system import INTERRUPTIONS, ScriptedSocket, full_disk, mark_of, tcp_wires, wires
 
 BLOB = Blob(2 * MIB + 5)
 COUNT = BLOB.pieces.count
@@ -93,6 +93,33 @@ async def test_what_comes_in_chunks_is_the_same() -> None:
                 await asyncio.to_thread(origin.sendall, b"%x\r\n%b\r\n" % (len(part), part))
             assert await bench.outcomes.get() is None
             assert bench.arrived == list(range(COUNT))
+
+
+@pytest.mark.parametrize("sent", [1, 10_000, len(BLOB.content) - 1])
+async def test_over_tcp_a_body_of_known_length_is_awaited_in_large_parts(sent: int) -> None:
+    bench = Bench()
+    with tcp_wires() as (origin, ours):
+        transfer = bench.transfer(download_of(ours, length(len(BLOB.content))))
+        assert transfer.step(ROOM) is Step.WAIT
+        assert mark_of(ours) > 1
+        sending = asyncio.create_task(
+            asyncio.to_thread(
+                lambda: [origin.sendall(part) for part in (BLOB.content[:sent], BLOB.content[sent:])]
+            )
+        )
+        while (found := transfer.step(ROOM)) in (Step.READ, Step.WAIT):  # noqa: ASYNC110 - it takes its turns
+            await asyncio.sleep(0)
+        await sending
+        assert found is None
+        assert bench.run.received_bytes == len(BLOB.content)
+        assert mark_of(ours) == 1, "of the next answer every byte counts"
+
+
+@pytest.mark.parametrize("head", ["Transfer-Encoding: chunked", "Connection: close"])
+async def test_where_the_length_is_unknown_every_byte_counts(head: str) -> None:
+    with tcp_wires() as (_, ours):
+        assert Bench().transfer(download_of(ours, head)).step(ROOM) is Step.WAIT
+        assert mark_of(ours) == 1
 
 
 async def test_where_range_is_ignored_the_rest_is_left_in_the_socket() -> None:

@@ -8,13 +8,14 @@ import time
 import pytest
 
 from dfdaemon.events import PeerFault
+from dfdaemon.io import receiver
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.piece_transfer import Outcome, PieceTransfer, Received
 from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from swarm.pieces import MIB
 from tests.support.peers import Blob, read_piece, receivers
-from tests.support.system import wires
+from tests.support.system import mark_of, tcp_wires, wires
 
 BLOB = Blob(2 * MIB + 5)
 
@@ -168,3 +169,64 @@ async def test_a_transfer_that_is_held_back_can_be_cancelled() -> None:
             parent.sendall(b"some")
             transfer.cancel()
             assert await outcomes.get() is PeerFault.CANCELLED
+
+
+async def waits_for_much(child: socket.socket) -> None:
+    while mark_of(child) == 1:  # noqa: ASYNC110 - a thread sets it, and tells nobody
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("part_bytes", [1000, 100_000, 300_000])
+async def test_pieces_in_small_parts_over_tcp(part_bytes: int) -> None:
+    file = BLOB.empty_file()
+    with tcp_wires() as (parent, child):
+        async with receivers(1) as pool:
+            for index in (0, 4, 1):
+                _, outcomes = receive(pool, child, file, index)
+                content = BLOB.piece(index)
+                for at in range(0, len(content), part_bytes):
+                    await asyncio.to_thread(parent.sendall, content[at : at + part_bytes])
+                assert isinstance(await outcomes.get(), Received)
+                assert read_piece(file, index) == content
+                assert mark_of(child) == 1, "of the next frame every byte counts"
+
+
+async def test_a_parent_that_stalls_below_the_mark_is_given_up_after_what_it_sent_was_taken() -> None:
+    file = BLOB.empty_file()
+    with tcp_wires() as (parent, child):
+        async with receivers(1) as pool:
+            _, outcomes = receive(pool, child, file, 0, 0.05)
+            await waits_for_much(child)
+            parent.sendall(BLOB.piece(0)[:100])
+            assert await outcomes.get() is PeerFault.TIMEOUT
+            assert read_piece(file, 0)[:100] == BLOB.piece(0)[:100]
+
+
+async def test_a_parent_that_sends_less_than_the_mark_in_time_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receiver, "UNTOLD_S_MAX", 0.01)
+    monkeypatch.setattr(receiver, "LOOK_S", 0.01)
+    file = BLOB.empty_file()
+    with tcp_wires() as (parent, child):
+        async with receivers(1) as pool:
+            transfer, outcomes = receive(pool, child, file, 0)
+            await waits_for_much(child)
+            began = transfer.touched
+            parent.sendall(BLOB.piece(0)[:100])
+            while read_piece(file, 0)[:100] != BLOB.piece(0)[:100]:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            assert transfer.touched > began
+            assert outcomes.empty()
+            transfer.cancel()
+            assert await outcomes.get() is PeerFault.CANCELLED
+
+
+async def test_a_reset_below_the_mark_closes_the_transfer() -> None:
+    with tcp_wires() as (parent, child):
+        async with receivers(1) as pool:
+            _, outcomes = receive(pool, child, BLOB.empty_file(), 0)
+            await waits_for_much(child)
+            parent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes((1, 0, 0, 0, 0, 0, 0, 0)))
+            parent.close()
+            assert await outcomes.get() is PeerFault.CLOSED
