@@ -86,22 +86,10 @@ async def test_what_is_taken_from_the_socket_and_not_yet_read_is_pending(tmp_pat
             channel.recv_into(room)
 
 
-async def test_what_is_here_is_not_awaited(tmp_path: Path) -> None:
-    parts, taken = threading.Event(), threading.Event()
-
-    def serve(secured: ssl.SSLSocket) -> None:
-        secured.sendall(CONTENT[:9000])
-        parts.set()
-        taken.wait()
-
-    async with channel_to(tmp_path, serve) as channel:
-        await asyncio.to_thread(parts.wait)
-        await receive(channel, memoryview(bytearray(4096)))
-        channel.expect(9000 - 4096)
+async def test_sealed_bytes_are_told_of_as_they_come(tmp_path: Path) -> None:
+    async with channel_to(tmp_path, swallow) as channel:
+        channel.expect(len(CONTENT))
         assert mark_of(channel.sock) == 1
-        channel.expect(9000)
-        assert 1 < mark_of(channel.sock) <= 4096
-        taken.set()
 
 
 async def test_both_ways(tmp_path: Path) -> None:
