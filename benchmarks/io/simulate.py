@@ -16,7 +16,7 @@ from benchmarks.simulator.figures import figures_of, lines, worst_of
 from benchmarks.simulator.scenarios import SCENARIOS, named
 from benchmarks.simulator.verdict import Verdict
 
-COLLECT_AFTER = 100_000
+COLLECT_AFTER = 500_000
 """Objects after which Python looks for cycles. A run makes few of them, and with the default of 700 a tenth of it was
 spent looking."""
 SAMPLES = 200

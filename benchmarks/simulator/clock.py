@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable
 
-Action = Callable[[], object]
+Action = Callable[..., object]
 
 
 class Alarm:
@@ -18,6 +18,11 @@ class Alarm:
     def cancel(self) -> None:
         """Never ring."""
         self.action = None
+
+    def ring(self) -> None:
+        """Do it, unless it was cancelled."""
+        if self.action is not None:
+            self.action()
 
 
 class Clock:
@@ -34,11 +39,14 @@ class Clock:
 
     def at(self, time: float, action: Action) -> Alarm:
         """Do something at a time, after what is to be done then already; what lies in the past happens now."""
-        self._order += 1
-        at = time if time > self.now else self.now
-        alarm = Alarm(at, action)
-        heapq.heappush(self._alarms, (at, self._order, alarm))
+        alarm = Alarm(time if time > self.now else self.now, action)
+        self.set(alarm)
         return alarm
+
+    def set(self, alarm: Alarm) -> None:
+        """Let an alarm ring at its time, which is not over, after those that were set for it before."""
+        self._order += 1
+        heapq.heappush(self._alarms, (alarm.at, self._order, alarm))
 
     def run(self, until: float, done: Callable[[], bool]) -> None:
         """Let time pass until nothing is left to do, `done()` holds, or `until` is reached."""
@@ -48,7 +56,6 @@ class Clock:
                 self.now = until
                 return
             heapq.heappop(self._alarms)
-            if alarm.action is None:
-                continue
-            self.now = at
-            alarm.action()
+            if alarm.action is not None:
+                self.now = at
+                alarm.ring()

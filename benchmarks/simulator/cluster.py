@@ -72,9 +72,9 @@ class Cluster:
         """Let everything happen; stop when nothing goes wrong any more and all have all blobs, or at the time limit."""
         self.control.start()
         for number, host in enumerate(self.hosts):
-            self.clock.at(self.scenario.arrival_s(number), lambda host=host: self._arrive(host))  # type: ignore[misc]
+            self.clock.at(self.scenario.arrival_s(number), lambda host=host: self._arrive(host))
         for fault in self.scenario.faults:
-            self.clock.at(fault.at, lambda fault=fault: self._strike(fault))  # type: ignore[misc]
+            self.clock.at(fault.at, lambda fault=fault: self._strike(fault))
         if self._sample_s:
             self._sample()
         self.clock.run(self.scenario.time_limit_s, lambda: not self._waiting and not self._faults_left)

@@ -86,7 +86,7 @@ class SimulatedHost:
         self._events: deque[events.Event] = deque()
         self._draining = False
         self._alarm: Alarm | None = None
-        self._alarm_at = FOREVER
+        self._wake_at = FOREVER
         self._read_until: dict[TaskId, int] = {}
         self._to_pull: deque[tuple[TaskId, int]] = deque()
         self._execute: dict[type, Callable[[Any], object]] = {
@@ -170,16 +170,20 @@ class SimulatedHost:
         self._set_alarm(machine.wakeup_at())
 
     def _set_alarm(self, at: float) -> None:
-        if at == self._alarm_at:
-            return
+        """Wake the machine at a time; an alarm that is set for an earlier one stays, and is put off when it rings."""
+        self._wake_at = at
         if self._alarm is not None:
+            if self._alarm.at <= at:
+                return
             self._alarm.cancel()
-        self._alarm_at = at
         self._alarm = self._clock.at(at, self._ring) if at < FOREVER else None
 
     def _ring(self) -> None:
-        self._alarm_at = FOREVER
-        self.post(events.TimeReached())
+        self._alarm = None
+        if self._wake_at <= self._clock.now:
+            self.post(events.TimeReached())
+        else:
+            self._set_alarm(self._wake_at)
 
     def _share_inline(self, task: TaskId) -> None:
         self._control.tell(self.stream, InlineContent(task, b""))

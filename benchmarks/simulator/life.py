@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.simulator.clock import Clock
+from benchmarks.simulator.clock import Alarm, Clock
 
 
 class Life:
@@ -26,10 +26,23 @@ class Life:
 
     def soon(self, seconds: float, action: Callable[..., None], *arguments: object) -> None:
         """Do something for this life in a while, unless it has ended by then."""
-        number = self.number
+        self.clock.set(_Errand(self, seconds, action, arguments))
 
-        def act() -> None:
-            if self.alive and self.number == number:
-                action(*arguments)
 
-        self.clock.after(seconds, act)
+class _Errand(Alarm):
+    """Something to do in one life. There are some ten for each piece: no closure, and nothing else besides."""
+
+    __slots__ = ("arguments", "life", "number")
+
+    def __init__(
+        self, life: Life, seconds: float, action: Callable[..., None], arguments: tuple[object, ...]
+    ) -> None:
+        super().__init__(life.clock.now + seconds, action)
+        self.arguments = arguments
+        self.life = life
+        self.number = life.number
+
+    def ring(self) -> None:
+        """Do it, unless that life is over."""
+        if self.action is not None and self.life.alive and self.life.number == self.number:
+            self.action(*self.arguments)

@@ -10,7 +10,7 @@ def run(clock: Clock, until: float = 100.0) -> None:
 def test_alarms_ring_in_order_of_time_and_then_of_setting() -> None:
     clock, heard = Clock(), []
     for name, at in (("b", 2.0), ("a", 1.0), ("c", 2.0)):
-        clock.at(at, lambda name=name: heard.append((name, clock.now)))  # type: ignore[misc]
+        clock.at(at, lambda name=name: heard.append((name, clock.now)))
     run(clock)
     assert heard == [("a", 1.0), ("b", 2.0), ("c", 2.0)]
 
