@@ -44,6 +44,8 @@ class Phase(Enum):
     CLOSING = "closing"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # by identity; Enum's own takes longer than all else of a look-up
+
 
 SWARMING = frozenset({Phase.RUNNING, Phase.CHECKING})
 
@@ -363,7 +365,8 @@ class Download:
         """Return when to call `due`."""
         if self.phase is Phase.WHOLE and not self.in_flight:
             return self._close_at
-        at = min(self.peers.wakeup_at(), self._close_at, self._inline_side.until)
+        at = min(self.peers.wakeup_at(), self._close_at)
+        at = min(at, self._inline_side.until)
         if self.phase is Phase.RUNNING:
             at = min(at, self._fallback.at)
         elif self.phase is Phase.CHECKING:

@@ -76,21 +76,6 @@ class DaemonMachine:
             config.store.ring_bytes,
             config.verify == FIRST_NODES,
         )
-        self._handlers: dict[type, Callable[[Any, float], None]] = {
-            events.SchedulerAttached: self._attached,
-            events.SchedulerLost: self._scheduler_lost,
-            events.SchedulerSaid: self._heard,
-            events.BlobWanted: self._wanted,
-            events.BlobEvicted: self._evicted,
-            events.BlobWithdrawn: self._withdrawn,
-            events.ParentReady: self._parent_ready,
-            events.ParentLost: self._parent_lost,
-            events.TimeReached: self._time_reached,
-            events.Stopping: self._stop,
-            **dict.fromkeys(SHARING_EVENTS, self._share),
-        }
-        for kind in routes.ACCEPTED:
-            self._handlers.setdefault(kind, self._of_task)
 
     def restore(self, held: Iterable[Stored]) -> None:
         """Take over the complete blobs that are on disk; called before the first event."""
@@ -100,7 +85,7 @@ class DaemonMachine:
 
     def handle(self, event: events.Event, now: float) -> list[Command]:
         """Take an event; return what to do, in order."""
-        self._handlers[type(event)](event, now)
+        HANDLERS[type(event)](self, event, now)
         means = self._means
         if means.ripe:
             self._ask(now)
@@ -293,3 +278,20 @@ class DaemonMachine:
         assert own == self._means.own_fetches, "ungranted fetches are counted"
         for task in self._means.dry:
             assert task in self.downloads, "dry downloads exist"
+
+
+HANDLERS: dict[type, Callable[[DaemonMachine, Any, float], None]] = {
+    **dict.fromkeys(routes.ACCEPTED, DaemonMachine._of_task),
+    events.SchedulerAttached: DaemonMachine._attached,
+    events.SchedulerLost: DaemonMachine._scheduler_lost,
+    events.SchedulerSaid: DaemonMachine._heard,
+    events.BlobWanted: DaemonMachine._wanted,
+    events.BlobEvicted: DaemonMachine._evicted,
+    events.BlobWithdrawn: DaemonMachine._withdrawn,
+    events.ParentReady: DaemonMachine._parent_ready,
+    events.ParentLost: DaemonMachine._parent_lost,
+    events.TimeReached: DaemonMachine._time_reached,
+    events.Stopping: DaemonMachine._stop,
+    **dict.fromkeys(SHARING_EVENTS, DaemonMachine._share),
+}
+"""Who takes which event."""

@@ -154,6 +154,20 @@ class ParentTable:
                 bits |= peer.bits
         return bits
 
+    def with_room(self, near: int, far: int, length: int, now: float) -> tuple[list[Peer], int]:
+        """Return the parents that may be asked for a piece of `length` bytes now, and the bitmap of what they offer.
+
+        Of `near`, if a parent is in our zone, or of `far`.
+        """
+        found, offered = [], 0
+        for peer in self._peers.values():
+            if peer.host.has_room(length, now):  # most are busy: this costs less than a look at bitmaps
+                useful = peer.bits & (near if peer.is_near else far)
+                if useful:
+                    found.append(peer)
+                    offered |= useful
+        return found, offered
+
     def givers_of(self, index: int) -> list[HostId]:
         """Return who gave us a piece."""
         here = [peer.name for peer in self._peers.values() if peer.taken >> index & 1]

@@ -142,12 +142,7 @@ class PeerSide:
             return False
         length = blob.pieces.piece_bytes
         far = self.imports.far(wanted)
-        open_parents, offered = [], 0
-        for peer in self.parents:
-            useful = peer.bits & (wanted if peer.is_near else far)
-            if useful and peer.host.has_room(length, now):
-                open_parents.append(peer)
-                offered |= useful
+        open_parents, offered = self.parents.with_room(wanted, far, length, now)
         places = blob.readers.urgent(blob.table.verified, self._means.book.typical_pace * length, now)
         index = picker.pick_piece(
             wanted, offered, places, self.parents.rarity, self.parents.near, self._means.dice
@@ -322,7 +317,9 @@ class PeerSide:
 
     def wakeup_at(self) -> float:
         """Return when to call `due`."""
-        return min(self.transfers.wakeup_at(), self._retry_at, self._dry_at, self.parents.call_at)
+        at = min(self.transfers.wakeup_at(), self.parents.call_at)
+        at = min(at, self._retry_at)
+        return min(at, self._dry_at)
 
     def due(self, now: float) -> None:
         """Do what time asks for: look at old requests, call lost parents again, ask for help."""

@@ -94,15 +94,6 @@ class Sharing:
         self._tell_at = NEVER
         self._look_at = NEVER
         self._stopping = False
-        self._handlers: dict[type, Callable[[Any, float], list[Command]]] = {
-            events.ChildSubscribed: self._subscribed,
-            events.ChildUnsubscribed: self._unsubscribed,
-            events.ChildLost: self._child_lost,
-            events.PieceRequested: self._requested,
-            events.UploadEnded: self._upload_ended,
-            events.TimeReached: self._time_reached,
-            events.Stopping: self._stop,
-        }
 
     @property
     def uploads(self) -> int:
@@ -160,12 +151,13 @@ class Sharing:
     def handle(self, event: events.Event, now: float) -> list[Command]:
         """Take in an event of children's, TimeReached or Stopping; return what to do, in order."""
         self._expire(now)
-        result = self._handlers[type(event)](event, now)
+        result = HANDLERS[type(event)](self, event, now)
         return result + self._wake(now)
 
     def wakeup_at(self) -> float:
         """Return when TimeReached should come; inf when nothing is due."""
-        return min(self._tell_at, self._look_at, self._admission.next_deadline())
+        soon = min(self._tell_at, self._look_at)
+        return min(soon, self._admission.next_deadline())
 
     def _subscribed(self, event: events.ChildSubscribed, now: float) -> list[Command]:
         holding = self.holdings.get(event.task)
@@ -264,6 +256,8 @@ class Sharing:
 
     def _expire(self, now: float) -> None:
         """Children that were woken and did not come have no turn any more."""
+        if not self._turns:
+            return
         gone = [h for h, t in self._turns.items() if t.woken_until is not None and t.woken_until <= now]
         for host in gone:
             del self._turns[host]
@@ -344,3 +338,15 @@ class Sharing:
         assert self._turns.keys() <= self._children.keys(), "only children wait"
         if any(turn.woken_until is None for turn in self._turns.values()):
             assert running or self._look_at < NEVER, "who waits is woken when an upload ends, or in time"
+
+
+HANDLERS: dict[type, Callable[[Sharing, Any, float], list[Command]]] = {
+    events.ChildSubscribed: Sharing._subscribed,
+    events.ChildUnsubscribed: Sharing._unsubscribed,
+    events.ChildLost: Sharing._child_lost,
+    events.PieceRequested: Sharing._requested,
+    events.UploadEnded: Sharing._upload_ended,
+    events.TimeReached: Sharing._time_reached,
+    events.Stopping: Sharing._stop,
+}
+"""Who takes which event."""

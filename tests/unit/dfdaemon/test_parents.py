@@ -49,6 +49,15 @@ def test_another_zones_copies_make_nothing_less_rare(parents: ParentTable) -> No
     parents.validate(3)
 
 
+def test_a_busy_parent_offers_nothing_and_another_zones_only_what_may_come_from_there(
+    parents: ParentTable,
+) -> None:
+    busy, a, far = add(parents, "busy", 0b001), add(parents, "a", 0b010), add(parents, "far", 0b111, "zone-2")
+    busy.host.refused(0.001, 5.0)
+    assert parents.with_room(0b111, 0b100, 1 << 20, 5.0) == ([a, far], 0b110)
+    assert parents.with_room(0b100, 0b000, 1 << 20, 5.0) == ([], 0)
+
+
 def test_a_known_parent_is_not_added_again_unless_it_is_away(parents: ParentTable) -> None:
     peer = add(parents, "a", 0b1)
     assert parents.add(peer.said) is None
