@@ -20,6 +20,10 @@ HELD_LEASES_MAX = 16
 HOSTS_PER_PACE = 2000
 """So many hosts tell their progress four times a second; the pace halves each time they double."""
 PACE_MIN_S, PACE_MAX_S = 0.25, 2.0
+STARVING_MAX_S = 1.0
+"""A host may call for help as often as it tells its progress, and once a second in the largest clusters: one whose
+parents all had too many children in a herd's first second fell behind by as long as its next call had to wait, and
+never made it up (simulated, docs/decisions/0074)."""
 UNSURE_PACES = 1.2
 """Within this part of the pace, and the time on the way, every host has told of what it took from one that is lost."""
 UNSURE_S_MAX = 1.0
@@ -36,6 +40,11 @@ def pace_s(hosts: int, current_s: float) -> float:
     return pace
 
 
+def settings_at(pace: float) -> Settings:
+    """Return how hosts should behave that tell their progress every `pace` seconds."""
+    return Settings(pace, min(STARVING_MAX_S, pace), leases_imports=True)
+
+
 class Attachment:
     """The life of streams."""
 
@@ -50,7 +59,7 @@ class Attachment:
         host = self._admit(hello)
         if host is None:
             return
-        self._cluster.send(host, self._settings())
+        self._cluster.send(host, settings_at(self._pace_s))
         self._cluster.note("host_attached", None, host, active=len(hello.active), held=len(hello.held))
         self._set_pace()
         before = list(host.tasks)
@@ -87,10 +96,7 @@ class Attachment:
         if pace != self._pace_s:
             self._pace_s = pace
             for host in self._cluster.hosts.values():
-                self._cluster.send(host, self._settings())
-
-    def _settings(self) -> Settings:
-        return Settings(progress_interval_s=self._pace_s, leases_imports=True)
+                self._cluster.send(host, settings_at(self._pace_s))
 
     def _take_inventory(self, host: Host, hello: Hello) -> None:
         """Replace what the host held whole, and let tasks of the moment know."""

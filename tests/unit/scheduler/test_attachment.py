@@ -1,6 +1,6 @@
 import pytest
 
-from scheduler.attachment import pace_s
+from scheduler.attachment import pace_s, settings_at
 from scheduler.cluster import IDLE_S
 from swarm.availability import full, span
 from swarm.ids import UNGRANTED, Epoch, TaskId
@@ -40,11 +40,12 @@ def test_the_pace_follows_the_number_of_hosts(hosts: int, current: float, expect
 def test_everybody_hears_of_a_new_pace() -> None:
     play = Playbook(strict=False)
     play.attach(*[f"h{number}" for number in range(2000)])
-    assert play.told("h0", Settings, play.attach("one-more")) == [Settings(0.5, leases_imports=True)]
-    assert play.told("one-more", Settings) == [
-        Settings(0.25, leases_imports=True),
-        Settings(0.5, leases_imports=True),
-    ]
+    assert play.told("h0", Settings, play.attach("one-more")) == [settings_at(0.5)]
+    assert play.told("one-more", Settings) == [settings_at(0.25), settings_at(0.5)]
+
+
+def test_large_clusters_call_for_help_less_often() -> None:
+    assert [settings_at(pace).starving_interval_s for pace in (0.25, 0.5, 1.0, 2.0)] == [0.25, 0.5, 1.0, 1.0]
 
 
 def test_a_host_that_attaches_again_keeps_its_pieces() -> None:
