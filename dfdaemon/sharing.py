@@ -22,6 +22,9 @@ from swarm.pieces import PieceMap
 
 HAVE_DELAY_S = 0.010
 """Gained pieces are told this late at most: many in one message, and still before the next piece is done."""
+PROMPT_PIECES = 8
+"""The first pieces are told at once: a newcomer takes from others from the start, and the sooner it gives, the less a
+herd lacks while it comes (docs/decisions/0074)."""
 HAVE_RECORDS_MAX = 256
 """Records in one SendHave; when there are as many they are sent at once."""
 SUBSCRIPTIONS_MAX = 256
@@ -122,7 +125,8 @@ class Sharing:
         assert task in self.holdings, "a task is offered before it gains pieces"
         if not self._gain(task, records):
             return []
-        if len(self.holdings[task].untold) >= HAVE_RECORDS_MAX:
+        holding = self.holdings[task]
+        if len(holding.untold) >= HAVE_RECORDS_MAX or holding.bits.bit_count() <= PROMPT_PIECES:
             return self._tell(task)
         self._tell_at = min(self._tell_at, now + HAVE_DELAY_S)
         return []

@@ -14,7 +14,6 @@ from dfdaemon.commands import (
 )
 from dfdaemon.events import PeerFault
 from dfdaemon.machine import DOWNLOADS_MAX
-from dfdaemon.sharing import HAVE_DELAY_S
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, RequestId, TaskId
 from swarm.messages import HeldBlob, Hello, Leave, Parent, Parents, Priority, Settings
@@ -118,8 +117,6 @@ def test_a_child_that_is_a_parent_too_hears_only_of_what_it_lacks() -> None:
     (asked,) = playbook.waiting
     playbook.arrives(asked.parent, asked.index).skip()
     playbook >> events.PieceCommitted(TASK, asked.index)
-    playbook.skip()
-    playbook.at(HAVE_DELAY_S) >> events.TimeReached()
     others = tuple(host for host in (A, B, CHILD) if host != asked.parent)
     assert SendHave(others, TASK, (record(asked.index),)) in playbook.skip()
 

@@ -26,6 +26,7 @@ from dfdaemon.events import (
 from dfdaemon.sharing import (
     HAVE_DELAY_S,
     HAVE_RECORDS_MAX,
+    PROMPT_PIECES,
     SUBSCRIPTIONS_MAX,
     WAKE_GRACE_S,
     Sharing,
@@ -35,8 +36,11 @@ from swarm.ids import Epoch, HostId, RequestId, TaskId
 from swarm.messages import PieceRecord
 
 MIB = 1 << 20
-SIZE = 4 * MIB
-"""Eight pieces."""
+SIZE = 8 * MIB
+"""Sixteen pieces."""
+OLD = tuple(range(PROMPT_PIECES, 16))
+"""As many as make later ones no hurry."""
+OLD_BITS = 0xFF00
 TASK, OTHER = TaskId("sha256:" + "a" * 64), TaskId("sha256:" + "b" * 64)
 A, B, C, D = HostId("a"), HostId("b"), HostId("c"), HostId("d")
 
@@ -126,7 +130,7 @@ def test_a_task_that_we_do_not_have_is_gone() -> None:
 
 def test_gained_pieces_are_told_together_a_moment_later() -> None:
     play = Playbook()
-    play.holds()
+    play.holds(*OLD)
     play.subscribes(A, B)
     assert play.gains(0) == []
     play.now = 0.004
@@ -136,9 +140,19 @@ def test_gained_pieces_are_told_together_a_moment_later() -> None:
     assert play.sharing.wakeup_at() == float("inf")
 
 
+def test_the_first_pieces_are_told_at_once() -> None:
+    play = Playbook()
+    play.holds(*range(1, PROMPT_PIECES))
+    play.subscribes(A)
+    assert play.gains(0) == [SendHave((A,), TASK, records(0))]
+    assert play.sharing.wakeup_at() == float("inf")
+    assert play.gains(PROMPT_PIECES) == []
+    assert play.waits_until(HAVE_DELAY_S) == [SendHave((A,), TASK, records(PROMPT_PIECES))]
+
+
 def test_a_child_that_told_us_of_a_piece_does_not_hear_of_it_from_us() -> None:
     play = Playbook()
-    play.holds()
+    play.holds(*OLD)
     play.subscribes(A, B, C)
     play.told = {A: 0b11, B: 0b01}
     play.gains(0, 1)
@@ -152,8 +166,8 @@ def test_a_child_that_told_us_of_a_piece_does_not_hear_of_it_from_us() -> None:
 
 def test_each_task_has_its_own_news() -> None:
     play = Playbook()
-    play.holds()
-    play.holds(task=OTHER)
+    play.holds(*OLD)
+    play.holds(*OLD, task=OTHER)
     play.subscribes(A)
     play.subscribes(B, task=OTHER)
     play.gains(0)
@@ -181,7 +195,7 @@ def test_what_nobody_asked_for_and_what_is_no_news_is_not_told() -> None:
 
 def test_who_unsubscribed_or_left_hears_nothing_more() -> None:
     play = Playbook()
-    play.holds()
+    play.holds(*OLD)
     play.subscribes(A, B, C)
     play.happens(ChildUnsubscribed(A, TASK))
     play.happens(ChildLost(B))
@@ -191,16 +205,16 @@ def test_who_unsubscribed_or_left_hears_nothing_more() -> None:
 
 def test_subscribing_again_is_answered_again_and_told_once() -> None:
     play = Playbook()
-    play.holds(0)
+    play.holds(0, *OLD)
     play.subscribes(A)
-    assert play.subscribes(A) == [SendAvailability(A, TASK, SIZE, 1)]
+    assert play.subscribes(A) == [SendAvailability(A, TASK, SIZE, OLD_BITS | 1)]
     play.gains(1)
     assert play.waits_until(1.0) == [SendHave((A,), TASK, records(1))]
 
 
 def test_a_forgotten_task_is_gone_for_its_children() -> None:
     play = Playbook()
-    play.holds(0)
+    play.holds(0, *OLD)
     play.subscribes(A, B)
     play.gains(1)
     assert play.sharing.forget(TASK) == [SendGone(A, TASK), SendGone(B, TASK)]
@@ -261,7 +275,7 @@ def test_a_piece_that_we_do_not_hold_is_gone(index: int) -> None:
 
 def test_a_lost_piece_is_gone_and_not_told_any_more() -> None:
     play = Playbook()
-    play.holds(0)
+    play.holds(0, *OLD)
     play.subscribes(A)
     play.gains(1)
     play.sharing.lost(TASK, 0b11)
