@@ -37,7 +37,7 @@ class BlobState:
         self.means = means
         self.pieces = PieceMap.of(wanted.size)
         self.table = PieceTable(self.pieces.count)
-        self.proof = Proof()
+        self.proof = Proof(self.pieces.count)
         self.readers = Readers(self.pieces)
         self.ring: Ring | None = None
         self.turning = False

@@ -15,13 +15,15 @@ class Proof:
 
     __slots__ = ("_heard", "_suspects", "_trusted", "_votes", "fetched", "records")
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        """`count`: the blob's pieces."""
         self.records: dict[int, PieceRecord] = {}
         """Records of the pieces that we hold, or are writing."""
         self.fetched = 0
         """Pieces held that we fetched from the origin ourselves."""
         self._trusted: dict[int, bytes] = {}
-        self._heard: dict[int, tuple[bytes, HostId]] = {}
+        self._heard: list[tuple[bytes, HostId | None] | None] = [None] * count
+        """What was claimed of each piece first, and by whom; of one that we hold, what it is."""
         self._votes: dict[int, dict[bytes, set[HostId]]] = {}
         self._suspects: dict[int, tuple[HostId, bytes]] = {}
 
@@ -41,26 +43,24 @@ class Proof:
 
     def hear(self, host: HostId, records: Iterable[PieceRecord]) -> bool:
         """A parent says that it holds these. Returns whether it contradicts what we hold, or heard."""
-        heard, held = self._heard, self.records
+        heard = self._heard
         contradicts = False
         for record in records:
-            index = record.index
-            own = held.get(index)
-            if own is not None:
-                contradicts |= own.digest != record.digest
-                continue
-            known = heard.get(index)
+            known = heard[record.index]
             if known is None:
-                heard[index] = (record.digest, host)
+                heard[record.index] = (record.digest, host)
             elif known[0] != record.digest:
-                self._dispute(index, known, record.digest, host)
                 contradicts = True
+                if known[1] is not None:
+                    self._dispute(record.index, known[0], known[1], record.digest, host)
         return contradicts
 
     def is_contested(self, claimed: PieceRecord) -> bool:
         """Whether others claim another digest of a piece that arrived, and nobody who must know it told us."""
-        known = self._heard.get(claimed.index)
-        return known is not None and known[0] != claimed.digest and claimed.index not in self._trusted
+        known = self._heard[claimed.index]
+        if known is None or known[1] is None or claimed.index in self._trusted:
+            return False
+        return known[0] != claimed.digest
 
     def trusted(self, index: int) -> bytes | None:
         """Return the digest that a piece must have, if that is known."""
@@ -75,8 +75,8 @@ class Proof:
                 bits |= 1 << index
         return bits
 
-    def _dispute(self, index: int, known: tuple[bytes, HostId], digest: bytes, host: HostId) -> None:
-        votes = self._votes.setdefault(index, {known[0]: {known[1]}})
+    def _dispute(self, index: int, known: bytes, first: HostId, digest: bytes, host: HostId) -> None:
+        votes = self._votes.setdefault(index, {known: {first}})
         votes.setdefault(digest, set()).add(host)
 
     def expected(self, claimed: PieceRecord) -> bytes:
@@ -96,7 +96,7 @@ class Proof:
         """A piece's bytes are accepted under this record."""
         index = record.index
         self.records[index] = record
-        self._heard.pop(index, None)
+        self._heard[index] = (record.digest, None)
         self._votes.pop(index, None)
         if from_origin:
             self.fetched |= 1 << index
@@ -105,6 +105,7 @@ class Proof:
     def drop(self, index: int) -> None:
         """A piece that we held is gone."""
         self.records.pop(index, None)
+        self._heard[index] = None
         self.fetched &= ~(1 << index)
 
     def suspect(self, index: int, host: HostId) -> None:

@@ -2,6 +2,7 @@ from dfdaemon.proof import Proof
 from swarm.ids import Epoch, HostId
 from swarm.messages import PieceRecord
 
+COUNT = 8
 A, B, C = HostId("a"), HostId("b"), HostId("c")
 
 
@@ -10,13 +11,13 @@ def claim(digest: bytes, index: int = 0) -> PieceRecord:
 
 
 def test_a_claim_that_nothing_contradicts_is_taken() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.hear(A, [claim(b"x")])
     assert proof.expected(claim(b"x")) == b"x"
 
 
 def test_a_trusted_digest_outweighs_any_claim() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.hear(A, [claim(b"x")])
     proof.hear(B, [claim(b"x")])
     proof.trust([claim(b"truth")])
@@ -25,7 +26,7 @@ def test_a_trusted_digest_outweighs_any_claim() -> None:
 
 
 def test_where_claims_differ_two_hosts_outweigh_one() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.hear(A, [claim(b"x")])
     proof.hear(B, [claim(b"y")])
     assert proof.expected(claim(b"x")) == b"x", "one against one: the blob's digest decides in the end"
@@ -35,7 +36,7 @@ def test_where_claims_differ_two_hosts_outweigh_one() -> None:
 
 
 def test_one_host_does_not_vote_twice() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.hear(A, [claim(b"x")])
     proof.hear(B, [claim(b"y")])
     proof.hear(B, [claim(b"y")])
@@ -43,7 +44,7 @@ def test_one_host_does_not_vote_twice() -> None:
 
 
 def test_what_we_fetched_is_trusted() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.hold(claim(b"truth"), from_origin=True)
     assert proof.fetched == 0b1
     assert proof.expected(claim(b"x")) == b"truth"
@@ -53,7 +54,7 @@ def test_what_we_fetched_is_trusted() -> None:
 
 
 def test_the_origin_convicts_who_gave_other_bytes() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     for index in (0, 1):
         proof.hold(claim(b"x", index), from_origin=False)
         proof.suspect(index, A)
@@ -63,14 +64,14 @@ def test_the_origin_convicts_who_gave_other_bytes() -> None:
 
 
 def test_a_claim_about_what_we_hold_may_contradict_it() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.hold(claim(b"x"), from_origin=False)
     assert not proof.hear(A, [claim(b"x"), claim(b"x", 1)])
     assert proof.hear(A, [claim(b"y")])
 
 
 def test_two_claims_may_contradict_each_other() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     assert not proof.hear(A, [claim(b"x")])
     assert proof.hear(B, [claim(b"y")])
     assert proof.is_contested(claim(b"y"))
@@ -82,7 +83,7 @@ def test_two_claims_may_contradict_each_other() -> None:
 
 
 def test_pieces_from_others_that_are_not_what_is_trusted_are_found() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.hold(claim(b"fetched", 0), from_origin=True)
     for index in (1, 2, 3):
         proof.hold(claim(b"x", index), from_origin=False)
@@ -93,7 +94,7 @@ def test_pieces_from_others_that_are_not_what_is_trusted_are_found() -> None:
 
 
 def test_what_is_distrusted_is_no_better_than_a_claim() -> None:
-    proof = Proof()
+    proof = Proof(COUNT)
     proof.trust([claim(b"told"), claim(b"told", 1)])
     proof.distrust(0b01)
     assert proof.expected(claim(b"x")) == b"x"
