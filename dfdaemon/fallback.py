@@ -33,7 +33,7 @@ PART_S = 0.25
 """A reader of a part waits for hosts that hold it, not for leases: those come in the order of the whole blob."""
 HANG_S, HANG_JITTER_S = 120.0, 60.0
 """Attached, the scheduler decides; this only keeps a pull from hanging when it forgot us."""
-LEAVE_SHARE = 0.75
+LEAVE_SHARE = 0.5
 """How likely one of several that fetch leaves it to the others after each fetch: soon one or two are left, which is
 all that the origin needs, and they do not take the same."""
 
@@ -183,7 +183,7 @@ class Fallback:
             self.at = max(now, self._origin.own_at)
         if self._means.session.is_attached or not self._helping:
             return
-        shared = self._by_others & self._blob.table.verified
+        shared = self._by_others & (self._blob.table.verified | self._peers.parents.offered())
         self._run = 1 if shared else min(shares.RUN_MAX, 2 * self._run)
         if shared and self._means.dice.share() < LEAVE_SHARE:
             self._helping = False

@@ -126,6 +126,35 @@ def test_among_others_some_wait_longer_so_that_one_begins_before_them() -> None:
     assert max(waits) > STALL_S + 2 * STALL_JITTER_S
 
 
+def next_fetch(seed: int, gained: tuple[int, ...]) -> int:
+    """Return how many pieces are fetched after the first, if a neighbour gains these while that one comes."""
+    playbook = Playbook(seed=seed).attached().joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK)
+    playbook.skip()
+    playbook.alone().wanted(8) << Subscribe(Parent(A, ()), TASK)
+    playbook >> events.ParentAvailable(A, TASK, 0)
+    first = fetched(later(playbook, REMEMBERED_S + REMEMBERED_JITTER_S + 0.1))
+    assert first.bit_count() == 1
+    index = first.bit_length() - 1
+    done: list[object] = []
+    for event in (
+        *(events.ParentHas(A, TASK, (record((index + 1 + other) % 8),)) for other in gained),
+        events.OriginPieceArrived(TASK, UNGRANTED, record(index)),
+        events.PieceCommitted(TASK, index),
+        events.OriginEnded(TASK, UNGRANTED),
+    ):
+        playbook >> event
+        done += playbook.skip()
+    return fetched([*done, *later(playbook, 0.1)]).bit_count()
+
+
+def test_who_fetches_alone_fetches_more_at_a_time() -> None:
+    assert {next_fetch(seed, ()) for seed in range(8)} == {1, 2}, "two, unless only one is left in a row"
+
+
+def test_what_neighbours_gain_shows_that_others_fetch_too_before_it_has_arrived_here() -> None:
+    assert {next_fetch(seed, (0, 3)) for seed in range(8)} <= {0, 1}, "one at a time, or it is left to them"
+
+
 def test_what_is_in_flight_counts_as_life(playbook: Playbook) -> None:
     playbook.attached().joined(3).said(Lease(TASK, Epoch(1), 0, 1, 100.0)).skip()
     playbook.alone()
