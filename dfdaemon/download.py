@@ -365,7 +365,7 @@ class Download:
         """Return when to call `due`."""
         if self.phase is Phase.WHOLE and not self.in_flight:
             return self._close_at
-        at = min(self.peers.wakeup_at(), self._close_at)
+        at = min(self.peers.wakeup_at(), self._close_at)  # two at a time: mypyc makes a comparison of it
         at = min(at, self._inline_side.until)
         if self.phase is Phase.RUNNING:
             at = min(at, self._fallback.at)

@@ -318,7 +318,7 @@ class PeerSide:
     def wakeup_at(self) -> float:
         """Return when to call `due`."""
         at = min(self.transfers.wakeup_at(), self.parents.call_at)
-        at = min(at, self._retry_at)
+        at = min(at, self._retry_at)  # two at a time: mypyc makes a comparison of it
         return min(at, self._dry_at)
 
     def due(self, now: float) -> None:

@@ -160,7 +160,7 @@ class Sharing:
 
     def wakeup_at(self) -> float:
         """Return when TimeReached should come; inf when nothing is due."""
-        soon = min(self._tell_at, self._look_at)
+        soon = min(self._tell_at, self._look_at)  # two at a time: mypyc makes a comparison of it
         return min(soon, self._admission.next_deadline())
 
     def _subscribed(self, event: events.ChildSubscribed, now: float) -> list[Command]:

@@ -4,8 +4,6 @@ import heapq
 from collections.abc import Callable
 
 Action = Callable[..., object]
-
-
 SLOTS_PER_S = 2000
 """A slot has some hundred alarms in a herd of 1,000."""
 
