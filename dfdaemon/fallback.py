@@ -2,7 +2,8 @@
 
 | situation                                   | what it waits for before it fetches by itself                        |
 |---------------------------------------------|----------------------------------------------------------------------|
-| begins without a scheduler                  | answers of remembered hosts, 0.2 to 0.5 s; nothing if there are none |
+| begins without a scheduler                  | answers of remembered hosts, 0.2 to 0.5 s; if there are none, 3 to 5 |
+|                                             | s after the scheduler was lost: nothing, mostly                      |
 | runs, and the scheduler is lost             | 3 to 5 s without anything arriving or in flight, to 13 among others  |
 | the scheduler knows no source               | nothing                                                              |
 | attached, but nothing moves for two minutes | a minute more at most: a pull must not hang for ever                 |
@@ -88,9 +89,13 @@ class Fallback:
             self.at = min(self.at, now if self._helping else now + PART_S)
 
     def _ask_remembered(self, now: float) -> None:
-        hosts = self._means.session.remembered()
+        session = self._means.session
+        hosts = session.remembered()
         self._peers.meet(tuple(hosts))
-        self.at = now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S) if hosts else now
+        if hosts:
+            self.at = now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S)
+        else:
+            self.at = max(now, session.lost_at + STALL_S + self._jitter(STALL_JITTER_S))
         self._helping = True
 
     def attached(self, now: float) -> None:

@@ -195,7 +195,7 @@ class DaemonMachine:
     def _scheduler_lost(self, event: events.SchedulerLost, now: float) -> None:
         if self.session.link is not Link.ALONE:
             self._out.append(Note("scheduler_lost", fields=(("reason", event.reason),)))
-        self.session.lose()
+        self.session.lose(now)
         for download in self.downloads.values():
             download.link_changed(now)
 

@@ -56,6 +56,9 @@ class Session:
         self.settings = Settings()
         self.connect_timeout_s = config.scheduler.connect_timeout_s + 1.0
         """How long to wait for the first word about a scheduler before a download counts as alone."""
+        self.lost_at = float("-inf")
+        """Since when there has been no scheduler, if one is configured that might come back."""
+        self._has_scheduler = bool(config.scheduler.addresses)
         self._out = out
         self._changed: dict[TaskId, Reporter] = {}
         self._leases: dict[tuple[TaskId, Epoch], LeaseProgress] = {}
@@ -74,8 +77,10 @@ class Session:
         self._leases.clear()
         self._next_progress_at = now
 
-    def lose(self) -> None:
+    def lose(self, now: float) -> None:
         """There is no scheduler now."""
+        if self.link is not Link.ALONE and self._has_scheduler:
+            self.lost_at = now
         self.link = Link.ALONE
         self._changed.clear()
         self._leases.clear()

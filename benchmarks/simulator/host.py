@@ -14,7 +14,7 @@ from benchmarks.simulator.origin import Origin, OriginSide
 from benchmarks.simulator.peering import Peering
 from benchmarks.simulator.scenario import Scenario
 from dfdaemon import commands, events
-from dfdaemon.config import DaemonConfig, PeerConfig
+from dfdaemon.config import DaemonConfig, PeerConfig, SchedulerLinkConfig
 from dfdaemon.machine import DaemonMachine
 from swarm import availability
 from swarm.dice import Dice
@@ -46,6 +46,7 @@ def config_of(info: HostInfo, scenario: Scenario) -> DaemonConfig:
         download_bytes_per_s=info.download_bytes_per_s,
         verify=scenario.verify,
         peer=PeerConfig(piece_digest="blake3"),
+        scheduler=SchedulerLinkConfig(addresses=("scheduler:9000",)),
     )
 
 

@@ -8,7 +8,7 @@ Before the next `>>` everything that the machine did must have been named. Notes
 from typing import Any
 
 from dfdaemon import commands, events
-from dfdaemon.config import EVERY_NODE, DaemonConfig, PeerConfig, StoreConfig
+from dfdaemon.config import EVERY_NODE, DaemonConfig, PeerConfig, SchedulerLinkConfig, StoreConfig
 from dfdaemon.machine import DaemonMachine
 from swarm import messages
 from swarm.dice import Dice
@@ -50,11 +50,13 @@ class Playbook:
         zone: str = "",
         ring_bytes: int = 32 << 20,
         verify: str = EVERY_NODE,
+        schedulers: tuple[str, ...] = (),
     ) -> None:
         config = DaemonConfig(
             verify=verify,
             peer=PeerConfig(download_slots=slots, piece_digest="blake3"),
             store=StoreConfig(ring_bytes=ring_bytes),
+            scheduler=SchedulerLinkConfig(addresses=schedulers),
         )
         self.machine = DaemonMachine(HostInfo(HERE, (), zone), config, Dice(seed))
         self.now = 100.0

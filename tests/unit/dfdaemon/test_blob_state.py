@@ -114,6 +114,6 @@ def test_the_scheduler_is_asked_for_records_ever_more_rarely(blob: BlobState) ->
 
 
 def test_without_a_scheduler_nobody_is_asked_for_records(blob: BlobState) -> None:
-    blob.means.session.lose()
+    blob.means.session.lose(0.0)
     blob.ask_for_records(1000.0)
     assert blob.means.out == []

@@ -64,6 +64,20 @@ def test_without_a_scheduler_and_without_memories_it_asks_the_origin_at_once(pla
     assert later(playbook, 0.0) == [own(0, 3)]
 
 
+def test_but_a_scheduler_lost_just_before_has_some_seconds_to_come_back() -> None:
+    playbook = Playbook(schedulers=("scheduler:9000",)).attached().alone()
+    playbook.at(1.0).wanted(3)
+    assert later(playbook, STALL_S - 1.1) == []
+    assert own(0, 3) in later(playbook, STALL_JITTER_S + 0.2)
+
+
+def test_one_that_is_lost_for_long_is_not_waited_for() -> None:
+    playbook = Playbook(schedulers=("scheduler:9000",)).attached().alone()
+    playbook.at(STALL_S + STALL_JITTER_S)
+    playbook.alone().wanted(3)
+    assert later(playbook, 0.0) == [own(0, 3)], "to fail again is no new loss"
+
+
 def test_remembered_hosts_are_asked_first(playbook: Playbook) -> None:
     playbook.attached().joined(1, OTHER_TASK).with_parents("1", task=OTHER_TASK).skip()
     playbook.alone()

@@ -35,7 +35,7 @@ def test_without_a_scheduler_nothing_is_told(out: list[Command]) -> None:
     assert session.link is Link.CONNECTING
     session.tell(Completed(A))
     session.changed(Report(A))
-    session.lose()
+    session.lose(0.0)
     session.tell(Completed(A))
     session.changed(Report(A))
     session.settle(now=10.0)
