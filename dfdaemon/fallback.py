@@ -15,6 +15,8 @@ The waits are jittered so that hosts which lose their scheduler together do not 
 do share what they fetch (dfdaemon/shares.py), and soon leave it to one or two of them.
 """
 
+from math import expm1, log1p
+
 from dfdaemon import picker, shares
 from dfdaemon.blob_state import BlobState
 from dfdaemon.origin_side import OriginSide
@@ -32,6 +34,9 @@ JITTER_OF_EACH_S, STALL_JITTER_MAX_S = 1.0, 10.0
 """The jitter is longer by so much for each other host that may begin first: what one fetches, all have soon."""
 PART_S = 0.25
 """A reader of a part waits for hosts that hold it, not for leases: those come in the order of the whole blob."""
+LATENESS = 5.0
+"""The jitter is more likely long than short, by e to this at its ends: however many wait (to some e to this, unknown to
+each other), few are the first, and the others see it (Nonnenmacher and Biersack 1998; RFC 5740, section 5.1)."""
 HANG_S, HANG_JITTER_S = 120.0, 60.0
 """Attached, the scheduler decides; this only keeps a pull from hanging when it forgot us."""
 LEAVE_SHARE = 0.5
@@ -62,7 +67,8 @@ class Fallback:
 
     def _stall_jitter(self) -> float:
         others = sum(not peer.away for peer in self._peers.parents)
-        return self._jitter(max(STALL_JITTER_S, min(STALL_JITTER_MAX_S, JITTER_OF_EACH_S * others)))
+        longest = max(STALL_JITTER_S, min(STALL_JITTER_MAX_S, JITTER_OF_EACH_S * others))
+        return longest * log1p(self._means.dice.share() * expm1(LATENESS)) / LATENESS
 
     def begin(self, now: float) -> None:
         """The download starts."""
@@ -95,7 +101,7 @@ class Fallback:
         if hosts:
             self.at = now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S)
         else:
-            self.at = max(now, session.lost_at + STALL_S + self._jitter(STALL_JITTER_S))
+            self.at = max(now, session.lost_at + STALL_S + self._stall_jitter())
         self._helping = True
 
     def attached(self, now: float) -> None:
