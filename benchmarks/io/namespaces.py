@@ -81,6 +81,7 @@ def network(links: Mapping[str, int], congestion_control: str) -> Iterator[dict[
             _make_host(bridge, number, places[name], bits_per_s)
             in_namespace(places[name].namespace, lambda: _set_congestion_control(congestion_control))
         _enter(bridge)
+        _pass_firewall()
         yield places
     finally:
         _setns(home)
@@ -129,6 +130,12 @@ def _make_bridge(bridge: str) -> None:
         bridge,
         f"link set lo up\nlink add br0 type bridge\nlink set br0 up\naddress add {NETWORK}.0.1/16 dev br0\n",
     )
+
+
+def _pass_firewall() -> None:
+    """Let frames cross this thread's bridges without a visit to the firewall: it is most of what a bridge costs."""
+    for switch in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*"):
+        switch.write_text("0")
 
 
 def _make_host(bridge: str, number: int, place: Place, bits_per_s: int) -> None:

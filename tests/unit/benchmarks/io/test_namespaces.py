@@ -77,3 +77,15 @@ def test_a_tool_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NoNamespaces, match="missing: ip, tc, nsenter"):
         require_namespaces()
+
+
+def firewall_switches() -> set[str]:
+    return {path.read_text().strip() for path in Path("/proc/sys/net/bridge").glob("bridge-nf-call-*")}
+
+
+@here
+def test_frames_pass_no_firewall_in_there_and_nothing_changes_out_here() -> None:
+    before = firewall_switches()
+    with network({"a": 0}, "reno"):
+        assert firewall_switches() <= {"0"}
+    assert firewall_switches() == before
