@@ -6,7 +6,8 @@
 |                                             | s after the scheduler was lost: nothing, mostly                      |
 | runs, and the scheduler is lost             | 3 to 5 s without anything arriving or in flight, to 13 among others  |
 | the scheduler knows no source               | nothing                                                              |
-| attached, but nothing moves for two minutes | a minute more at most: a pull must not hang for ever                 |
+| attached, but no parent can be reached      | 10 s without anything arriving; it looks every 10 to 20 s            |
+| attached, but nothing moves for a minute    | the next look: a pull must not hang for ever                         |
 | its readers want a small part of it alone   | a quarter of a second for parents that offer it, nothing if no host  |
 
 Where the origin cannot be asked, hosts that hold nothing are waited for two minutes at most.
@@ -37,8 +38,12 @@ PART_S = 0.25
 LATENESS = 5.0
 """The jitter is more likely long than short, by e to this at its ends: however many wait (to some e to this, unknown to
 each other), few are the first, and the others see it (Nonnenmacher and Biersack 1998; RFC 5740, section 5.1)."""
-HANG_S, HANG_JITTER_S = 120.0, 60.0
-"""Attached, the scheduler decides; this only keeps a pull from hanging when it forgot us."""
+UNREACHED_S = 10.0
+"""Attached, the scheduler decides; but it does not see what keeps hosts from reaching each other: a firewall, mostly."""
+HANG_S = 60.0
+"""This keeps a pull from hanging when the scheduler forgot us: soon enough for the reader (ActiveBlob.PATIENCE_S)."""
+HOPE_S = 120.0
+"""Hosts that hold nothing may still get something."""
 LEAVE_SHARE = 0.5
 """How likely one of several that fetch leaves it to the others after each fetch: soon one or two are left, which is
 all that the origin needs, and they do not take the same."""
@@ -109,7 +114,7 @@ class Fallback:
         if self._helping:
             self._origin.stop_own(now)
         self._helping = self._whole = False
-        self.at = now + HANG_S + self._jitter(HANG_JITTER_S)
+        self.at = now + UNREACHED_S + self._stall_jitter()
 
     def link_changed(self, now: float) -> None:
         """There is a scheduler now, or there is none."""
@@ -137,9 +142,8 @@ class Fallback:
         if self._blob.is_part:
             return self._help_part(now)
         missing = self._blob.wanted()
-        patience = HANG_S if self._means.session.is_attached else STALL_S
-        if not self._helping and (self._in_flight() or now - self._blob.moved_at < patience):
-            self.at = max(now, self._blob.moved_at) + patience + self._stall_jitter()
+        if not self._helping and (self._in_flight() or now - self._blob.moved_at < self._patience()):
+            self.at = now + (UNREACHED_S if self._means.session.is_attached else STALL_S) + self._stall_jitter()
             return ""
         if self._means.session.link is Link.CONNECTING and not self._helping:
             self._ask_remembered(now)
@@ -152,6 +156,12 @@ class Fallback:
         self._helping = True
         self._fetch(missing, now)
         return ""
+
+    def _patience(self) -> float:
+        """Return how long nothing may move before we help ourselves."""
+        if not self._means.session.is_attached:
+            return STALL_S
+        return UNREACHED_S if self._peers.parents.are_out_of_reach else HANG_S
 
     def _help_part(self, now: float) -> str:
         """Fetch what readers of a part want and nobody offers; look again while there are readers."""
@@ -206,10 +216,10 @@ class Fallback:
     def _is_hopeless(self, now: float) -> bool:
         """Whether nothing is on its way, and nobody offers what is missing, or may do so soon.
 
-        That is no longer hoped for after HANG_S: hosts that hold nothing may wait for each other.
+        That is no longer hoped for after HOPE_S: hosts that hold nothing may wait for each other.
         """
         blob = self._blob
-        patient = now - blob.moved_at < HANG_S
+        patient = now - blob.moved_at < HOPE_S
         waiting = patient and any(not peer.away and not peer.bits for peer in self._peers.parents)
         offered = self._peers.parents.offered() & blob.wanted()
         return not (offered or waiting or self._in_flight() or UNGRANTED in self._origin.leases)

@@ -20,7 +20,7 @@ BANNED_MAX = 256
 class Peer:
     """One parent's part in one download."""
 
-    __slots__ = ("away", "bits", "call_at", "calls", "host", "is_near", "said", "taken")
+    __slots__ = ("answered", "away", "bits", "call_at", "calls", "host", "is_near", "said", "taken")
 
     def __init__(self, said: Parent, host: Host, is_near: bool) -> None:
         self.said = said
@@ -30,6 +30,8 @@ class Peer:
         """What it told us that it holds; nothing before it answered."""
         self.taken = 0
         """Pieces that we hold from it."""
+        self.answered = False
+        """It told what it holds, and the connection is not lost since."""
         self.away = False
         """The connection is lost; it is called again at `call_at`."""
         self.calls = 0
@@ -61,12 +63,18 @@ class ParentTable:
         """When a lost parent is to be called again."""
         self.near = 0
         """How many are in our zone."""
+        self._was_lost = False
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._peers.values())
 
     def __len__(self) -> int:
         return len(self._peers)
+
+    @property
+    def are_out_of_reach(self) -> bool:
+        """Whether connections failed, and no parent answers."""
+        return self._was_lost and not any(peer.answered for peer in self._peers.values())
 
     def get(self, host: HostId) -> Peer | None:
         """Return a parent by its host."""
@@ -128,6 +136,7 @@ class ParentTable:
     def lose(self, peer: Peer, jitter: float, now: float) -> bool:
         """The connection to a parent failed. Returns whether it will be called again."""
         self.holds(peer, 0)
+        peer.answered, self._was_lost = False, True
         if peer.calls >= CALLS_MAX:
             self.remove(peer)
             return False

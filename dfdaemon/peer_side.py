@@ -74,7 +74,7 @@ class PeerSide:
         peer = self.parents.get(event.parent)
         if peer is None or event.bits >> self._blob.table.count:
             return
-        peer.away = False
+        peer.answered, peer.away = True, False
         peer.calls = 0
         peer.call_at = NEVER
         self._means.session.remember(peer.said)

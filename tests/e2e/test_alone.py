@@ -45,3 +45,17 @@ def test_no_scheduler_answers(folder: Path, origin: OriginRegistry, image: Image
         assert daemon.metric("scheduler_attached") == 0
         assert len(daemon.noted("scheduler_lost")) == 1, "many attempts, one line"
         assert daemon.metric("events_total", event="scheduler_lost") == 1
+
+
+def test_hosts_that_do_not_reach_each_other_pull_from_the_origin_in_time(
+    folder: Path, origin: OriginRegistry, image: Image
+) -> None:
+    nowhere = {"advertise": [f"127.0.0.1:{free_port()}"]}
+    with Cluster(folder, origin.url) as cluster:
+        holder, other = cluster.daemons("holder", "other", settings={"peer": nowhere})
+        pull(image, holder)
+        pull(image, other)
+        assert other.status()["scheduler"] is True
+        assert other.noted("parent_lost"), "it tried the holder first"
+        assert other.metric("downloaded_bytes_total", source="origin") > image.total_bytes / 2
+        assert not other.noted("body_ended_early")

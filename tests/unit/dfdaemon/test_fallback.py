@@ -18,12 +18,15 @@ from dfdaemon.commands import (
 )
 from dfdaemon.fallback import (
     HANG_S,
+    HOPE_S,
     JITTER_OF_EACH_S,
     PART_S,
     REMEMBERED_JITTER_S,
     REMEMBERED_S,
+    STALL_JITTER_MAX_S,
     STALL_JITTER_S,
     STALL_S,
+    UNREACHED_S,
 )
 from dfdaemon.origin_side import OWN_TRIES_MAX
 from swarm import availability
@@ -118,6 +121,25 @@ def test_a_scheduler_that_comes_in_time_decides(playbook: Playbook) -> None:
 def test_but_no_pull_hangs_for_ever(playbook: Playbook) -> None:
     playbook.attached().joined(3)
     assert own(0, 3) in later(playbook, 2 * HANG_S)
+
+
+def test_attached_to_a_scheduler_and_cut_off_from_all_parents_it_helps_itself_soon() -> None:
+    playbook = Playbook().attached().joined(3).with_parents("000", "000")
+    playbook.skip()
+    for name in ("a", "b"):
+        playbook >> events.ParentLost(HostId(name), events.PeerFault.UNREACHABLE)
+        playbook.skip()
+    assert not fetched(later(playbook, UNREACHED_S - 0.1))
+    assert fetched(later(playbook, UNREACHED_S + 2 * STALL_JITTER_S + 0.2))
+
+
+def test_parents_that_can_be_reached_and_hold_nothing_yet_are_waited_for_longer() -> None:
+    playbook = Playbook().attached().joined(3).with_parents("000", "000")
+    playbook.skip()
+    playbook >> events.ParentLost(HostId("a"), events.PeerFault.UNREACHABLE)
+    playbook.skip()
+    assert not fetched(later(playbook, HANG_S - 1))
+    assert fetched(later(playbook, UNREACHED_S + 2 * STALL_JITTER_MAX_S))
 
 
 def test_a_lost_scheduler_has_some_seconds_to_come_back(playbook: Playbook) -> None:
@@ -222,7 +244,7 @@ def test_hosts_that_hold_nothing_are_not_waited_for_for_ever(playbook: Playbook)
     playbook.wanted(2, may_fetch=False) << Subscribe(Parent(A, ()), TASK)
     playbook >> events.ParentAvailable(A, TASK, 0)
     reason = "no host has it, and no credential of this host lets it ask the origin"
-    assert FailReaders(TASK, reason) not in later(playbook, HANG_S - 1)
+    assert FailReaders(TASK, reason) not in later(playbook, HOPE_S - 1)
     assert FailReaders(TASK, reason) in later(playbook, STALL_S + STALL_JITTER_S + 1)
 
 
