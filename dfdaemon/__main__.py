@@ -43,11 +43,14 @@ from swarm.errors import DamselflyError
 from swarm.facts import Note
 from swarm.io.addresses import join_address
 from swarm.io.config_file import load
+from swarm.io.descriptors import allow_many
 from swarm.io.health import HealthServer
 from swarm.io.telemetry import Telemetry
 from swarm.io.token_file import read_token
 from swarm.messages import HostInfo
 from swarm.version import VERSION
+
+WHAT = "The daemon of one node: a registry mirror for the container runtime, and a peer of all other nodes."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,8 @@ def main(argv: list[str] | None = None) -> None:
         node_commands.main(words)
         return
     try:
-        config = load(DaemonConfig, argv, prog="dfdaemon", description=f"{__doc__} {node_commands.HELP}")
+        config = load(DaemonConfig, argv, prog="dfdaemon", description=f"{WHAT} {node_commands.HELP}")
+        allow_many()
         uvloop.run(run(config))
     except DamselflyError as error:
         print(f"dfdaemon: {error}", file=sys.stderr)

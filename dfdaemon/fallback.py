@@ -39,7 +39,7 @@ LATENESS = 5.0
 """The jitter is more likely long than short, by e to this at its ends: however many wait (to some e to this, unknown to
 each other), few are the first, and the others see it (Nonnenmacher and Biersack 1998; RFC 5740, section 5.1)."""
 UNREACHED_S = 10.0
-"""Attached, the scheduler decides; but it does not see what keeps hosts from reaching each other: a firewall, mostly."""
+"""Attached, the scheduler decides; but it does not see what keeps hosts from reaching each other, a firewall mostly."""
 HANG_S = 60.0
 """This keeps a pull from hanging when the scheduler forgot us: soon enough for the reader (ActiveBlob.PATIENCE_S)."""
 HOPE_S = 120.0
@@ -143,7 +143,9 @@ class Fallback:
             return self._help_part(now)
         missing = self._blob.wanted()
         if not self._helping and (self._in_flight() or now - self._blob.moved_at < self._patience()):
-            self.at = now + (UNREACHED_S if self._means.session.is_attached else STALL_S) + self._stall_jitter()
+            self.at = (
+                now + (UNREACHED_S if self._means.session.is_attached else STALL_S) + self._stall_jitter()
+            )
             return ""
         if self._means.session.link is Link.CONNECTING and not self._helping:
             self._ask_remembered(now)

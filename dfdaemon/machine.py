@@ -185,6 +185,7 @@ class DaemonMachine:
 
     def _attached(self, event: events.SchedulerAttached, now: float) -> None:
         self.session.attach(now)
+        self._out.append(Note("scheduler_attached"))
         self._pardon()
         active = [download.active_task() for download in self.downloads.values()]
         held = tuple(HeldBlob(task, size) for task, size in self.held.items())

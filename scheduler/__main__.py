@@ -21,6 +21,7 @@ from swarm.dice import Dice
 from swarm.errors import DamselflyError
 from swarm.facts import Note
 from swarm.io.config_file import load
+from swarm.io.descriptors import allow_many
 from swarm.io.health import HealthServer
 from swarm.io.telemetry import Telemetry
 from swarm.io.token_file import read_token
@@ -77,7 +78,9 @@ async def run(config: SchedulerConfig) -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run `dfscheduler`; exit code 2 means that the configuration must be changed."""
     try:
-        uvloop.run(run(load(SchedulerConfig, argv, "dfscheduler", DESCRIPTION)))
+        config = load(SchedulerConfig, argv, "dfscheduler", DESCRIPTION)
+        allow_many()
+        uvloop.run(run(config))
     except DamselflyError as error:
         print(f"dfscheduler: {error}", file=sys.stderr)
         sys.exit(2)

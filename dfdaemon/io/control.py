@@ -97,6 +97,7 @@ class Control:
                 "zone": self._info.zone,
                 "version": self._info.version,
                 "scheduler": self._scheduler.attached,
+                "scheduler_reason": "" if self._scheduler.attached else self._scheduler.reason,
                 "store": {
                     "blobs": sum(blob.complete for blob in stored),
                     "partial": sum(not blob.complete for blob in stored),

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from dfdaemon.config import DaemonConfig
-from dfdaemon.io.local_client import LocalDaemon
+from dfdaemon.io.local_client import LocalDaemon, LocalError
 from dfdaemon.io.scheduler_admin import ask
 from dfdaemon.io.sizes import human_bytes
 from dfdaemon.reference import Reference, parse_reference
 from swarm.digest import Digest
 from swarm.errors import DamselflyError
+from swarm.version import VERSION
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 SCHEDULER = "127.0.0.1:4011"
@@ -44,6 +45,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         "--socket", default=DaemonConfig().control_socket, help="the daemon's control socket (%(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print what the daemon said as JSON")
+    parser.add_argument("--version", action="version", version=VERSION)
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("status", help="what the daemon holds and is doing")
     explain = verbs.add_parser("explain", help="from whom a blob or an image came, and how fast")
@@ -58,6 +60,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     deny.add_argument("--reason", default="", help="what others shall read about it")
     verbs.add_parser("allow", help="end a denial").add_argument("digest")
     denials = verbs.add_parser("denials", help="show what is denied, and why")
+    for verb in verbs.choices.values():
+        verb.add_argument("--socket", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     for verb in (purge, deny, verbs.choices["allow"], denials):
         verb.add_argument(
             "--scheduler", default=SCHEDULER, metavar="HOST:PORT", help="its metrics address (%(default)s)"
@@ -127,8 +132,13 @@ async def _explain(daemon: LocalDaemon, what: str) -> list[dict[str, Any]]:
     """Explain one digest, or every blob of an image that this daemon knows."""
     if what.startswith(("sha256:", "sha512:")):
         return [await daemon.control(f"explain/{Digest.parse(what)}")]
-    digests = await _digests(daemon, parse_reference(what))
-    return [await daemon.control(f"explain/{digest}") for digest in digests]
+    accounts = []
+    for digest in await _digests(daemon, parse_reference(what)):
+        try:
+            accounts.append(await daemon.control(f"explain/{digest}"))
+        except LocalError as error:
+            accounts.append({"digest": digest, "state": "unknown", "note": str(error)})
+    return accounts
 
 
 async def _digests(daemon: LocalDaemon, reference: Reference) -> list[str]:
@@ -149,14 +159,14 @@ async def _digests(daemon: LocalDaemon, reference: Reference) -> list[str]:
 
 
 def _print_status(status: dict[str, Any], console: Console) -> None:
-    alone = "not attached: blobs come from hosts known from before, and from the origin"
+    alone = f"not attached ({status['scheduler_reason']}): blobs come from hosts known from before, and from the origin"
     scheduler = "attached" if status["scheduler"] else alone
     store = status["store"]
     console.print(
         f"host       {status['host']}  (version {status['version']}, zone {status['zone'] or '-'})",
         highlight=False,
     )
-    console.print(f"scheduler  {scheduler}", highlight=False)
+    console.print(f"scheduler  {scheduler}", highlight=False, markup=False)
     held = f"{store['blobs']} blobs, {store['partial']} partial, {human_bytes(store['bytes'])}"
     console.print(f"store      {held}", highlight=False)
     if not status["active"]:
@@ -166,11 +176,14 @@ def _print_status(status: dict[str, Any], console: Console) -> None:
     for blob in status["active"]:
         share = f"{blob['pieces_held']}/{blob['pieces']}"
         target = "memory" if blob["ring"] else "disk"
-        table.add_row(blob["digest"][:19], human_bytes(blob["size"]), share, str(blob["readers"]), target)
+        table.add_row(blob["digest"], human_bytes(blob["size"]), share, str(blob["readers"]), target)
     console.print(table)
 
 
 def _print_account(account: dict[str, Any], console: Console) -> None:
+    if account["state"] == "unknown":
+        console.print(f"[bold]{account['digest']}[/bold]  not asked for here", highlight=False)
+        return
     console.print(
         f"[bold]{account['digest']}[/bold]  {human_bytes(account['size'])}, {account['state']}",
         highlight=False,

@@ -106,5 +106,5 @@ async def _explain(answer: aiohttp.ClientResponse, reference: Reference) -> str:
     except (ValueError, LookupError, TypeError):
         reason = ""
     if answer.status == 401:
-        reason = f"{reason} (log in with --user and --password-stdin)".strip()
+        reason = f"{reason} (dfget logs in with --user and --password-stdin; dfctl explain takes a digest, too)".strip()
     return f"{reference} could not be pulled: status {answer.status}{': ' if reason else ''}{reason}"

@@ -48,6 +48,8 @@ class SchedulerClient:
     ) -> None:
         self.attached = False
         """Whether Hello was told on a stream that lives."""
+        self.reason = "the daemon has just started"
+        """Why there is no scheduler now, if there is none."""
         self._config = config
         self._host = host
         self._token = token
@@ -108,6 +110,7 @@ class SchedulerClient:
 
     def _tell_lost(self, reason: str) -> None:
         """Say that there is no scheduler, once until there was one again."""
+        self.reason = reason
         if not self._lost_told and not self._closing:
             self._lost_told = True
             self._emit(SchedulerLost(reason))

@@ -65,7 +65,7 @@ SCHEDULER: dict[str, NoteKind] = {
     "task_resized": NoteKind("warning", "The origin has another size for a blob than its first client said."),
     "overload": NoteKind("warning", "A table is full: `table` and `limit` say which."),
     "inline_missing": NoteKind("warning", "A tiny blob was to be sent that is not held any more."),
-    "state_store_failed": NoteKind("warning", "The shared store did not answer; it goes on without."),
+    "state_store_failed": NoteKind("warning", "Not used yet: a shared store did not answer."),
     "digest_denied": NoteKind("warning", "An administrator denied `digest`: nobody gets it, for `reason`."),
     "digest_allowed": NoteKind("warning", "An administrator allowed `digest` again."),
     "purged": NoteKind("info", "An administrator let all hosts forget `digest`, or what a tag meant."),
@@ -77,6 +77,7 @@ DAEMON: dict[str, NoteKind] = {
     "daemon_ready": NoteKind("info", "The daemon serves clients at `mirror` and other hosts at `peers`."),
     "daemon_stopping": NoteKind("info", "The daemon was asked to stop."),
     "scheduler_lost": NoteKind("warning", "The daemon works without a scheduler; `reason` says why."),
+    "scheduler_attached": NoteKind("info", "A scheduler decides for this daemon, from now on or again."),
     "blob_served": NoteKind("info", "A client got the bytes of a blob that it asked for."),
     "blob_passed_through": NoteKind(
         "info", "A client got a blob straight from the origin; `reason` says why."
@@ -85,7 +86,11 @@ DAEMON: dict[str, NoteKind] = {
     "body_ended_early": NoteKind(
         "warning", "An answer had to be cut; the client asks again or goes to the origin."
     ),
-    "request_refused": NoteKind("info", "A client asked for something that cannot be."),
+    "request_refused": NoteKind(
+        "info",
+        "A client got an error in place of what it asked for: the registry refused or cannot be asked, or the"
+        " request cannot be; `reason` says which.",
+    ),
     "mirror_passed_over": NoteKind(
         "info",
         "A mirror of a registry did not give what was asked for; the next one, or the registry, was asked.",
@@ -112,7 +117,10 @@ DAEMON: dict[str, NoteKind] = {
     ),
     "blob_damaged": NoteKind("warning", "A piece on disk is not what it was: it is served no more."),
     "host_quarantined": NoteKind("warning", "The scheduler says to take nothing from `host` for a while."),
-    "parent_lost": NoteKind("info", "The connection to a parent ended; its pieces come from others."),
+    "parent_lost": NoteKind(
+        "info",
+        "A parent cannot be reached, refused us, or its connection ended; its pieces come from others.",
+    ),
     "parent_data_failed": NoteKind("info", "A data connection to a parent failed."),
     "child_lost": NoteKind("info", "A host that takes pieces went away."),
     "child_refused": NoteKind("warning", "A host was not let in; `reason` says why."),

@@ -42,8 +42,9 @@ def test_everything_is_gone_after_a_failure_and_what_ran_there_is_ended() -> Non
     before, sleepers = own_namespace(), []
     with suppress(ZeroDivisionError), network(LINKS, "reno") as places:
         assert own_namespace() != before
-        sleep = [*places["a"].prefix, sys.executable, "-c", "input()"]
-        sleepers.append(subprocess.Popen(sleep, stdin=subprocess.PIPE))
+        sleep = [*places["a"].prefix, sys.executable, "-c", "print('inside', flush=True); input()"]
+        sleepers.append(subprocess.Popen(sleep, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert sleepers[0].stdout.readline() == b"inside\n"
         raise ZeroDivisionError
     assert made() == []
     assert own_namespace() == before

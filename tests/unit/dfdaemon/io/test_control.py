@@ -127,6 +127,26 @@ async def test_dfctl_explains_every_blob_of_an_image(
     assert printed.count("from       origin") == 5
 
 
+async def test_dfctl_names_the_blobs_of_an_image_that_were_not_asked_for(
+    running: RunningDaemon, capsys: pytest.CaptureFixture[str], image: Image
+) -> None:
+    async with LocalDaemon(running.control) as daemon:
+        for digest in (image.root_digest, image.manifest_digest):
+            await daemon.manifest(parse_reference(f"{REGISTRY}/demo/app@{digest}"))
+    assert await command(dfctl.main, "--socket", running.control, "explain", IMAGE) == 0
+    printed = capsys.readouterr().out
+    assert all(f"{layer.digest}  not asked for here" in printed for layer in image.layers)
+
+
+async def test_dfctl_takes_its_options_after_the_verb_too(
+    running: RunningDaemon, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await command(dfctl.main, "status", "--socket", running.control, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["scheduler_reason"] == "no scheduler configured"
+    assert await command(dfctl.main, "status", "--socket", running.control) == 0
+    assert "not attached (no scheduler configured)" in capsys.readouterr().out
+
+
 async def test_dfctl_knows_nothing_of_a_foreign_digest(
     running: RunningDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
