@@ -111,7 +111,8 @@ class PeerConfig:
         "TCP congestion control towards other hosts, such as cubic; empty: the system's.",
     )
     piece_digest: str = setting(
-        "xxh3", 'Piece digest of the cluster: "xxh3"; "blake3" where nodes are not trusted.'
+        "xxh3",
+        'Piece digest, the same on every host of the cluster: "xxh3"; "blake3" where nodes are not trusted.',
     )
 
     def __post_init__(self) -> None:
@@ -305,7 +306,9 @@ class StoreConfig:
 class DaemonConfig:
     """All settings of one dfdaemon."""
 
-    host: str = setting("", "Name of this host in the cluster; empty: the machine's host name.")
+    host: str = setting(
+        "", "Name of this host, no other in the cluster may have it; empty: the machine's host name."
+    )
     zone: str = setting("", "Zone of this host: what hosts of one zone want comes into it once.")
     rack: str = setting("", "Rack of this host.")
     seed: bool = setting(False, "Whether this host is a seed: keeps more, preferred for leases.")
