@@ -44,6 +44,8 @@ class BlobState:
         """The ring is to move, and waits until nothing is in flight where it goes."""
         self.closing = False
         """The download ends: nothing new is begun."""
+        self.disk_faults = 0
+        """Pieces in a row that the disk did not take."""
         self.began_at = self.moved_at = now
         """When anything arrived last."""
         self._ask_at, self._ask_pause_s = now, ASK_S

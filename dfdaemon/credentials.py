@@ -123,7 +123,7 @@ def fits(place: str, image: str) -> bool:
 def best(accounts: Mapping[str, Credential], image: str) -> Credential | None:
     """Return the account with the longest place that fits an image."""
     fitting = [place for place in accounts if fits(place, image)]
-    return accounts[max(fitting, key=len)] if fitting else None
+    return accounts[max(fitting, key=lambda place: len(place_of(place)))] if fitting else None
 
 
 # --- config.json ------------------------------------------------------------------------------------------------

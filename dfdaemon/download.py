@@ -1,13 +1,9 @@
 """One blob on its way: from the first client that wants it until nobody needs the download any more.
-
-    OPENING ──> RUNNING <──> CHECKING ──> WHOLE ──> CLOSING ──> closed
-                   └────────────┴────────────────────^   given up, or failed
+Its phases: dfdaemon/phase.py.
 
 Order of durability: bytes written -> piece verified -> recorded -> announced; all recorded -> blob's own digest
 checked -> complete. A download is closed only when nothing writes any more.
 """
-
-from enum import Enum
 
 from dfdaemon import events
 from dfdaemon.blob_state import BlobState
@@ -17,6 +13,7 @@ from dfdaemon.inline_side import InlineSide
 from dfdaemon.means import Means
 from dfdaemon.origin_side import OriginSide
 from dfdaemon.peer_side import PeerSide
+from dfdaemon.phase import SWARMING, Phase
 from dfdaemon.piece_table import Stage
 from dfdaemon.ring_side import RingSide
 from dfdaemon.whole_check import WholeCheck
@@ -31,23 +28,7 @@ IDLE_S = 120.0
 LINGER_S = 1.0
 """A download that is done, and a ring, waits this long for its first or next reader."""
 LOST_MAX = 8
-"""Pieces that the disk may lose before it counts as broken."""
-
-
-class Phase(Enum):
-    """How far the download is."""
-
-    OPENING = "opening"
-    RUNNING = "running"
-    CHECKING = "checking"
-    WHOLE = "whole"
-    CLOSING = "closing"
-    CLOSED = "closed"
-
-    __hash__ = object.__hash__  # by identity; Enum's own takes longer than all else of a look-up
-
-
-SWARMING = frozenset({Phase.RUNNING, Phase.CHECKING})
+"""Pieces in a row that the disk may not take before it counts as broken."""
 
 
 class Download:
@@ -61,7 +42,6 @@ class Download:
         self._means = means
         self._fallback = Fallback(self.blob, self.peers, self.origin)
         self._failure = ""
-        self._lost = 0
         self._close_at = NEVER
         self.check = WholeCheck(self.blob, self.peers, self.origin)
         self._inline_side = InlineSide(self.blob)
@@ -80,6 +60,10 @@ class Download:
 
     def settle(self, now: float) -> None:
         """Do what follows from what happened, whatever it was."""
+        if self.blob.disk_faults >= LOST_MAX and self.phase in SWARMING:
+            self.fail(
+                "the disk does not take this blob: look at store.directory and at the kernel's log", now
+            )
         if self.origin.leases:
             self.origin.settle(now)
         self._ring.settle(now)
@@ -105,7 +89,7 @@ class Download:
         if self._failure:
             blob.do(FailReaders(self.task, self._failure))
             return
-        more = blob.want(event)
+        more = blob.want(event) | (event.may_fetch and self.origin.forget_refusal())
         if self.phase is Phase.CLOSING:
             self.phase = Phase.CHECKING if self.check.runs else Phase.RUNNING
             self._close_at, blob.closing = NEVER, False
@@ -196,7 +180,7 @@ class Download:
             return
         blob.table.move(1 << event.index, Stage.WRITTEN, Stage.VERIFIED)
         record = blob.proof.records[event.index]
-        self._lost = 0
+        blob.disk_faults = 0
         if self.phase is Phase.CLOSING:
             return
         self._release()
@@ -220,9 +204,7 @@ class Download:
                 self._enter_swarm(now)
         elif blob.table.is_at(event.index, Stage.WRITTEN):
             blob.drop(event.index, Stage.WRITTEN)
-            self._lost += 1
-            if self._lost >= LOST_MAX:
-                self.fail("the disk does not take this blob: see the daemon's log", now)
+            blob.disk_faults += 1
 
     def _take_back(self, bits: int) -> None:
         """What we hold became less: offer it no more, and let the scheduler know."""
@@ -244,7 +226,12 @@ class Download:
         elif self.check.is_hopeless:
             self.fail("the origin's content does not have the digest that names it", now)
         elif not self.blob.table.is_whole:
-            self.phase = Phase.RUNNING  # a piece was lost meanwhile, or is wrong
+            self._search_on(now)
+
+    def _search_on(self, now: float) -> None:
+        """A piece was lost while the digest was computed, or is wrong."""
+        self.phase = Phase.RUNNING
+        self._fallback.search_on(now)
 
     def _complete(self, now: float, proven: bool) -> None:
         self.blob.do(CompleteBlob(self.task, proven))
@@ -258,7 +245,7 @@ class Download:
         if self.phase is not Phase.CHECKING:
             return
         if not self.blob.table.is_whole:
-            self.phase = Phase.RUNNING  # a piece was lost meanwhile
+            self._search_on(now)
         elif event.matches:
             self.check.matched()
             self._complete(now, proven=False)
@@ -288,10 +275,18 @@ class Download:
     def info_said(self, message: messages.TaskInfo, now: float) -> None:
         """The scheduler acknowledges us."""
         if message.size not in (self.blob.pieces.size, -1):
-            told = f"the cluster knows this blob with {message.size} bytes, the client with {self.blob.pieces.size}"
+            self._leave_swarm(message.size, now)
+        else:
+            self.check.informed(message, now)
+
+    def _leave_swarm(self, size: int, now: float) -> None:
+        """The cluster knows this blob with another size: one of us is wrong, and only the origin knows who."""
+        told = f"the cluster knows this blob with {size} bytes, the client with {self.blob.pieces.size}"
+        self.blob.do(Note("size_disputed", self.task, fields=(("reason", told),)))
+        self.peers.leave()
+        self._means.session.tell(Leave(self.task))
+        if self._fallback.no_source(messages.OriginFault.SIZE_MISMATCH, now):
             self.fail(told, now)
-            return
-        self.check.informed(message, now)
 
     def lease_granted(self, message: messages.Lease, now: float) -> None:
         """We are to fetch a range from the origin."""
@@ -310,7 +305,7 @@ class Download:
         elif not self.origin.can_fetch:
             self.fail("the disk has no room, and no credential of this host lets it ask the origin", now)
         else:
-            self.origin.fetch_own(self.blob.table.missing, now)
+            self._fallback.search_on(now)
 
     def inline_written(self, event: events.InlineWritten, now: float) -> None:
         """A tiny blob is whole in the store."""
@@ -321,7 +316,7 @@ class Download:
     def _inline_lost(self, now: float) -> None:
         """A tiny blob that came with the scheduler's answer was wrong, or not written: ask the origin."""
         if self._inline_side.end():
-            self.origin.fetch_own(self.blob.table.missing, now)
+            self._fallback.search_on(now)
 
     # --- the origin -----------------------------------------------------------------------------------------------
 

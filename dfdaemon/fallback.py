@@ -62,6 +62,8 @@ class Fallback:
         """What nobody offers is fetched to the end, not window by window: nobody else will come."""
         self._helping = False
         """The wait is over: go on until there is a scheduler again."""
+        self._owes = False
+        """What was there and is missing again could not be fetched yet."""
         self._run = 1
         """Pieces of the next fetch, where others may fetch too: twice as many as before while nobody else does."""
         self._by_others = 0
@@ -119,6 +121,7 @@ class Fallback:
     def link_changed(self, now: float) -> None:
         """There is a scheduler now, or there is none."""
         (self.attached if self._means.session.is_attached else self.lost)(now)
+        self.reader_came(now)
 
     def lost(self, now: float) -> None:
         """The scheduler is gone, or there is none after all."""
@@ -127,9 +130,21 @@ class Fallback:
         elif not self._helping:
             self.at = now + STALL_S + self._stall_jitter()
 
+    def search_on(self, now: float) -> None:
+        """Pieces are missing that were there: have those that nobody offers from the origin, as soon as may be."""
+        self._owes = True
+        self._blob.ripen()
+        self._pay(now)
+
+    def _pay(self, now: float) -> None:
+        bits = self._blob.wanted() & ~self._peers.parents.offered()
+        self._owes = bool(bits) and self._origin.can_fetch and not self._origin.fetch_own(bits, now)
+        if self._owes:
+            self.at = min(self.at, max(self._origin.own_at, now + REMEMBERED_S))
+
     def no_source(self, fault: OriginFault, now: float) -> str:
         """The scheduler knows nobody who has, or may fetch, what is missing. Returns why it is hopeless, if so."""
-        if not self._origin.can_fetch and self._is_hopeless(now):
+        if self._blob.wanted() and not self._origin.can_fetch and self._is_hopeless(now):
             return self._origin.refusal or f"no host has it, and the origin cannot be asked: {fault.name}"
         self._whole = self._helping = True
         self.at = now
@@ -139,6 +154,12 @@ class Fallback:
         """Help, if it is time. Returns why the download is hopeless, if it is."""
         if now < self.at:
             return ""
+        hopeless = self._help(now)
+        if self._owes and not hopeless:
+            self._pay(now)
+        return hopeless
+
+    def _help(self, now: float) -> str:
         if self._blob.is_part:
             return self._help_part(now)
         missing = self._blob.wanted()

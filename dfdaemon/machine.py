@@ -11,10 +11,11 @@ from dfdaemon import events, routes
 from dfdaemon.budget import RequestBudget
 from dfdaemon.commands import CloseTask, Command, FailReaders
 from dfdaemon.config import FIRST_NODES, DaemonConfig
-from dfdaemon.download import Download, Phase
+from dfdaemon.download import Download
 from dfdaemon.hosts import HostBook
 from dfdaemon.load import LoadMeter
 from dfdaemon.means import Means
+from dfdaemon.phase import Phase
 from dfdaemon.session import Link, Session
 from dfdaemon.sharing import Sharing
 from swarm import messages, repositories
@@ -190,15 +191,18 @@ class DaemonMachine:
         active = [download.active_task() for download in self.downloads.values()]
         held = tuple(HeldBlob(task, size) for task, size in self.held.items())
         self.session.tell(Hello(self._means.info, tuple(task for task in active if task is not None), held))
-        for download in self.downloads.values():
-            download.link_changed(now)
+        self._tell_downloads(now)
 
     def _scheduler_lost(self, event: events.SchedulerLost, now: float) -> None:
         if self.session.link is not Link.ALONE:
             self._out.append(Note("scheduler_lost", fields=(("reason", event.reason),)))
         self.session.lose(now)
-        for download in self.downloads.values():
+        self._tell_downloads(now)
+
+    def _tell_downloads(self, now: float) -> None:
+        for download in list(self.downloads.values()):
             download.link_changed(now)
+            self._note_end(download)
 
     def _heard(self, event: events.SchedulerSaid, now: float) -> None:
         message = event.message
@@ -253,7 +257,9 @@ class DaemonMachine:
 
     def _time_reached(self, event: events.TimeReached, now: float) -> None:
         self._out += self.sharing.handle(event, now)
-        for download in list(self.downloads.values()):
+        dry = self._means.dry  # who called for help longest ago is first, for only one may at a time
+        for task in [*dry, *(task for task in self.downloads if task not in dry)]:
+            download = self.downloads[task]
             if download.wakeup_at() <= now:
                 download.due(now)
                 self._note_end(download)

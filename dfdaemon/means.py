@@ -49,7 +49,7 @@ class Means:
     ripe: dict[TaskId, None] = field(default_factory=dict)
     """Downloads that may find something to ask for, in the order in which that came about."""
     dry: dict[TaskId, None] = field(default_factory=dict)
-    """Downloads that found nothing to ask for when they last looked."""
+    """Downloads that found nothing to ask for when they last looked; those that called for help of late are last."""
     own_fetches: int = 0
     """Ungranted fetches that run, of all downloads."""
 
@@ -57,3 +57,9 @@ class Means:
         """A host has room again: those that found nothing may find something now."""
         if self.dry:
             self.ripe.update(self.dry)
+
+    def call_for_help(self, task: TaskId, wanted: int, now: float) -> float:
+        """Tell the scheduler that a download starves, if it is time, each in turn. Returns when it may be told next."""
+        if now >= self.session.next_starving_at and task in self.dry:
+            self.dry[task] = self.dry.pop(task)
+        return self.session.starve(task, wanted, now)

@@ -227,6 +227,12 @@ class OriginSide:
             self.refusal = detail or f"the origin failed: {fault.name}"
         self.own_at = now + min(OWN_PAUSE_MAX_S, pause)
 
+    def forget_refusal(self) -> bool:
+        """Another client came, with a credential that may do. Returns whether one was refused before."""
+        was_refused = bool(self.refusal)
+        self.refusal, self._own_tries, self.own_at = "", 0, 0.0
+        return was_refused
+
     # --- ending ---------------------------------------------------------------------------------------------------
 
     def _release(self, lease: Lease) -> None:

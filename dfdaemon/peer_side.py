@@ -148,7 +148,7 @@ class PeerSide:
             wanted, offered, places, self.parents.rarity, self.parents.near, self._means.dice
         )
         if index is None:
-            self._run_dry(picker.window_of(wanted) & wanted, far, now)
+            self._run_dry(wanted, far, now)
             return False
         self._no_need(now)
         self._send(picker.pick_parent(open_parents, index, self._means.dice), index, False, now)
@@ -272,7 +272,9 @@ class PeerSide:
         peer = request.peer
         if event.fault is PeerFault.GONE and self.parents.get(event.parent) is peer:
             self.parents.holds(peer, peer.bits & ~(1 << event.index))
-        elif event.fault not in (PeerFault.GONE, PeerFault.CANCELLED, PeerFault.DISK):
+        elif event.fault is PeerFault.DISK:
+            self._blob.disk_faults += 1
+        elif event.fault not in (PeerFault.GONE, PeerFault.CANCELLED):
             peer.host.strike(self._means.dice.share(), now)
         self._settle(event.index)
 
@@ -344,7 +346,7 @@ class PeerSide:
             self._dry_at = NEVER
         elif self._means.session.is_attached:
             urgent = (picker.window_of(wanted) | self.imports.granted) & wanted
-            self._dry_at = self._means.session.starve(self._blob.task, urgent, now)
+            self._dry_at = self._means.call_for_help(self._blob.task, urgent, now)
         else:
             alone = self.parents.near == len(self.parents)
             self._dry_at = NEVER if alone else now + LOOK_AGAIN_S
@@ -366,7 +368,7 @@ class PeerSide:
         others = [
             peer
             for peer in self.parents
-            if peer is not request.peer
+            if peer.name != request.peer.name
             and peer.is_near  # a second copy does not cross from zone to zone
             and peer.bits >> index & 1
             and peer.host.has_room(length, now)

@@ -76,7 +76,12 @@ class Proof:
         return bits
 
     def _dispute(self, index: int, known: bytes, first: HostId, digest: bytes, host: HostId) -> None:
+        """Let a host vote for a digest; it has one vote for each piece."""
         votes = self._votes.setdefault(index, {known: {first}})
+        for other in [other for other, hosts in votes.items() if host in hosts and other != digest]:
+            votes[other].discard(host)
+            if not votes[other]:
+                del votes[other]
         votes.setdefault(digest, set()).add(host)
 
     def expected(self, claimed: PieceRecord) -> bytes:

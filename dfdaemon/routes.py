@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dfdaemon import events
-from dfdaemon.download import SWARMING, Download, Phase
+from dfdaemon.download import Download
 from dfdaemon.origin_side import OriginSide
 from dfdaemon.peer_side import PeerSide
+from dfdaemon.phase import SWARMING, Phase
 from swarm import messages
 from swarm.messages import LeaseFailed, OriginFault
 from swarm.roots import Proven

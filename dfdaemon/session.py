@@ -63,7 +63,8 @@ class Session:
         self._changed: dict[TaskId, Reporter] = {}
         self._leases: dict[tuple[TaskId, Epoch], LeaseProgress] = {}
         self._next_progress_at = 0.0
-        self._next_starving_at = 0.0
+        self.next_starving_at = 0.0
+        """When the scheduler may hear again that a download starves."""
         self._remembered: OrderedDict[HostId, Parent] = OrderedDict()
 
     @property
@@ -139,10 +140,10 @@ class Session:
 
     def starve(self, task: TaskId, wanted: int, now: float) -> float:
         """Tell that a download starves, unless that was told of any too recently. Returns when it may be told next."""
-        if now >= self._next_starving_at:
+        if now >= self.next_starving_at:
             self.tell(Starving(task, wanted))
-            self._next_starving_at = now + self.settings.starving_interval_s
-        return self._next_starving_at
+            self.next_starving_at = now + self.settings.starving_interval_s
+        return self.next_starving_at
 
     # --- for times without a scheduler --------------------------------------------------------------------------
 

@@ -52,7 +52,8 @@ class Importing:
 
     def serve(self, task: Task, wanted: int = 0, first: Peer | None = None) -> None:
         """Have every zone import what only others have: `wanted` before the rest, and by the peer `first`."""
-        if len(task.zones) < 2 or task.state is not TaskState.ACTIVE or task.is_tiny():
+        inline = task.is_tiny() and (task.inline_held or task.leases)
+        if len(task.zones) < 2 or task.state is not TaskState.ACTIVE or inline:
             return
         fetches = self._fetches(task)
         for name, zone in list(task.zones.items()):

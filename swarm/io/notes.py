@@ -77,6 +77,10 @@ DAEMON: dict[str, NoteKind] = {
     "daemon_ready": NoteKind("info", "The daemon serves clients at `mirror` and other hosts at `peers`."),
     "daemon_stopping": NoteKind("info", "The daemon was asked to stop."),
     "scheduler_lost": NoteKind("warning", "The daemon works without a scheduler; `reason` says why."),
+    "size_disputed": NoteKind(
+        "warning",
+        "The cluster knows a blob with another size than the client: it is fetched from the origin alone.",
+    ),
     "scheduler_attached": NoteKind("info", "A scheduler decides for this daemon, from now on or again."),
     "blob_served": NoteKind("info", "A client got the bytes of a blob that it asked for."),
     "blob_passed_through": NoteKind(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from dfdaemon import events
 from dfdaemon.blob_state import READ_SHARE
 from dfdaemon.config import FIRST_NODES, VERIFY
-from dfdaemon.download import Phase
 from dfdaemon.events import PeerFault
+from dfdaemon.phase import Phase
 from swarm import availability, messages
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, TaskId

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from dfdaemon import commands, events
 from dfdaemon.config import EVERY_NODE, DaemonConfig, PeerConfig, StoreConfig
-from dfdaemon.download import Phase
 from dfdaemon.events import PeerFault
 from dfdaemon.machine import DaemonMachine
+from dfdaemon.phase import Phase
 from swarm import availability, messages
 from swarm.dice import Dice
 from swarm.facts import Note

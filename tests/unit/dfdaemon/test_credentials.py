@@ -65,6 +65,13 @@ def test_the_longest_place_counts() -> None:
     assert best(accounts, "other.test/app") is None
 
 
+def test_a_schemes_letters_make_no_place_longer() -> None:
+    hub, own = Credential("hub", "s"), Credential("own", "s")
+    accounts = {"https://index.docker.io/v1/": hub, "docker.io/team": own}
+    assert best(accounts, "docker.io/team/app") is own
+    assert best(accounts, "docker.io/library/app") is hub
+
+
 def test_a_config_of_docker() -> None:
     text = json.dumps(
         {

@@ -99,3 +99,11 @@ def test_what_is_distrusted_is_no_better_than_a_claim() -> None:
     proof.distrust(0b01)
     assert proof.expected(claim(b"x")) == b"x"
     assert proof.expected(claim(b"x", 1)) == b"told"
+
+
+def test_a_host_has_one_vote_for_each_piece() -> None:
+    proof = Proof(1)
+    proof.hear(HostId("a"), [PieceRecord(0, b"first", Epoch(1))])
+    for number in range(100):
+        proof.hear(HostId("b"), [PieceRecord(0, f"another {number}".encode(), Epoch(1))])
+    assert sum(len(hosts) for hosts in proof._votes[0].values()) == 2

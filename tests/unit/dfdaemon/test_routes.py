@@ -6,7 +6,7 @@ from typing import get_args
 import pytest
 
 from dfdaemon import events, routes
-from dfdaemon.download import Phase
+from dfdaemon.phase import Phase
 from dfdaemon.piece_table import Stage
 from swarm import messages
 from swarm.ids import Epoch, HostId, ReaderId, RequestId, TaskId
@@ -49,7 +49,7 @@ def whole(playbook: Playbook) -> None:
 def closing(playbook: Playbook) -> None:
     running(playbook)
     playbook.skip()
-    playbook.said(messages.TaskInfo(TASK, 17))
+    playbook >> events.BlobWithdrawn(TASK, "denied")
 
 
 def closed(playbook: Playbook) -> None:

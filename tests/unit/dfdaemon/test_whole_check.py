@@ -16,7 +16,7 @@ from dfdaemon.commands import (
     ReleaseReaders,
 )
 from dfdaemon.config import FIRST_NODES
-from dfdaemon.download import Phase
+from dfdaemon.phase import Phase
 from dfdaemon.whole_check import (
     ANSWER_S,
     CURES_MAX,
