@@ -204,8 +204,12 @@ class BlobTable:
             self.report("close_failed", None, error)
 
     async def _make_room(self, size: int, refused: bool) -> None:
+        try:
+            free = self._folder.free_bytes()
+        except OSError as error:  # the folder is gone, or its disk fails
+            raise StoreError(f"the store folder {self._folder.path} cannot be used: {error}") from error
         over_quota = self.usage_bytes() + size - self._config.quota_bytes
-        under_floor = self._config.free_bytes_min + size - self._folder.free_bytes()
+        under_floor = self._config.free_bytes_min + size - free
         needed = max(over_quota, under_floor, size if refused else 0)
         chosen = choose((self._entry(blob) for blob in self.blobs.values()), needed)
         if chosen is None:

@@ -60,11 +60,9 @@ class StoreCommands:
             if stored.size != command.size:
                 raise StoreError(f"{command.task} is here with {stored.size} bytes, not {command.size}")
             file = self._store.file(command.task)
-        except (StoreError, KeyError) as error:
+        except Exception as error:
             self._store.unpin(command.task)
-            if not isinstance(error, StoreFull):
-                self._complain(command.task, error)
-            self._post(events.StoreRefused(command.task))
+            self._refused(command.task, error)
             return
         self.tell_problems()
         if blob is None or self._blobs.active.get(command.task) is not blob:
@@ -78,6 +76,14 @@ class StoreCommands:
         if not blob.account.received_bytes:
             blob.account.resumed_bytes = sum(blob.pieces.length(record.index) for record in stored.records)
         self._post(events.StoreOpened(command.task, stored.records, stored.complete))
+
+    def _refused(self, task: TaskId, error: Exception) -> None:
+        """Tell the machine, whatever went wrong: it would wait for ever. A fault of ours goes on, to be reported."""
+        self._post(events.StoreRefused(task))
+        if not isinstance(error, StoreError | KeyError):
+            raise error
+        if not isinstance(error, StoreFull):
+            self._complain(task, error)
 
     def _open_ring(self, command: commands.OpenRing) -> None:
         blob = self._blobs.active[command.task]
@@ -191,9 +197,8 @@ class StoreCommands:
             self._telemetry.note(Note("inline_wrong", command.task))
             self._post(events.StoreRefused(command.task))  # peers or the origin have it too
             return
-        except StoreError as error:
-            self._complain(command.task, error)
-            self._post(events.StoreRefused(command.task))
+        except Exception as error:
+            self._refused(command.task, error)
             return
         blob.whole = True
         blob.account.inline_bytes += len(command.content)

@@ -1,5 +1,6 @@
 """What the table of blobs finds at the start, how it makes room, and what it does about damage."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,19 @@ async def test_a_folder_of_no_use_is_removed_and_told(tables: Tables, tmp_path: 
     assert {note.task for note in table.problems} == {sample.task for sample in SAMPLES[:3]}
     assert {note.name for note in table.problems} == {"store_blob_unusable"}
     assert folders(tmp_path) == [SAMPLES[3].digest.hex]
+
+
+async def test_a_disk_that_does_not_say_what_is_free_has_no_room(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    table = tables()
+    monkeypatch.setattr(os, "statvfs", fail)
+    with pytest.raises(StoreError, match="cannot be used"):
+        await table.create(header(SAMPLES[0]))
+    assert not table.blobs
 
 
 async def test_what_is_not_ours_is_left_alone(tables: Tables, tmp_path: Path) -> None:

@@ -126,6 +126,28 @@ async def test_data_that_is_gone_from_the_disk_is_no_room(bench: Bench) -> None:
     assert await bench.open() == StoreRefused(TASK)
 
 
+async def test_a_folder_that_is_gone_is_no_room(bench: Bench) -> None:
+    shutil.rmtree(bench.folder)
+    bench.activate()
+    assert await bench.open() == StoreRefused(TASK)
+    assert "store_failed" in bench.facts.names
+    assert not bench.store._table.pins
+
+
+async def test_a_fault_of_ours_is_reported_and_no_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError("not foreseen")
+
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: reported.append(found["exception"]))
+    monkeypatch.setattr(bench.store, "open", fail)
+    bench.activate()
+    assert await bench.open() == StoreRefused(TASK)
+    await asyncio.gather(*bench.jobs._running, return_exceptions=True)
+    assert [str(error) for error in reported] == ["not foreseen"]
+    assert not bench.store._table.pins
+
+
 async def test_a_blob_that_left_the_disk_cannot_be_checked_and_says_so(bench: Bench) -> None:
     bench.activate()
     await bench.open()
