@@ -140,7 +140,7 @@ async def build(
     info = host_info(config, await server.start(), VERSION)
     dice = Dice(secrets.randbits(64))
     machine = DaemonMachine(info, config, dice)
-    machine.restore(blob for blob in store.inventory() if blob.complete)
+    machine.restore(store.offered())
     blobs = ActiveBlobs()
     closing.callback(blobs.close)
     driver = Driver(machine, blobs, store, hold_until_whole=config.mirror.stream == "after-digest")

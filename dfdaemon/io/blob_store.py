@@ -71,6 +71,14 @@ class BlobStore:
         """Return all blobs, whole or in part. What is not `verified` must not be served before verify()."""
         return [blob.stored() for blob in self._table.blobs.values()]
 
+    def offered(self) -> list[StoredBlob]:
+        """Return what can be offered at the start: complete blobs, unless their records are of another kind.
+
+        Children would take such a record for a lie of ours. open() makes new ones from the bytes.
+        """
+        blobs = self._table.blobs.values()
+        return [blob.stored() for blob in blobs if blob.complete and self._table.is_current(blob)]
+
     def get(self, task: TaskId) -> StoredBlob | None:
         """Return what is there of one blob."""
         blob = self._table.blobs.get(task)

@@ -104,10 +104,14 @@ class BlobTable:
         with suppress(OSError):
             blob.touch(self.clock())
 
+    def is_current(self, blob: DiskBlob) -> bool:
+        """Tell whether its records are of the kind that the peers of this run know."""
+        return blob.header.kind == self.kind
+
     async def verified(self, task: TaskId) -> DiskBlob | None:
         """Return a blob whose records can be trusted, hashing what they are for first; None when it is not there."""
         blob = self.blobs.get(task)
-        if blob is not None and not (blob.verified and blob.header.kind == self.kind):
+        if blob is not None and not (blob.verified and self.is_current(blob)):
             await self.verify(blob)
         return self.blobs.get(task)
 
@@ -128,7 +132,7 @@ class BlobTable:
         if wrong:
             self.hasher.forget(blob.task)
             self.report("pieces_damaged", blob.task, f"{len(wrong)} of {len(before)} pieces")
-        if wrong or blob.header.kind != self.kind:
+        if wrong or not self.is_current(blob):
             kept = tuple(good.get(r.index, r) for r in blob.records if r.index not in wrong)
             header = replace(blob.header, kind=self.kind)
             self.rewrite(blob, kept, was_complete and not wrong, header)
@@ -246,5 +250,5 @@ class BlobTable:
             with suppress(OSError):
                 DiskBlob(path, Header(digest, PieceMap.of(0), self.kind), 0.0).delete()
             return
-        blob.verified = self._folder.was_clean
+        blob.verified = self._folder.was_clean and self.is_current(blob)
         self._put_in(blob)
