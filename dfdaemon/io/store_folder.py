@@ -59,7 +59,7 @@ class StoreFolder:
         boot = _boot()
         try:
             if clean and boot:
-                self._replace("clean", boot)
+                self._replace("clean", boot, durable=False)  # after a loss of power it is of another boot
         finally:
             os.close(self._lock)
 
@@ -103,12 +103,26 @@ class StoreFolder:
 
     def _write_format(self) -> None:
         if not (self.path / "format").exists():
-            self._replace("format", f"{FORMAT_VERSION}\n")
+            self._replace("format", f"{FORMAT_VERSION}\n", durable=True)
 
-    def _replace(self, name: str, text: str) -> None:
+    def _replace(self, name: str, text: str, *, durable: bool) -> None:
+        """Write a file. `durable`: a loss of power after this leaves it as it is, not empty."""
         replacement = self.path / f"{name}.new"
         replacement.write_text(text)
+        if durable:
+            _sync(replacement)
         replacement.replace(self.path / name)
+        if durable:
+            _sync(self.path)
+
+
+def _sync(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _boot() -> str:

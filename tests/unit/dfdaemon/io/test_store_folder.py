@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ def test_a_new_folder_gets_its_version(tmp_path: Path) -> None:
     assert not folder.was_clean
     assert folder.free_bytes() > 0
     folder.close(clean=False)
+
+
+def test_its_version_is_on_the_disk_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+
+    def sync(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), (tmp_path / "blobs").exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    StoreFolder(str(tmp_path)).close(clean=False)
+    assert synced == [(str(tmp_path / "format.new"), False), (str(tmp_path), False)]
 
 
 def test_a_blob_lies_under_its_algorithm_and_first_digits(tmp_path: Path) -> None:
