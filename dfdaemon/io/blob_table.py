@@ -198,12 +198,13 @@ class BlobTable:
         return await asyncio.get_running_loop().run_in_executor(self._workers.disk, work, *arguments)
 
     def close(self) -> None:
-        """Unlock the folder. The next start trusts it, unless some of it was not verified in this run."""
+        """Unlock the folder. The next start trusts it, but for the blobs that were not verified in this run."""
         for blob in self.blobs.values():
             blob.let_go()
             blob.rest()
         try:
-            self._folder.close(self._faithful and all(blob.verified for blob in self.blobs.values()))
+            doubtful = [blob.header.digest for blob in self.blobs.values() if not blob.verified]
+            self._folder.close(self._faithful, doubtful)
         except OSError as error:
             self.report("close_failed", None, error)
 
@@ -250,5 +251,5 @@ class BlobTable:
             with suppress(OSError):
                 DiskBlob(path, Header(digest, PieceMap.of(0), self.kind), 0.0).delete()
             return
-        blob.verified = self._folder.was_clean and self.is_current(blob)
+        blob.verified = self._folder.trusts(digest) and self.is_current(blob)
         self._put_in(blob)

@@ -201,12 +201,15 @@ async def test_damage_is_found_when_nobody_knows_how_it_was_left(tables: Tables)
     assert (again.bits, again.verified) == (0b1011, True)
 
 
-async def test_a_store_left_before_all_was_verified_is_not_trusted(tables: Tables) -> None:
+async def test_a_clean_stop_leaves_in_doubt_only_what_was_not_verified(tables: Tables) -> None:
     table = tables()
     await keep(table, SAMPLES[0])
-    table._faithful = False
-    tables()
-    assert not tables().blobs[SAMPLES[0].task].verified
+    await keep(table, SAMPLES[1])
+    table._faithful = False  # as after a crash
+    await tables().verified(SAMPLES[0].task)
+    for _ in range(2):
+        blobs = tables().blobs
+        assert (blobs[SAMPLES[0].task].verified, blobs[SAMPLES[1].task].verified) == (True, False)
 
 
 async def test_another_kind_of_piece_digest_is_made_from_bytes_that_are_right(tables: Tables) -> None:

@@ -70,6 +70,22 @@ def test_a_clean_stop_before_a_reboot_does_not_count(tmp_path: Path) -> None:
     folder.close(clean=False)
 
 
+def test_a_clean_stop_may_leave_blobs_in_doubt(tmp_path: Path) -> None:
+    good, doubtful = Digest.of(b"one"), Digest.of(b"two")
+    StoreFolder(str(tmp_path)).close(clean=True, doubtful=[doubtful])
+    folder = StoreFolder(str(tmp_path))
+    assert (folder.trusts(good), folder.trusts(doubtful)) == (True, False)
+    folder.close(clean=False)
+    folder = StoreFolder(str(tmp_path))
+    assert not folder.trusts(good)
+    folder.close(clean=False)
+
+
+def test_the_mark_of_a_stop_without_doubt_is_what_earlier_versions_know(tmp_path: Path) -> None:
+    StoreFolder(str(tmp_path)).close(clean=True)
+    assert (tmp_path / "clean").read_text() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def test_a_folder_in_use_is_refused_until_it_is_left(tmp_path: Path) -> None:
     first = StoreFolder(str(tmp_path))
     with pytest.raises(StoreBroken, match="in use by another daemon"):
