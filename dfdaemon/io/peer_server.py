@@ -155,7 +155,9 @@ class PeerServer:
         self._tell(child, AvailabilityFrame(task, size, bits))
 
     def send_gone(self, child: HostId, task: TaskId) -> None:
-        """Tell a child that nothing is held of a task."""
+        """Tell a child that nothing is held of a task: it does not follow that any more, and says so no more."""
+        if child in self._children:
+            self._children[child].tasks.discard(task)
         self._tell(child, GoneFrame(task))
 
     def send_have(self, children: tuple[HostId, ...], task: TaskId, records: tuple[PieceRecord, ...]) -> None:

@@ -19,6 +19,7 @@ from swarm.frames import (
     REPLIES,
     BusyFrame,
     Frame,
+    GoneFrame,
     PieceFrame,
     Purpose,
     ReadyFrame,
@@ -244,6 +245,21 @@ async def test_subscriptions_are_limited(monkeypatch: pytest.MonkeyPatch) -> Non
             await inbox.next(ChildSubscribed)
         assert await inbox.next(ChildLost) == ChildLost(CHILD)
         assert await closed(sock)
+
+
+async def test_a_subscription_that_is_answered_with_gone_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "SUBSCRIPTIONS_MAX", 1)
+    async with served() as (server, inbox, child):
+        sock = await child.connect(Purpose.CONTROL)
+        for number in range(3):
+            task = TaskId(f"sha256:{number:064}")
+            await say(sock, encode(SubscribeFrame(task)))
+            await inbox.next(ChildSubscribed)
+            server.send_gone(CHILD, task)
+            server.send_gone(HostId("nobody"), task)
+            assert await hear(sock, FROM_PARENT) == GoneFrame(task)
+        await asyncio.sleep(0)
+        assert inbox.unread == []
 
 
 @pytest.mark.parametrize(
