@@ -13,7 +13,7 @@ from dfdaemon.descriptors import MANIFEST_BYTES_MAX
 from dfdaemon.http_range import ByteRange, Multipart, requested_ranges
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import BlobReader, Blobs, Span
-from dfdaemon.io.body_sender import BodySender
+from dfdaemon.io.body_sender import CLIENT_TIMEOUT_S, BodySender
 from dfdaemon.io.mirror_answers import Content
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.parts_sender import PartsSender
@@ -170,14 +170,22 @@ class ProxyBlobs:
             if body.total >= 0:
                 response.content_length = body.total
             await response.prepare(request)
+            began, sent = monotonic(), 0
             try:
                 async for chunk in body.chunks():
-                    await response.write(chunk)
+                    async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                        await response.write(chunk)
+                    sent += len(chunk)
             except DamselflyError as error:
-                self._tell("body_ended_early", source, 0, monotonic(), str(error))
+                self._tell("body_ended_early", source, sent, began, str(error))
                 response.force_close()
                 if request.transport is not None:
                     request.transport.close()
+            except TimeoutError as error:
+                self._tell("client_left", source, sent, began)
+                if request.transport is not None:
+                    request.transport.abort()
+                raise ConnectionResetError(f"the client took nothing for {CLIENT_TIMEOUT_S:g} s") from error
         return response
 
     async def _open(self, source: OriginSource, content: Content, part: ByteRange) -> BlobReader:
