@@ -37,6 +37,18 @@ def turn_bytes(clients: int) -> int:
     return max(STEP_BYTES, min(TURN_BYTES, ROUND_BYTES // clients))
 
 
+@contextlib.contextmanager
+def disk_faults() -> Iterator[None]:
+    """Raise StoreBroken for what reading a file on a failing disk ends with; every other error stays as it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        text = f"a file of the store cannot be read: {error.strerror}; check the disk"
+        raise StoreBroken(text) from error
+
+
 class BodySender:
     """Sends bytes [start, end) of one blob as the body of one response."""
 
@@ -68,16 +80,11 @@ class BodySender:
                     await writer.drain()
                 await self._send_spans(fd, writer, first)
         except DamselflyError as error:
-            transport.close()
+            transport.close()  # a reset would end the whole pull
             return error
         except TimeoutError as error:
             transport.abort()
             raise ConnectionResetError(f"the client took nothing for {CLIENT_TIMEOUT_S:g} s") from error
-        except OSError as error:
-            if error.errno not in DISK_FAULTS:
-                raise
-            transport.close()  # a reset would end the whole pull
-            return StoreBroken(f"a file of the store cannot be read: {error.strerror}; check the disk")
         finally:
             _limit_buffer(transport, None)
         return None
@@ -89,7 +96,8 @@ class BodySender:
     async def _send_spans(self, fd: int | None, writer: AbstractStreamWriter, first: Span | None) -> None:
         BodySender.sending += 1
         try:
-            await self._send_in_turns(fd, writer, first)
+            with disk_faults():
+                await self._send_in_turns(fd, writer, first)
         finally:
             BodySender.sending -= 1
 

@@ -1,6 +1,8 @@
 """Blobs by digest through the mirror of a whole daemon, where the store holds something odd."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from benchmarks.io.image import Image, blob_path, generate_image
+from benchmarks.io.image import MEDIA_MANIFEST, Image, blob_path, generate_image
 from benchmarks.io.origin_registry import OriginRegistry
 from dfdaemon.io import proxy_blobs
 from swarm.digest import Digest
@@ -63,6 +65,41 @@ async def test_a_file_that_is_too_short_is_refused_for_a_moment(
     assert found is not None
     assert not found.complete, "what is damaged was found out"
     assert task not in running.daemon.driver.machine.held
+
+
+@pytest.mark.parametrize("ranges", [None, "bytes=0-9,100-109"], ids=["manifest", "ranges"])
+async def test_a_disk_that_gives_nothing_has_its_blob_looked_at(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranges: str | None
+) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    layer = f"/v2/demo/app/blobs/{image.layers[0].digest}"
+    path = layer if ranges else f"/v2/demo/app/manifests/{image.manifest_digest}"
+    async with OriginRegistry([image]) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.get(path)).status == 200
+        (task,) = mirror.blobs.blobs
+        blob = mirror.blobs.blobs[task]
+        monkeypatch.setattr(os, "pread", fail)
+        answer = await mirror.get(path, *([("Range", ranges)] if ranges else []))
+        assert (answer.status, answer.whole) == ((206, False) if ranges else (503, True))
+        assert task not in mirror.blobs.blobs, "it was reported as broken"
+        blob.file.release()
+
+
+async def test_a_manifest_that_changed_on_the_disk_is_found_out(running: RunningDaemon, image: Image) -> None:
+    task = Digest.parse(image.manifest_digest).task
+    address = f"{running.mirror.host}:{running.mirror.port}"
+    url = f"http://{address}/v2/demo/app/manifests/{image.manifest_digest}?ns={REGISTRY}"
+    async with aiohttp.ClientSession(headers={"Accept": MEDIA_MANIFEST}) as session:
+        assert (await session.get(url)).status == 200
+        file = running.daemon.store.file(task)
+        os.pwrite(file.fd, b"damage", 0)
+        file.release()
+        assert (await session.get(url)).status == 502
+    found = await running.daemon.store.verify(task)
+    assert found is not None
+    assert not found.complete
 
 
 async def test_a_small_range_of_a_large_blob_costs_its_pieces_and_the_rest_comes_when_it_is_wanted(
