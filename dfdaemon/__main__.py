@@ -156,7 +156,7 @@ async def build(
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)
     fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.receivers, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
-    driver.mend = storing.mend
+    driver.mend, server.on_unreadable = storing.mend, storing.unreadable
     proxy, orders = open_mirror(config, driver, store, origin, scheduler, jobs, telemetry, closing)
     storing.tell_problems()
     closing.push_async_callback(jobs.close)  # fetches end while the origin can still be left properly

@@ -6,7 +6,6 @@ before it is kept: containerd then asks again for the rest.
 
 import asyncio
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from typing import ClassVar
@@ -15,6 +14,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from dfdaemon.io.blobs import BlobReader, Span
+from dfdaemon.io.piece_file import disk_faults
 from swarm.errors import DamselflyError, StoreBroken
 
 STEP_BYTES = 1 << 20
@@ -28,25 +28,11 @@ ROUND_BYTES = 64 << 20
 """All clients together get so much before the loop does something else: some 6 ms. With many, turns are shorter."""
 CLIENT_TIMEOUT_S = 300.0
 """A client that takes nothing for so long is gone: containerd gives up then too."""
-DISK_FAULTS = frozenset({errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN})
-"""What reading a file on a failing disk ends with; all other errors are the socket's."""
 
 
 def turn_bytes(clients: int) -> int:
     """Return how many bytes one of so many clients that take theirs at once gets before the others get their turn."""
     return max(STEP_BYTES, min(TURN_BYTES, ROUND_BYTES // clients))
-
-
-@contextlib.contextmanager
-def disk_faults() -> Iterator[None]:
-    """Raise StoreBroken for what reading a file on a failing disk ends with; every other error stays as it is."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FAULTS:
-            raise
-        text = f"a file of the store cannot be read: {error.strerror}; check the disk"
-        raise StoreBroken(text) from error
 
 
 class BodySender:

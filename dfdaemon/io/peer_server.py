@@ -118,6 +118,8 @@ class PeerServer:
         self._sent_bytes = 0
         self._refused = 0
         self._quiet = asyncio.Event()
+        self.on_unreadable: Callable[[TaskId, str], object] = lambda task, reason: None
+        """Hears of an upload that ended because its file could not be read, before its UploadEnded."""
 
     async def start(self) -> Address:
         """Listen; return where. Raises ConfigError when the address cannot be had."""
@@ -357,6 +359,8 @@ class PeerServer:
         child = self._children.get(host)
         if child is not None:
             child.requests.pop(request, None)
+        if sent.unreadable:
+            self.on_unreadable(task, sent.unreadable)
         self._post(UploadEnded(host, request, task, sent.sent_bytes, sent.seconds, sent.failed))
 
     def _data_closed(self, child: _Child, connection: UploadConnection, reason: str) -> None:

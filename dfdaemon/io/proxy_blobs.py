@@ -13,10 +13,11 @@ from dfdaemon.descriptors import MANIFEST_BYTES_MAX
 from dfdaemon.http_range import ByteRange, Multipart, requested_ranges
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import BlobReader, Blobs, Span
-from dfdaemon.io.body_sender import CLIENT_TIMEOUT_S, BodySender, disk_faults
+from dfdaemon.io.body_sender import CLIENT_TIMEOUT_S, BodySender
 from dfdaemon.io.mirror_answers import Content
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.parts_sender import PartsSender
+from dfdaemon.io.piece_file import disk_faults
 from swarm.digest import Digest
 from swarm.errors import DamselflyError, OriginContent, OriginTimeout, StoreBroken
 from swarm.facts import Note

@@ -1,6 +1,7 @@
 """Carries out what the machine asks of the store: room, records, digests, and rings where there is no
 room."""
 
+import asyncio
 from collections.abc import Callable
 
 from dfdaemon import commands, events
@@ -35,6 +36,7 @@ class StoreCommands:
         self._jobs = jobs
         self._telemetry = telemetry
         self._post = post
+        self._mending: dict[TaskId, asyncio.Task[None]] = {}
 
     def table(self) -> CommandTable:
         """Return who carries out which command."""
@@ -143,9 +145,23 @@ class StoreCommands:
         blob.drop_scratch(command.record.index)  # a second copy that came too late, or is still coming
         self._post(events.PieceCommitted(command.task, command.record.index))
 
-    def mend(self, task: TaskId) -> None:
-        """Read a blob on disk again: what is damaged is lost."""
-        self._jobs.start(verify(self._store, task, self._post, again=True))
+    def mend(self, task: TaskId) -> asyncio.Task[None]:
+        """Read a blob on disk again, once at a time: what is damaged is lost."""
+        job = self._mending.get(task)
+        if job is None:
+            job = self._mending[task] = self._jobs.start(self._mend(task))
+            job.add_done_callback(lambda _: self._mending.pop(task, None))
+        return job
+
+    async def _mend(self, task: TaskId) -> None:
+        await verify(self._store, task, self._post, again=True)
+        self.tell_problems()
+
+    def unreadable(self, task: TaskId, reason: str) -> None:
+        """A blob's file could not be read: offer no longer what is damaged of it."""
+        if task not in self._mending:
+            self._complain(task, StoreError(f"its file cannot be read: {reason}"))
+        self.mend(task)
 
     async def _check(self, command: commands.CheckBlob) -> None:
         matches = False

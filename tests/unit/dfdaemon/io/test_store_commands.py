@@ -21,7 +21,15 @@ from dfdaemon.commands import (
     WriteInline,
 )
 from dfdaemon.config import StoreConfig
-from dfdaemon.events import BlobChecked, Event, InlineWritten, PieceCommitted, StoreOpened, StoreRefused
+from dfdaemon.events import (
+    BlobChecked,
+    Event,
+    InlineWritten,
+    PieceCommitted,
+    PieceLost,
+    StoreOpened,
+    StoreRefused,
+)
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed
 from dfdaemon.io.blob_store import BlobStore
 from dfdaemon.io.jobs import Jobs
@@ -68,7 +76,8 @@ class Bench:
         self.facts = Facts()
         self.events: list[Event] = []
         self._posted = asyncio.Event()
-        self.table = StoreCommands(self.store, self.blobs, self.jobs, self.facts, self._post).table()
+        self.commands = StoreCommands(self.store, self.blobs, self.jobs, self.facts, self._post)
+        self.table = self.commands.table()
 
     def _post(self, event: Event) -> None:
         self.events.append(event)
@@ -146,6 +155,21 @@ async def test_a_fault_of_ours_is_reported_and_no_room(bench: Bench, monkeypatch
     await asyncio.gather(*bench.jobs._running, return_exceptions=True)
     assert [str(error) for error in reported] == ["not foreseen"]
     assert not bench.store._table.pins
+
+
+async def test_a_file_that_cannot_be_read_is_read_again_once_and_what_is_damaged_is_lost(
+    bench: Bench,
+) -> None:
+    await bench.store.put(TASK, CONTENT)
+    file = bench.store.file(TASK)
+    os.ftruncate(file.fd, 3)
+    file.release()
+    for _ in range(2):
+        bench.commands.unreadable(TASK, "it ends early")
+    assert await bench.answer() == PieceLost(TASK, 0)
+    await bench.commands.mend(TASK)
+    assert bench.facts.names == ["store_failed", "store_pieces_damaged"]
+    assert not bench.events
 
 
 async def test_a_blob_that_left_the_disk_cannot_be_checked_and_says_so(bench: Bench) -> None:
