@@ -235,6 +235,12 @@ class BlobStore:
     # --- inside --------------------------------------------------------------------------------------------------
 
     async def _open(self, task: TaskId, size: int, content: Digest | None, follow: bool) -> StoredBlob:
+        here = self._table.blobs.get(task)
+        if here is not None and here.complete and here.verified and self._table.is_current(here):
+            self._table.touch(
+                here
+            )  # without its lock: it may just be read once more, and a large one for minutes
+            return here.stored()
         async with self._table.lock(task):
             blob = await self._of_size(task, size, keep_complete=True)
             if blob is None:

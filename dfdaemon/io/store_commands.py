@@ -58,7 +58,12 @@ class StoreCommands:
         self._store.pin(command.task)  # before it is there: nothing may take its room again
         try:
             digest = blob.digest if blob else None
-            stored = await self._store.open(command.task, command.size, digest, command.follow)
+            await self._store.open(command.task, command.size, digest, command.follow)
+            stored = self._store.get(
+                command.task
+            )  # as it is now: what was found damaged meanwhile was told before
+            if stored is None:
+                raise StoreError(f"{command.task} left the disk as soon as it was opened")
             if stored.size != command.size:
                 raise StoreError(f"{command.task} is here with {stored.size} bytes, not {command.size}")
             file = self._store.file(command.task)
