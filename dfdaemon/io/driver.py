@@ -219,6 +219,7 @@ class Driver:
         damaged = blob.released & ~command.bits
         if damaged and not blob.ring:  # a ring lets go of what all have got
             blob.retract(damaged)
+            blob.whole = False
         blob.release(command.bits)
 
     def _fail_readers(self, command: commands.FailReaders) -> None:

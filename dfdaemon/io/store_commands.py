@@ -37,6 +37,7 @@ class StoreCommands:
         self._telemetry = telemetry
         self._post = post
         self._mending: dict[TaskId, asyncio.Task[None]] = {}
+        self._one_mends = asyncio.Lock()
 
     def table(self) -> CommandTable:
         """Return who carries out which command."""
@@ -159,7 +160,9 @@ class StoreCommands:
         return job
 
     async def _mend(self, task: TaskId) -> None:
-        await verify(self._store, task, self._post, again=True)
+        """One at a time: a large blob takes a thread for minutes, and the other one makes room for downloads."""
+        async with self._one_mends:
+            await verify(self._store, task, self._post, again=True)
         self.tell_problems()
 
     def unreadable(self, task: TaskId, reason: str) -> None:

@@ -306,9 +306,14 @@ async def test_a_large_blob_is_read_again_behind_its_client(
         (reading,) = running.daemon.driver._mending.values()
         may_read.set()
         await reading
+        assert not running.daemon.blobs.active[source.task].whole, "its digest is checked anew"
         with pytest.raises(DownloadFailed, match="was wrong, and was sent"):
             await reader.span(2 * MIB)
     reader.close()
+    assert (
+        await read_all(running, layer.digest, layer.size)
+        == blob_path(image.directory, layer.digest).read_bytes()
+    )
 
 
 async def test_without_a_scheduler_the_log_says_so_once(running: RunningDaemon) -> None:

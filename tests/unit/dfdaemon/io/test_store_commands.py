@@ -3,10 +3,12 @@
 import asyncio
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,8 +32,10 @@ from dfdaemon.events import (
     StoreOpened,
     StoreRefused,
 )
+from dfdaemon.io import blob_table
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed
 from dfdaemon.io.blob_store import BlobStore
+from dfdaemon.io.disk_blob import reread
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.ledger import Account
 from dfdaemon.io.piece_file import PieceFile
@@ -170,6 +174,30 @@ async def test_a_file_that_cannot_be_read_is_read_again_once_and_what_is_damaged
     await bench.commands.mend(TASK)
     assert bench.facts.names == ["store_failed", "store_pieces_damaged"]
     assert not bench.events
+
+
+async def test_blobs_that_are_read_again_leave_a_thread_to_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, reading, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> dict[int, PieceRecord]:
+        loop.call_soon_threadsafe(reading.set)
+        assert may_end.wait(10)
+        return reread(*arguments)
+
+    other = Digest.of(b"other").task
+    await bench.store.put(TASK, CONTENT)
+    await bench.store.put(other, b"other")
+    monkeypatch.setattr(blob_table, "reread", slow)
+    mending = [bench.commands.mend(task) for task in (TASK, other)]
+    try:
+        async with asyncio.timeout(5):
+            await reading.wait()
+            await bench.store.open(Digest.of(b"new").task, 3)
+    finally:
+        may_end.set()
+    await asyncio.gather(*mending)
 
 
 async def test_a_blob_that_left_the_disk_cannot_be_checked_and_says_so(bench: Bench) -> None:
