@@ -140,7 +140,7 @@ async def build(
     info = host_info(config, await server.start(), VERSION)
     dice = Dice(secrets.randbits(64))
     machine = DaemonMachine(info, config, dice)
-    machine.restore(blob for blob in store.inventory() if blob.complete)
+    machine.restore(store.offered())
     blobs = ActiveBlobs()
     closing.callback(blobs.close)
     driver = Driver(machine, blobs, store, hold_until_whole=config.mirror.stream == "after-digest")
@@ -156,7 +156,7 @@ async def build(
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)
     fetching = OriginCommands(origin, scheduler, blobs, jobs, threads.receivers, driver.post)
     driver.carry_out(storing.table(), taking.table(), fetching.table())
-    driver.mend = storing.mend
+    driver.mend, server.on_unreadable = storing.mend, storing.unreadable
     proxy, orders = open_mirror(config, driver, store, origin, scheduler, jobs, telemetry, closing)
     storing.tell_problems()
     closing.push_async_callback(jobs.close)  # fetches end while the origin can still be left properly

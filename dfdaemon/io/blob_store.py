@@ -71,6 +71,14 @@ class BlobStore:
         """Return all blobs, whole or in part. What is not `verified` must not be served before verify()."""
         return [blob.stored() for blob in self._table.blobs.values()]
 
+    def offered(self) -> list[StoredBlob]:
+        """Return what can be offered at the start: complete blobs, unless their records are of another kind.
+
+        Children would take such a record for a lie of ours. open() makes new ones from the bytes.
+        """
+        blobs = self._table.blobs.values()
+        return [blob.stored() for blob in blobs if blob.complete and self._table.is_current(blob)]
+
     def get(self, task: TaskId) -> StoredBlob | None:
         """Return what is there of one blob."""
         blob = self._table.blobs.get(task)
@@ -227,6 +235,12 @@ class BlobStore:
     # --- inside --------------------------------------------------------------------------------------------------
 
     async def _open(self, task: TaskId, size: int, content: Digest | None, follow: bool) -> StoredBlob:
+        here = self._table.blobs.get(task)
+        if here is not None and here.complete and here.verified and self._table.is_current(here):
+            self._table.touch(
+                here
+            )  # without its lock: it may just be read once more, and a large one for minutes
+            return here.stored()
         async with self._table.lock(task):
             blob = await self._of_size(task, size, keep_complete=True)
             if blob is None:

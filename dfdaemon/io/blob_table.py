@@ -104,10 +104,14 @@ class BlobTable:
         with suppress(OSError):
             blob.touch(self.clock())
 
+    def is_current(self, blob: DiskBlob) -> bool:
+        """Tell whether its records are of the kind that the peers of this run know."""
+        return blob.header.kind == self.kind
+
     async def verified(self, task: TaskId) -> DiskBlob | None:
         """Return a blob whose records can be trusted, hashing what they are for first; None when it is not there."""
         blob = self.blobs.get(task)
-        if blob is not None and not (blob.verified and blob.header.kind == self.kind):
+        if blob is not None and not (blob.verified and self.is_current(blob)):
             await self.verify(blob)
         return self.blobs.get(task)
 
@@ -128,7 +132,7 @@ class BlobTable:
         if wrong:
             self.hasher.forget(blob.task)
             self.report("pieces_damaged", blob.task, f"{len(wrong)} of {len(before)} pieces")
-        if wrong or blob.header.kind != self.kind:
+        if wrong or not self.is_current(blob):
             kept = tuple(good.get(r.index, r) for r in blob.records if r.index not in wrong)
             header = replace(blob.header, kind=self.kind)
             self.rewrite(blob, kept, was_complete and not wrong, header)
@@ -194,18 +198,23 @@ class BlobTable:
         return await asyncio.get_running_loop().run_in_executor(self._workers.disk, work, *arguments)
 
     def close(self) -> None:
-        """Unlock the folder. The next start trusts it, unless some of it was not verified in this run."""
+        """Unlock the folder. The next start trusts it, but for the blobs that were not verified in this run."""
         for blob in self.blobs.values():
             blob.let_go()
             blob.rest()
         try:
-            self._folder.close(self._faithful and all(blob.verified for blob in self.blobs.values()))
+            doubtful = [blob.header.digest for blob in self.blobs.values() if not blob.verified]
+            self._folder.close(self._faithful, doubtful)
         except OSError as error:
             self.report("close_failed", None, error)
 
     async def _make_room(self, size: int, refused: bool) -> None:
+        try:
+            free = self._folder.free_bytes()
+        except OSError as error:  # the folder is gone, or its disk fails
+            raise StoreError(f"the store folder {self._folder.path} cannot be used: {error}") from error
         over_quota = self.usage_bytes() + size - self._config.quota_bytes
-        under_floor = self._config.free_bytes_min + size - self._folder.free_bytes()
+        under_floor = self._config.free_bytes_min + size - free
         needed = max(over_quota, under_floor, size if refused else 0)
         chosen = choose((self._entry(blob) for blob in self.blobs.values()), needed)
         if chosen is None:
@@ -242,5 +251,5 @@ class BlobTable:
             with suppress(OSError):
                 DiskBlob(path, Header(digest, PieceMap.of(0), self.kind), 0.0).delete()
             return
-        blob.verified = self._folder.was_clean
+        blob.verified = self._folder.trusts(digest) and self.is_current(blob)
         self._put_in(blob)

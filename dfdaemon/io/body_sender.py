@@ -6,7 +6,6 @@ before it is kept: containerd then asks again for the rest.
 
 import asyncio
 import contextlib
-import errno
 import os
 from collections.abc import Iterator
 from typing import ClassVar
@@ -15,6 +14,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from dfdaemon.io.blobs import BlobReader, Span
+from dfdaemon.io.piece_file import disk_faults
 from swarm.errors import DamselflyError, StoreBroken
 
 STEP_BYTES = 1 << 20
@@ -28,8 +28,6 @@ ROUND_BYTES = 64 << 20
 """All clients together get so much before the loop does something else: some 6 ms. With many, turns are shorter."""
 CLIENT_TIMEOUT_S = 300.0
 """A client that takes nothing for so long is gone: containerd gives up then too."""
-DISK_FAULTS = frozenset({errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN})
-"""What reading a file on a failing disk ends with; all other errors are the socket's."""
 
 
 def turn_bytes(clients: int) -> int:
@@ -68,16 +66,11 @@ class BodySender:
                     await writer.drain()
                 await self._send_spans(fd, writer, first)
         except DamselflyError as error:
-            transport.close()
+            transport.close()  # a reset would end the whole pull
             return error
         except TimeoutError as error:
             transport.abort()
             raise ConnectionResetError(f"the client took nothing for {CLIENT_TIMEOUT_S:g} s") from error
-        except OSError as error:
-            if error.errno not in DISK_FAULTS:
-                raise
-            transport.close()  # a reset would end the whole pull
-            return StoreBroken(f"a file of the store cannot be read: {error.strerror}; check the disk")
         finally:
             _limit_buffer(transport, None)
         return None
@@ -89,7 +82,8 @@ class BodySender:
     async def _send_spans(self, fd: int | None, writer: AbstractStreamWriter, first: Span | None) -> None:
         BodySender.sending += 1
         try:
-            await self._send_in_turns(fd, writer, first)
+            with disk_faults():
+                await self._send_in_turns(fd, writer, first)
         finally:
             BodySender.sending -= 1
 

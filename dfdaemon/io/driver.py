@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from dfdaemon import commands, events
+from dfdaemon.asked_again import AskedAgain
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed, Reader
 from dfdaemon.io.blob_store import BlobStore, StoredBlob
 from dfdaemon.io.blobs import BlobReader
@@ -28,6 +29,18 @@ CommandTable = Mapping[type, Callable[[Any], object]]
 """Which function carries out which command."""
 
 
+LOOK_AGAIN_S = 10.0
+"""A client waits so long at most until a blob was read again: together with HEADERS_AFTER_S of proxy_blobs.py this is
+less than the 30 s after which containerd gives up on headers."""
+
+
+def _nothing(task: TaskId) -> asyncio.Future[None]:
+    """Where a blob is looked at that nobody can look at."""
+    done = asyncio.get_running_loop().create_future()
+    done.set_result(None)
+    return done
+
+
 class Driver:
     """Owns the machine and opens readers for the registry mirror (Blobs of dfdaemon/io/blobs.py)."""
 
@@ -39,8 +52,11 @@ class Driver:
         self._store = store
         self.told: Callable[[Word], None] = lambda word: None
         """Takes what the scheduler says of repositories and denied content: not the machine's business."""
-        self.mend: Callable[[TaskId], object] = lambda task: None
-        """Reads a blob on disk again, and posts what is damaged."""
+        self.mend: Callable[[TaskId], asyncio.Future[None]] = _nothing
+        """Reads a blob on disk again, and posts what is damaged; done after that."""
+        self._asked_again = AskedAgain()
+        self._mending: dict[TaskId, asyncio.Future[None]] = {}
+        """Blobs that are read again because a client asked again."""
         self._hold = hold_until_whole
         self._events: deque[events.Event] = deque()
         self._draining = False
@@ -135,6 +151,8 @@ class Driver:
     ) -> BlobReader:
         """Start to read bytes [start, end) of a blob; see Blobs.open."""
         task = source.task
+        if source.kind != "manifest":  # which is checked each time that it is read
+            await self._look_again(task, start)
         blob = self._blob(task, source.digest, size, media_type)
         if blob.pieces.size != size:
             raise DownloadFailed(f"{task} is on its way with {blob.pieces.size} bytes, here it has {size}")
@@ -149,6 +167,20 @@ class Driver:
         self.post(events.BlobWanted(task, size, source.registry, True, part=part))
         self.post(events.ReaderOpened(task, reader.number, start, end))
         return reader
+
+    async def _look_again(self, task: TaskId, start: int) -> None:
+        """Have a blob on disk read again before a client gets it once more: what it got may have been wrong.
+
+        A large one is read on behind the client, which is cut off as soon as a piece turns out to be wrong.
+        """
+        stored = self._store.get(task)
+        if stored is None or not stored.complete:
+            return
+        if start == 0 and self._asked_again.is_due(task, self._loop.time()):
+            job = self._mending[task] = self.mend(task)
+            job.add_done_callback(lambda _: self._mending.pop(task, None))
+        if task in self._mending:
+            await asyncio.wait([self._mending[task]], timeout=LOOK_AGAIN_S)
 
     def _blob(self, task: TaskId, digest: Digest, size: int, media_type: str) -> ActiveBlob:
         account = self.blobs.ledger.open(task, size)
@@ -183,7 +215,12 @@ class Driver:
         self.post(events.ReaderClosed(task, reader))
 
     def _release_readers(self, command: commands.ReleaseReaders) -> None:
-        self.blobs.active[command.task].release(command.bits)
+        blob = self.blobs.active[command.task]
+        damaged = blob.released & ~command.bits
+        if damaged and not blob.ring:  # a ring lets go of what all have got
+            blob.retract(damaged)
+            blob.whole = False
+        blob.release(command.bits)
 
     def _fail_readers(self, command: commands.FailReaders) -> None:
         self.blobs.active[command.task].give_up(command.reason)

@@ -118,6 +118,8 @@ class PeerServer:
         self._sent_bytes = 0
         self._refused = 0
         self._quiet = asyncio.Event()
+        self.on_unreadable: Callable[[TaskId, str], object] = lambda task, reason: None
+        """Hears of an upload that ended because its file could not be read, before its UploadEnded."""
 
     async def start(self) -> Address:
         """Listen; return where. Raises ConfigError when the address cannot be had."""
@@ -155,7 +157,9 @@ class PeerServer:
         self._tell(child, AvailabilityFrame(task, size, bits))
 
     def send_gone(self, child: HostId, task: TaskId) -> None:
-        """Tell a child that nothing is held of a task."""
+        """Tell a child that nothing is held of a task: it does not follow that any more, and says so no more."""
+        if child in self._children:
+            self._children[child].tasks.discard(task)
         self._tell(child, GoneFrame(task))
 
     def send_have(self, children: tuple[HostId, ...], task: TaskId, records: tuple[PieceRecord, ...]) -> None:
@@ -355,6 +359,8 @@ class PeerServer:
         child = self._children.get(host)
         if child is not None:
             child.requests.pop(request, None)
+        if sent.unreadable:
+            self.on_unreadable(task, sent.unreadable)
         self._post(UploadEnded(host, request, task, sent.sent_bytes, sent.seconds, sent.failed))
 
     def _data_closed(self, child: _Child, connection: UploadConnection, reason: str) -> None:

@@ -3,18 +3,35 @@
 sendfile hands references to its pages to the socket: the range of a piece is never written while it is on its way.
 """
 
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock, local
 
-from swarm.errors import StoreError
+from swarm.errors import StoreBroken, StoreError
 from swarm.pieces import PieceMap
 
 READ_BYTES = 256 * 1024
 """One read for a hash: large enough that its cost hides, small enough to stay in a core's cache."""
 
+DISK_FAULTS = frozenset({errno.EIO, errno.ESTALE, errno.EBADMSG, errno.EUCLEAN})
+"""What reading a file on a failing disk ends with; where a socket takes part, all other errors are the socket's."""
+
 _kept = local()
+
+
+@contextmanager
+def disk_faults() -> Iterator[None]:
+    """Raise StoreBroken for what reading a file on a failing disk ends with; every other error stays as it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        text = f"a file of the store cannot be read: {error.strerror}; check the disk"
+        raise StoreBroken(text) from error
 
 
 def _room() -> memoryview:

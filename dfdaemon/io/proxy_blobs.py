@@ -13,10 +13,11 @@ from dfdaemon.descriptors import MANIFEST_BYTES_MAX
 from dfdaemon.http_range import ByteRange, Multipart, requested_ranges
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import BlobReader, Blobs, Span
-from dfdaemon.io.body_sender import BodySender
+from dfdaemon.io.body_sender import CLIENT_TIMEOUT_S, BodySender
 from dfdaemon.io.mirror_answers import Content
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.parts_sender import PartsSender
+from dfdaemon.io.piece_file import disk_faults
 from swarm.digest import Digest
 from swarm.errors import DamselflyError, OriginContent, OriginTimeout, StoreBroken
 from swarm.facts import Note
@@ -74,9 +75,18 @@ class ProxyBlobs:
                 body = await _gather(reader, content.size)
         except TimeoutError as error:
             raise OriginTimeout(f"{source.digest} did not arrive within {WHOLE_AFTER_S:g} s") from error
+        except StoreBroken as error:
+            self._blobs.broken(source.task, str(error))
+            raise
         finally:
             reader.close()
-        return _checked(body, source.digest)
+        try:
+            return _checked(body, source.digest)
+        except OriginContent as error:
+            stored = self._blobs.stored(source.task)
+            if stored is not None and stored.complete:  # it was right once: the disk changed it
+                self._blobs.broken(source.task, str(error))
+            raise
 
     async def read_unsized(self, source: OriginSource) -> bytes:
         """Return a manifest whose size nobody says before it is there, as a compressed one's; its digest checked."""
@@ -170,14 +180,22 @@ class ProxyBlobs:
             if body.total >= 0:
                 response.content_length = body.total
             await response.prepare(request)
+            began, sent = monotonic(), 0
             try:
                 async for chunk in body.chunks():
-                    await response.write(chunk)
+                    async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                        await response.write(chunk)
+                    sent += len(chunk)
             except DamselflyError as error:
-                self._tell("body_ended_early", source, 0, monotonic(), str(error))
+                self._tell("body_ended_early", source, sent, began, str(error))
                 response.force_close()
                 if request.transport is not None:
                     request.transport.close()
+            except TimeoutError as error:
+                self._tell("client_left", source, sent, began)
+                if request.transport is not None:
+                    request.transport.abort()
+                raise ConnectionResetError(f"the client took nothing for {CLIENT_TIMEOUT_S:g} s") from error
         return response
 
     async def _open(self, source: OriginSource, content: Content, part: ByteRange) -> BlobReader:
@@ -196,7 +214,8 @@ async def _gather(reader: BlobReader, size: int) -> bytes:
     gathered = bytearray()
     while len(gathered) < size:
         span = await reader.span(len(gathered))
-        data = os.pread(span.file.fd, min(span.length, size - len(gathered)), span.place)
+        with disk_faults():
+            data = os.pread(span.file.fd, min(span.length, size - len(gathered)), span.place)
         if not data:
             raise StoreBroken(
                 f"a file of the store ends before byte {span.place + span.length}; check the disk"

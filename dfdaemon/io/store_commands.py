@@ -1,6 +1,7 @@
 """Carries out what the machine asks of the store: room, records, digests, and rings where there is no
 room."""
 
+import asyncio
 from collections.abc import Callable
 
 from dfdaemon import commands, events
@@ -35,6 +36,8 @@ class StoreCommands:
         self._jobs = jobs
         self._telemetry = telemetry
         self._post = post
+        self._mending: dict[TaskId, asyncio.Task[None]] = {}
+        self._one_mends = asyncio.Lock()
 
     def table(self) -> CommandTable:
         """Return who carries out which command."""
@@ -56,15 +59,18 @@ class StoreCommands:
         self._store.pin(command.task)  # before it is there: nothing may take its room again
         try:
             digest = blob.digest if blob else None
-            stored = await self._store.open(command.task, command.size, digest, command.follow)
+            await self._store.open(command.task, command.size, digest, command.follow)
+            stored = self._store.get(
+                command.task
+            )  # as it is now: what was found damaged meanwhile was told before
+            if stored is None:
+                raise StoreError(f"{command.task} left the disk as soon as it was opened")
             if stored.size != command.size:
                 raise StoreError(f"{command.task} is here with {stored.size} bytes, not {command.size}")
             file = self._store.file(command.task)
-        except (StoreError, KeyError) as error:
+        except Exception as error:
             self._store.unpin(command.task)
-            if not isinstance(error, StoreFull):
-                self._complain(command.task, error)
-            self._post(events.StoreRefused(command.task))
+            self._refused(command.task, error)
             return
         self.tell_problems()
         if blob is None or self._blobs.active.get(command.task) is not blob:
@@ -78,6 +84,14 @@ class StoreCommands:
         if not blob.account.received_bytes:
             blob.account.resumed_bytes = sum(blob.pieces.length(record.index) for record in stored.records)
         self._post(events.StoreOpened(command.task, stored.records, stored.complete))
+
+    def _refused(self, task: TaskId, error: Exception) -> None:
+        """Tell the machine, whatever went wrong: it would wait for ever. A fault of ours goes on, to be reported."""
+        self._post(events.StoreRefused(task))
+        if not isinstance(error, StoreError | KeyError):
+            raise error
+        if not isinstance(error, StoreFull):
+            self._complain(task, error)
 
     def _open_ring(self, command: commands.OpenRing) -> None:
         blob = self._blobs.active[command.task]
@@ -137,9 +151,25 @@ class StoreCommands:
         blob.drop_scratch(command.record.index)  # a second copy that came too late, or is still coming
         self._post(events.PieceCommitted(command.task, command.record.index))
 
-    def mend(self, task: TaskId) -> None:
-        """Read a blob on disk again: what is damaged is lost."""
-        self._jobs.start(verify(self._store, task, self._post, again=True))
+    def mend(self, task: TaskId) -> asyncio.Task[None]:
+        """Read a blob on disk again, once at a time: what is damaged is lost."""
+        job = self._mending.get(task)
+        if job is None:
+            job = self._mending[task] = self._jobs.start(self._mend(task))
+            job.add_done_callback(lambda _: self._mending.pop(task, None))
+        return job
+
+    async def _mend(self, task: TaskId) -> None:
+        """One at a time: a large blob takes a thread for minutes, and the other one makes room for downloads."""
+        async with self._one_mends:
+            await verify(self._store, task, self._post, again=True)
+        self.tell_problems()
+
+    def unreadable(self, task: TaskId, reason: str) -> None:
+        """A blob's file could not be read: offer no longer what is damaged of it."""
+        if task not in self._mending:
+            self._complain(task, StoreError(f"its file cannot be read: {reason}"))
+        self.mend(task)
 
     async def _check(self, command: commands.CheckBlob) -> None:
         matches = False
@@ -191,9 +221,8 @@ class StoreCommands:
             self._telemetry.note(Note("inline_wrong", command.task))
             self._post(events.StoreRefused(command.task))  # peers or the origin have it too
             return
-        except StoreError as error:
-            self._complain(command.task, error)
-            self._post(events.StoreRefused(command.task))
+        except Exception as error:
+            self._refused(command.task, error)
             return
         blob.whole = True
         blob.account.inline_bytes += len(command.content)

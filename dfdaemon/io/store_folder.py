@@ -3,13 +3,15 @@
 format    the version of the folder; a daemon touches nothing in a folder that is newer than itself
 lock      held by the daemon that uses the folder
 clean     written at a clean stop: which boot of the machine it was; missing or of another boot means that bytes
-          that were recorded may never have reached the disk
+          that were recorded may never have reached the disk. Lines after the first name the blobs of which that is
+          true all the same: a crash before left them, and nobody used them since. A version that knows no such
+          lines trusts nothing then
 blobs/<algorithm>/<first two digits>/<hex>/{data,state}
 """
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from swarm.digest import HEX_DIGITS, Digest
@@ -29,7 +31,7 @@ class StoreFolder:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._check_format()
             self._lock = self._take_lock()
-            self.was_clean = self._take_clean_marker()
+            self.was_clean, self._doubtful = self._take_clean_marker()
             self._write_format()
             self._blobs.mkdir(exist_ok=True)
         except OSError as error:
@@ -54,12 +56,17 @@ class StoreFolder:
         status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize
 
-    def close(self, clean: bool) -> None:
-        """Unlock the folder; `clean`: all that is recorded is so in the page cache of this boot."""
+    def trusts(self, digest: Digest) -> bool:
+        """Tell whether what is recorded of a blob was so in the page cache when the last daemon stopped."""
+        return self.was_clean and str(digest) not in self._doubtful
+
+    def close(self, clean: bool, doubtful: Iterable[Digest] = ()) -> None:
+        """Unlock the folder; `clean`: all that is recorded is so in the page cache of this boot, but of `doubtful`."""
         boot = _boot()
         try:
             if clean and boot:
-                self._replace("clean", boot)
+                mark = "\n".join([boot, *map(str, doubtful)])
+                self._replace("clean", mark, durable=False)  # after a loss of power it is of another boot
         finally:
             os.close(self._lock)
 
@@ -93,22 +100,36 @@ class StoreFolder:
             ) from None
         return fd
 
-    def _take_clean_marker(self) -> bool:
+    def _take_clean_marker(self) -> tuple[bool, frozenset[str]]:
         path = self.path / "clean"
         if not path.exists():
-            return False
-        boot = path.read_text(errors="replace")
+            return False, frozenset()
+        boot, _, doubtful = path.read_text(errors="replace").partition("\n")
         path.unlink()
-        return boot == _boot()
+        return boot == _boot(), frozenset(doubtful.split())
 
     def _write_format(self) -> None:
         if not (self.path / "format").exists():
-            self._replace("format", f"{FORMAT_VERSION}\n")
+            self._replace("format", f"{FORMAT_VERSION}\n", durable=True)
 
-    def _replace(self, name: str, text: str) -> None:
+    def _replace(self, name: str, text: str, *, durable: bool) -> None:
+        """Write a file. `durable`: a loss of power after this leaves it as it is, not empty."""
         replacement = self.path / f"{name}.new"
         replacement.write_text(text)
+        if durable:
+            _sync(replacement)
         replacement.replace(self.path / name)
+        if durable:
+            _sync(self.path)
+
+
+def _sync(path: Path) -> None:
+    """Write a file, or the names in a folder, to the disk."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _boot() -> str:

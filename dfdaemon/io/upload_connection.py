@@ -9,7 +9,7 @@ import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.piece_file import DISK_FAULTS, PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.errors import WireError
@@ -32,11 +32,15 @@ IDLE_S_MAX = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """How an upload ended: bytes of the piece handed to the socket, and whether some are missing."""
+    """How an upload ended: bytes of the piece handed to the socket, and whether some are missing.
+
+    `unreadable`: why, where it was our own file that did not give them.
+    """
 
     sent_bytes: int
     seconds: float
     failed: bool
+    unreadable: str = ""
 
 
 class _Upload:
@@ -53,6 +57,7 @@ class _Upload:
         "started",
         "taken",
         "touched",
+        "unreadable",
     )
 
     def __init__(
@@ -68,6 +73,7 @@ class _Upload:
         """Bytes that the limit lets pass now, or when the upload goes on."""
         self.taken = -len(self.header)
         """Bytes of the piece that the child's kernel has acknowledged, when last looked at."""
+        self.unreadable = ""
 
 
 class UploadConnection:
@@ -173,6 +179,7 @@ class UploadConnection:
             self._await_room()
             return
         except OSError as error:
+            upload.unreadable = str(error) if error.errno in DISK_FAULTS else ""
             self.close(str(error))
             return
         upload.place += count
@@ -180,7 +187,8 @@ class UploadConnection:
         if limit is not None:
             upload.granted -= count
         if count == 0:
-            self.close("the file ends inside the piece")
+            upload.unreadable = "the file ends inside the piece"
+            self.close(upload.unreadable)
         elif upload.left and (limit is None or upload.granted or self._may_go_on(upload, limit)):
             self._await_room()
         elif not upload.left:
@@ -237,4 +245,5 @@ class UploadConnection:
         if upload.granted and self._limit is not None:
             self._limit.reserve(-upload.granted, self._loop.time())
         upload.file.release()
-        upload.on_end(Sent(upload.length - upload.left, self._loop.time() - upload.started, failed))
+        seconds = self._loop.time() - upload.started
+        upload.on_end(Sent(upload.length - upload.left, seconds, failed, upload.unreadable))

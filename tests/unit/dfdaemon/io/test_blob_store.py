@@ -31,10 +31,10 @@ class Stores:
         self.now = 1e9
         self.workers = StoreWorkers()
 
-    def start(self) -> BlobStore:
+    def start(self, kind: str = "xxh3") -> BlobStore:
         config = StoreConfig(str(self.folder), quota_bytes=ROOM, free_bytes_min=0)
         self.store = BlobStore(
-            config, "xxh3", self.evicted.append, workers=self.workers, clock=lambda: self.now
+            config, kind, self.evicted.append, workers=self.workers, clock=lambda: self.now
         )
         return self.store
 
@@ -129,6 +129,25 @@ async def test_after_a_crash_a_damaged_blob_is_in_part_again(stores: Stores) -> 
     assert await store.check(ONE.task)
     store.complete(ONE.task)
     assert (await stores.again()).inventory()[0].complete
+
+
+async def test_records_of_another_kind_are_offered_once_new_ones_are_made(stores: Stores) -> None:
+    await download(stores.start(), ONE)
+    assert [blob.task for blob in (await stores.again()).offered()] == [ONE.task]
+    await stores.stop()
+    store = stores.start("blake3")
+    assert [(blob.complete, blob.verified) for blob in store.inventory()] == [(True, False)]
+    assert store.offered() == []
+    made = await store.open(ONE.task, ONE.size)
+    assert made.records == Sample(1, kind="blake3").records()
+    assert store.offered() == [made]
+
+
+async def test_a_part_is_not_offered_at_the_start(stores: Stores) -> None:
+    store = stores.start()
+    await store.open(ONE.task, ONE.size)
+    take_piece(store, ONE, 1)
+    assert (await stores.again()).offered() == []
 
 
 async def test_a_reported_blob_is_verified_again(stores: Stores) -> None:

@@ -1,5 +1,6 @@
 """What the table of blobs finds at the start, how it makes room, and what it does about damage."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,19 @@ async def test_a_folder_of_no_use_is_removed_and_told(tables: Tables, tmp_path: 
     assert {note.task for note in table.problems} == {sample.task for sample in SAMPLES[:3]}
     assert {note.name for note in table.problems} == {"store_blob_unusable"}
     assert folders(tmp_path) == [SAMPLES[3].digest.hex]
+
+
+async def test_a_disk_that_does_not_say_what_is_free_has_no_room(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    table = tables()
+    monkeypatch.setattr(os, "statvfs", fail)
+    with pytest.raises(StoreError, match="cannot be used"):
+        await table.create(header(SAMPLES[0]))
+    assert not table.blobs
 
 
 async def test_what_is_not_ours_is_left_alone(tables: Tables, tmp_path: Path) -> None:
@@ -187,12 +201,15 @@ async def test_damage_is_found_when_nobody_knows_how_it_was_left(tables: Tables)
     assert (again.bits, again.verified) == (0b1011, True)
 
 
-async def test_a_store_left_before_all_was_verified_is_not_trusted(tables: Tables) -> None:
+async def test_a_clean_stop_leaves_in_doubt_only_what_was_not_verified(tables: Tables) -> None:
     table = tables()
     await keep(table, SAMPLES[0])
-    table._faithful = False
-    tables()
-    assert not tables().blobs[SAMPLES[0].task].verified
+    await keep(table, SAMPLES[1])
+    table._faithful = False  # as after a crash
+    await tables().verified(SAMPLES[0].task)
+    for _ in range(2):
+        blobs = tables().blobs
+        assert (blobs[SAMPLES[0].task].verified, blobs[SAMPLES[1].task].verified) == (True, False)
 
 
 async def test_another_kind_of_piece_digest_is_made_from_bytes_that_are_right(tables: Tables) -> None:

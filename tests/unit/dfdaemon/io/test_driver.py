@@ -2,9 +2,12 @@
 
 import asyncio
 import hashlib
+import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,10 +17,15 @@ from benchmarks.io.origin_registry import OriginRegistry
 from benchmarks.io.puller import Pull
 from benchmarks.origin.faults import Fault, FaultKind
 from dfdaemon import commands, events
+from dfdaemon.io import blob_table
+from dfdaemon.io import driver as driver_module
 from dfdaemon.io.active_blob import DownloadFailed
 from dfdaemon.io.blobs import BlobReader
+from dfdaemon.io.disk_blob import reread
 from dfdaemon.io.origin_client import OriginSource
 from swarm.digest import Digest
+from swarm.ids import TaskId
+from swarm.messages import PieceRecord
 from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
 from tests.support.processes import short_directory
 
@@ -232,6 +240,80 @@ async def test_a_restart_finds_what_was_there(origin: OriginRegistry, image: Ima
         async with running_daemon(config) as running:
             await pull_of(running).run()
         assert origin.counters.bytes_of(blob.digest for blob in image.blobs) == before
+
+
+def damage(running: RunningDaemon, digest: str) -> None:
+    """Change a byte of a blob on disk."""
+    file = running.daemon.store.file(Digest.parse(digest).task)
+    wrong = bytes([os.pread(file.fd, 1, MIB)[0] ^ 4])
+    os.pwrite(file.fd, wrong, MIB)
+    file.release()
+
+
+def count_mends(running: RunningDaemon) -> list[TaskId]:
+    """Return a list that gets each blob that is read again."""
+    driver, mended = running.daemon.driver, list[TaskId]()
+    mend = driver.mend
+
+    def counted(task: TaskId) -> asyncio.Future[None]:
+        mended.append(task)
+        return mend(task)
+
+    driver.mend = counted
+    return mended
+
+
+async def test_who_asks_again_gets_what_is_right(
+    running: RunningDaemon, origin: OriginRegistry, image: Image
+) -> None:
+    layer = image.layers[0]
+    true = blob_path(image.directory, layer.digest).read_bytes()
+    await read_all(running, layer.digest, layer.size)
+    damage(running, layer.digest)
+    assert await read_all(running, layer.digest, layer.size) != true, "a hit is not hashed"
+    assert await read_all(running, layer.digest, layer.size) == true
+    assert layer.size < origin.counters.blob_bytes[layer.digest] < 2 * layer.size, "one piece came anew"
+
+
+async def test_many_who_ask_again_cost_one_reading(running: RunningDaemon, image: Image) -> None:
+    layer = image.layers[0]
+    mended = count_mends(running)
+    true = blob_path(image.directory, layer.digest).read_bytes()
+    for _ in range(3):
+        contents = await asyncio.gather(*(read_all(running, layer.digest, layer.size) for _ in range(10)))
+        assert all(content == true for content in contents)
+    assert mended == [Digest.parse(layer.digest).task]
+
+
+async def test_a_large_blob_is_read_again_behind_its_client(
+    running: RunningDaemon, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, may_read = image.layers[0], threading.Event()
+
+    def slow(*arguments: Any) -> dict[int, PieceRecord]:
+        assert may_read.wait(10)
+        return reread(*arguments)
+
+    monkeypatch.setattr(driver_module, "LOOK_AGAIN_S", 0.0)
+    monkeypatch.setattr(blob_table, "reread", slow)
+    for _ in range(2):
+        await read_all(running, layer.digest, layer.size)
+    damage(running, layer.digest)
+    source = OriginSource(REGISTRY, "demo/app", Digest.parse(layer.digest), "blob")
+    reader = await running.daemon.driver.open(source, layer.size, "", 0, layer.size)
+    async with asyncio.timeout(10):
+        assert (await reader.span(0)).length == layer.size, "it does not wait for the reading"
+        (reading,) = running.daemon.driver._mending.values()
+        may_read.set()
+        await reading
+        assert not running.daemon.blobs.active[source.task].whole, "its digest is checked anew"
+        with pytest.raises(DownloadFailed, match="was wrong, and was sent"):
+            await reader.span(2 * MIB)
+    reader.close()
+    assert (
+        await read_all(running, layer.digest, layer.size)
+        == blob_path(image.directory, layer.digest).read_bytes()
+    )
 
 
 async def test_without_a_scheduler_the_log_says_so_once(running: RunningDaemon) -> None:

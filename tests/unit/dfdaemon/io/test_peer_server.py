@@ -14,11 +14,13 @@ from dfdaemon.events import ChildLost, ChildSubscribed, PieceRequested, UploadEn
 from dfdaemon.io import peer_server
 from dfdaemon.io.peer_handshake import Identity, greet
 from dfdaemon.io.peer_server import PeerServer
+from dfdaemon.io.piece_file import PieceFile
 from swarm.frames import (
     FROM_PARENT,
     REPLIES,
     BusyFrame,
     Frame,
+    GoneFrame,
     PieceFrame,
     Purpose,
     ReadyFrame,
@@ -246,6 +248,21 @@ async def test_subscriptions_are_limited(monkeypatch: pytest.MonkeyPatch) -> Non
         assert await closed(sock)
 
 
+async def test_a_subscription_that_is_answered_with_gone_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "SUBSCRIPTIONS_MAX", 1)
+    async with served() as (server, inbox, child):
+        sock = await child.connect(Purpose.CONTROL)
+        for number in range(3):
+            task = TaskId(f"sha256:{number:064}")
+            await say(sock, encode(SubscribeFrame(task)))
+            await inbox.next(ChildSubscribed)
+            server.send_gone(CHILD, task)
+            server.send_gone(HostId("nobody"), task)
+            assert await hear(sock, FROM_PARENT) == GoneFrame(task)
+        await asyncio.sleep(0)
+        assert inbox.unread == []
+
+
 @pytest.mark.parametrize(
     "noise", [b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", encode(SubscribeFrame(BLOB.task))]
 )
@@ -310,6 +327,23 @@ async def test_an_upload_lasts_until_its_child_took_it() -> None:
         while left:
             left -= len(await asyncio.get_running_loop().sock_recv(sock, left))
         assert (await inbox.next(UploadEnded)).sent_bytes == BLOB.pieces.length(2)
+
+
+async def test_a_file_that_cannot_be_read_is_told_and_its_upload_ends() -> None:
+    async with served() as (server, inbox, child):
+        told: list[tuple[TaskId, str]] = []
+        server.on_unreadable = lambda task, reason: told.append((task, reason))
+        await child.control()
+        await inbox.next(ChildSubscribed)
+        sock = await child.connect(Purpose.DATA)
+        await say(sock, encode(RequestFrame(5, BLOB.task, 2)))
+        asked = await inbox.next(PieceRequested)
+        empty = PieceFile.ring(BLOB.pieces.size, 1)
+        os.ftruncate(empty.fd, 0)
+        server.start_upload(CHILD, asked.request, BLOB.task, BLOB.records[2], empty, BLOB.pieces.length(2))
+        empty.release()
+        assert (await inbox.next(UploadEnded)).failed
+        assert told == [(BLOB.task, "the file ends inside the piece")]
 
 
 async def test_an_upload_under_way_is_taken_back() -> None:

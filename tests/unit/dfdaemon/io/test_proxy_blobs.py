@@ -1,5 +1,8 @@
 """Blobs by digest through the mirror of a whole daemon, where the store holds something odd."""
 
+import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,11 +10,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from benchmarks.io.image import Image, blob_path, generate_image
+from benchmarks.io.image import MEDIA_MANIFEST, Image, blob_path, generate_image
 from benchmarks.io.origin_registry import OriginRegistry
+from dfdaemon.io import proxy_blobs
 from swarm.digest import Digest
 from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
 from tests.support.fake_origin import fake_origin
+from tests.support.mirror import running_mirror
 from tests.support.processes import short_directory
 
 MIB = 1 << 20
@@ -62,6 +67,41 @@ async def test_a_file_that_is_too_short_is_refused_for_a_moment(
     assert task not in running.daemon.driver.machine.held
 
 
+@pytest.mark.parametrize("ranges", [None, "bytes=0-9,100-109"], ids=["manifest", "ranges"])
+async def test_a_disk_that_gives_nothing_has_its_blob_looked_at(
+    image: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranges: str | None
+) -> None:
+    def fail(*_: int) -> bytes:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    layer = f"/v2/demo/app/blobs/{image.layers[0].digest}"
+    path = layer if ranges else f"/v2/demo/app/manifests/{image.manifest_digest}"
+    async with OriginRegistry([image]) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.get(path)).status == 200
+        (task,) = mirror.blobs.blobs
+        blob = mirror.blobs.blobs[task]
+        monkeypatch.setattr(os, "pread", fail)
+        answer = await mirror.get(path, *([("Range", ranges)] if ranges else []))
+        assert (answer.status, answer.whole) == ((206, False) if ranges else (503, True))
+        assert task not in mirror.blobs.blobs, "it was reported as broken"
+        blob.file.release()
+
+
+async def test_a_manifest_that_changed_on_the_disk_is_found_out(running: RunningDaemon, image: Image) -> None:
+    task = Digest.parse(image.manifest_digest).task
+    address = f"{running.mirror.host}:{running.mirror.port}"
+    url = f"http://{address}/v2/demo/app/manifests/{image.manifest_digest}?ns={REGISTRY}"
+    async with aiohttp.ClientSession(headers={"Accept": MEDIA_MANIFEST}) as session:
+        assert (await session.get(url)).status == 200
+        file = running.daemon.store.file(task)
+        os.pwrite(file.fd, b"damage", 0)
+        file.release()
+        assert (await session.get(url)).status == 502
+    found = await running.daemon.store.verify(task)
+    assert found is not None
+    assert not found.complete
+
+
 async def test_a_small_range_of_a_large_blob_costs_its_pieces_and_the_rest_comes_when_it_is_wanted(
     tmp_path: Path,
 ) -> None:
@@ -84,6 +124,36 @@ async def test_a_small_range_of_a_large_blob_costs_its_pieces_and_the_rest_comes
                 assert origin.counters.blob_bytes[layer.digest] == 3 * MIB // 2, "three pieces"
                 assert await get(daemon, layer.digest) == (200, content)
                 assert origin.counters.blob_bytes[layer.digest] == layer.size, "each byte once"
+
+
+async def test_a_client_that_takes_nothing_of_a_body_without_a_size_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_blobs, "CLIENT_TIMEOUT_S", 0.05)
+    given_up = asyncio.Event()
+
+    async def endless(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        try:
+            while request.method == "GET":
+                await response.write(bytes(MIB))
+        finally:
+            if request.method == "GET":
+                given_up.set()
+        return response
+
+    async with fake_origin(endless) as origin, running_mirror(origin, tmp_path) as mirror:
+        _, writer = await asyncio.open_connection("127.0.0.1", mirror.port, limit=1024)
+        path = f"/v2/demo/app/blobs/{Digest.of(b'endless')}?ns={REGISTRY}"
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: mirror\r\n\r\n".encode())
+        async with asyncio.timeout(10):
+            while not mirror.noted("client_left"):  # before that it is only asked for its size
+                given_up.clear()
+                await given_up.wait()
+        writer.transport.abort()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
 async def test_a_blob_that_is_named_by_its_sha512(tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import shutil
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,9 +23,19 @@ from dfdaemon.commands import (
     WriteInline,
 )
 from dfdaemon.config import StoreConfig
-from dfdaemon.events import BlobChecked, Event, InlineWritten, PieceCommitted, StoreOpened, StoreRefused
+from dfdaemon.events import (
+    BlobChecked,
+    Event,
+    InlineWritten,
+    PieceCommitted,
+    PieceLost,
+    StoreOpened,
+    StoreRefused,
+)
+from dfdaemon.io import blob_table
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs, DownloadFailed
 from dfdaemon.io.blob_store import BlobStore
+from dfdaemon.io.disk_blob import reread
 from dfdaemon.io.jobs import Jobs
 from dfdaemon.io.ledger import Account
 from dfdaemon.io.piece_file import PieceFile
@@ -68,7 +80,8 @@ class Bench:
         self.facts = Facts()
         self.events: list[Event] = []
         self._posted = asyncio.Event()
-        self.table = StoreCommands(self.store, self.blobs, self.jobs, self.facts, self._post).table()
+        self.commands = StoreCommands(self.store, self.blobs, self.jobs, self.facts, self._post)
+        self.table = self.commands.table()
 
     def _post(self, event: Event) -> None:
         self.events.append(event)
@@ -124,6 +137,67 @@ async def test_data_that_is_gone_from_the_disk_is_no_room(bench: Bench) -> None:
     shutil.rmtree(bench.folder / "blobs")
     bench.activate()
     assert await bench.open() == StoreRefused(TASK)
+
+
+async def test_a_folder_that_is_gone_is_no_room(bench: Bench) -> None:
+    shutil.rmtree(bench.folder)
+    bench.activate()
+    assert await bench.open() == StoreRefused(TASK)
+    assert "store_failed" in bench.facts.names
+    assert not bench.store._table.pins
+
+
+async def test_a_fault_of_ours_is_reported_and_no_room(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise ValueError("not foreseen")
+
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, found: reported.append(found["exception"]))
+    monkeypatch.setattr(bench.store, "open", fail)
+    bench.activate()
+    assert await bench.open() == StoreRefused(TASK)
+    await asyncio.gather(*bench.jobs._running, return_exceptions=True)
+    assert [str(error) for error in reported] == ["not foreseen"]
+    assert not bench.store._table.pins
+
+
+async def test_a_file_that_cannot_be_read_is_read_again_once_and_what_is_damaged_is_lost(
+    bench: Bench,
+) -> None:
+    await bench.store.put(TASK, CONTENT)
+    file = bench.store.file(TASK)
+    os.ftruncate(file.fd, 3)
+    file.release()
+    for _ in range(2):
+        bench.commands.unreadable(TASK, "it ends early")
+    assert await bench.answer() == PieceLost(TASK, 0)
+    await bench.commands.mend(TASK)
+    assert bench.facts.names == ["store_failed", "store_pieces_damaged"]
+    assert not bench.events
+
+
+async def test_blobs_that_are_read_again_leave_a_thread_to_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, reading, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def slow(*arguments: Any) -> dict[int, PieceRecord]:
+        loop.call_soon_threadsafe(reading.set)
+        assert may_end.wait(10)
+        return reread(*arguments)
+
+    other = Digest.of(b"other").task
+    await bench.store.put(TASK, CONTENT)
+    await bench.store.put(other, b"other")
+    monkeypatch.setattr(blob_table, "reread", slow)
+    mending = [bench.commands.mend(task) for task in (TASK, other)]
+    try:
+        async with asyncio.timeout(5):
+            await reading.wait()
+            await bench.store.open(Digest.of(b"new").task, 3)
+    finally:
+        may_end.set()
+    await asyncio.gather(*mending)
 
 
 async def test_a_blob_that_left_the_disk_cannot_be_checked_and_says_so(bench: Bench) -> None:

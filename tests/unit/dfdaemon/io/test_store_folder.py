@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ def test_a_new_folder_gets_its_version(tmp_path: Path) -> None:
     assert not folder.was_clean
     assert folder.free_bytes() > 0
     folder.close(clean=False)
+
+
+def test_its_version_is_on_the_disk_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[str, bool]] = []
+
+    def sync(fd: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{fd}"), (tmp_path / "blobs").exists()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    StoreFolder(str(tmp_path)).close(clean=False)
+    assert synced == [(str(tmp_path / "format.new"), False), (str(tmp_path), False)]
 
 
 def test_a_blob_lies_under_its_algorithm_and_first_digits(tmp_path: Path) -> None:
@@ -54,6 +68,22 @@ def test_a_clean_stop_before_a_reboot_does_not_count(tmp_path: Path) -> None:
     folder = StoreFolder(str(tmp_path))
     assert not folder.was_clean
     folder.close(clean=False)
+
+
+def test_a_clean_stop_may_leave_blobs_in_doubt(tmp_path: Path) -> None:
+    good, doubtful = Digest.of(b"one"), Digest.of(b"two")
+    StoreFolder(str(tmp_path)).close(clean=True, doubtful=[doubtful])
+    folder = StoreFolder(str(tmp_path))
+    assert (folder.trusts(good), folder.trusts(doubtful)) == (True, False)
+    folder.close(clean=False)
+    folder = StoreFolder(str(tmp_path))
+    assert not folder.trusts(good)
+    folder.close(clean=False)
+
+
+def test_the_mark_of_a_stop_without_doubt_is_what_earlier_versions_know(tmp_path: Path) -> None:
+    StoreFolder(str(tmp_path)).close(clean=True)
+    assert (tmp_path / "clean").read_text() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def test_a_folder_in_use_is_refused_until_it_is_left(tmp_path: Path) -> None:

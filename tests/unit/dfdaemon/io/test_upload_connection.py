@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -96,6 +97,31 @@ async def test_pieces_are_sent_one_after_another(bytes_per_s: int) -> None:
             assert await asyncio.to_thread(script.read, length) == BLOB.piece(index)
             ended = await script.ends.get()
             assert (ended.sent_bytes, ended.failed) == (length, False)
+
+
+async def test_a_file_that_is_too_short_is_told() -> None:
+    async with scripted() as script:
+        os.ftruncate(script.file.fd, 1000)
+        await script.asked()
+        script.send()
+        ended = await script.ends.get()
+        assert (ended.sent_bytes, ended.failed) == (1000, True)
+        assert ended.unreadable == await script.closed() == "the file ends inside the piece"
+
+
+@pytest.mark.parametrize(("number", "told"), [(errno.EIO, True), (errno.ECONNRESET, False)])
+async def test_a_fault_of_the_disk_is_told_from_one_of_the_child(
+    monkeypatch: pytest.MonkeyPatch, number: int, told: bool
+) -> None:
+    def fail(*_: int) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "sendfile", fail)
+    async with scripted() as script:
+        await script.asked()
+        script.send()
+        ended = await script.ends.get()
+        assert (ended.sent_bytes, ended.failed, bool(ended.unreadable)) == (0, True, told)
 
 
 async def test_refusals_leave_the_connection_open() -> None:
