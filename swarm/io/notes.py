@@ -136,7 +136,7 @@ DAEMON: dict[str, NoteKind] = {
     "store_failed": NoteKind("error", "The store cannot do what it was asked; `error` says why."),
     "store_blob_unusable": NoteKind("warning", "A blob on disk cannot be read; it is dropped."),
     "store_pieces_damaged": NoteKind(
-        "warning", "Pieces on disk have other digests after a crash; they are dropped."
+        "warning", "Pieces on disk have other digests than they had; they are dropped, and come again."
     ),
     "store_check_failed": NoteKind("error", "A blob on disk could not be read to check its digest."),
     "store_record_failed": NoteKind(
