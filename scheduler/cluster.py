@@ -102,7 +102,11 @@ class Cluster:
                 return
 
     def open_task(self, task_id: TaskId, size: int) -> Task | None:
-        """Return a task, making and loading it when it is new; None when there is no room for another."""
+        """Return a task, making and loading it when it is new; None when there is no room for another.
+
+        A new one has the size that its first joiner names. A holder of another size is no part of it: one inventory
+        that tells a wrong size must not turn away everybody who wants the blob.
+        """
         task = self.tasks.pop(task_id, None)
         if task is not None:
             self.tasks[task_id] = task
@@ -111,7 +115,6 @@ class Cluster:
             self.note("overload", table="tasks", limit=TASKS_MAX)
             return None
         holders = self.inventory.holders(task_id)
-        size = next(iter(holders.values()), size)
         task = Task(task_id, PieceMap.of(size), self._children_max())
         self.tasks[task_id] = task
         self.load(task)

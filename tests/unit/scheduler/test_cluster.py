@@ -2,8 +2,8 @@ import pytest
 
 from scheduler import cluster as bounds
 from swarm.ids import TaskId
-from swarm.messages import Progress, TaskInfo
-from tests.support.scheduler_playbook import BLOB, Playbook
+from swarm.messages import HeldBlob, Progress, TaskInfo
+from tests.support.scheduler_playbook import BLOB, LAYER, Playbook
 
 
 def task(number: int) -> TaskId:
@@ -34,6 +34,15 @@ def test_when_all_tasks_are_busy_another_waits_and_nobody_is_sent_to_the_origin(
     play.completes("a")
     play.join("a", task=task(1))
     assert play.told("a", TaskInfo)
+
+
+def test_a_new_task_has_its_joiners_size_and_the_holders_of_that_size() -> None:
+    play = Playbook()
+    play.attach("liar", held=(HeldBlob(BLOB, LAYER + 1),))
+    play.attach("holder", held=(HeldBlob(BLOB, LAYER),))
+    play.join("a")
+    assert play.told("a", TaskInfo) == [TaskInfo(BLOB, LAYER)]
+    assert list(play.machine.cluster.tasks[BLOB].peers) == ["holder", "a"]
 
 
 def test_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
