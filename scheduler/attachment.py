@@ -55,7 +55,7 @@ class Attachment:
         self._pace_s = PACE_MIN_S
 
     def attached(self, hello: Hello) -> None:
-        """A host says who it is, what it holds and what it is downloading."""
+        """A host says who it is, what it holds and what it is downloading; of one named twice, the last counts."""
         host = self._admit(hello)
         if host is None:
             return
@@ -63,7 +63,8 @@ class Attachment:
         self._cluster.note("host_attached", None, host, active=len(hello.active), held=len(hello.held))
         self._set_pace()
         before = list(host.tasks)
-        active = hello.active[: bounds.TASKS_PER_HOST_MAX]
+        active = list({download.task: download for download in hello.active}.values())
+        active = active[: bounds.TASKS_PER_HOST_MAX]
         rejoined = [entered for download in active if (entered := self._rejoin(host, download)) is not None]
         self._take_inventory(host, hello)
         self._forget_past(host, before, {download.task for download in active})

@@ -162,6 +162,15 @@ def test_a_grant_that_is_being_saved_survives_a_new_stream() -> None:
     assert play.leases(saved).keys() == {"a"}
 
 
+def test_a_download_that_is_named_twice_counts_once() -> None:
+    play = Playbook()
+    play.join("b")
+    play.wait(5.0)
+    play.attach("a", active=(*active(full(2)), *active(full(4))))
+    assert len(play.told("a", TaskInfo)) == 1
+    assert play.machine.cluster.tasks[BLOB].held == full(4)
+
+
 def test_fetches_without_a_grant_are_honoured_and_told_apart_by_their_range() -> None:
     play = Playbook()
     play.attach("a", active=active(0, HeldLease(0, 10, 2, UNGRANTED), HeldLease(20, 30, 21, UNGRANTED)))
