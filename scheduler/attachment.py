@@ -118,11 +118,16 @@ class Attachment:
                 self._membership.complete(task, peer)
 
     def _forget_past(self, host: Host, before: list[TaskId], active: set[TaskId]) -> None:
-        """Remove the host from tasks that it no longer takes part in, and end leases that it no longer works on."""
+        """Remove the host from tasks that it no longer takes part in, and end leases that it no longer works on.
+
+        One that holds a blob of another size than the task's takes no part in it either.
+        """
         for task_id in before:
             task = self._cluster.tasks.get(task_id)
             peer = task.peers.get(host.id) if task is not None else None
-            if task is not None and peer is not None and task_id not in active and task_id not in host.held:
+            if task is None or peer is None or task_id in active:
+                continue
+            if host.held.get(task_id) != task.pieces.size:
                 self._membership.remove(task, peer)
         for lease in list(host.leases):
             if lease.task not in active:

@@ -204,6 +204,18 @@ def test_a_blob_on_disk_of_another_size_is_not_offered() -> None:
     assert list(play.machine.cluster.tasks[BLOB].peers) == ["a"]
 
 
+def test_who_comes_back_with_a_blob_of_another_size_takes_no_part_any_more() -> None:
+    play = Playbook()
+    play.join("a", "b")
+    play.holds("a", full(3))
+    play.attach("a", held=(HeldBlob(BLOB, LAYER - 1),))
+    task = play.machine.cluster.tasks[BLOB]
+    assert (list(task.peers), task.held) == (["b"], 0)
+    play.completes("b")
+    play.wait(IDLE_S + 1)
+    assert BLOB not in play.machine.cluster.tasks
+
+
 def test_a_host_that_moves_to_another_zone_is_found_there() -> None:
     play = Playbook()
     play.attach("a", zone="east")
