@@ -162,10 +162,12 @@ class Attachment:
         """Enter a fetch that a host works on, unless another does.
 
         During recovery the host knows better than our table: grants of ours are fresh, its fetch is not. Later the
-        table is right.
+        table is right. Either way no later grant has its epoch: a host that still ends the fetch under it would take a
+        new lease for that.
         """
         if not 0 <= held.start <= held.next_piece < held.end <= task.pieces.count:
             return None
+        task.epoch = max(task.epoch, held.epoch)
         known = self._known(task, peer, held)
         if known is not None:
             known.next_piece = max(known.next_piece, min(held.next_piece, known.end))
@@ -213,7 +215,6 @@ class Attachment:
             state=LeaseState.STARTED,
             adopted=True,
         )
-        task.epoch = max(task.epoch, held.epoch)
         self._granting.register(task, peer, lease)
         return lease
 

@@ -150,6 +150,19 @@ def test_of_two_running_fetches_of_the_same_pieces_the_first_to_attach_goes_on()
     assert [lease.host for lease in play.machine.cluster.tasks[BLOB].leases] == ["a", "b"]
 
 
+def test_the_epoch_of_a_revoked_fetch_is_not_granted_again() -> None:
+    play = Playbook()
+    play.join("b")
+    owner, lease = play.only_lease()
+    play.wait(5.0)
+    play.attach("a", active=active(0, HeldLease(0, 8, 2, Epoch(7))))
+    assert play.told("a", LeaseRevoked) == [LeaseRevoked(BLOB, Epoch(7))]
+    play.fetches(owner, lease, 1)
+    granted = [lease.epoch for leases in play.leases().values() for lease in leases]
+    assert granted
+    assert min(granted) > 7
+
+
 def test_a_grant_that_is_being_saved_survives_a_new_stream() -> None:
     play = Playbook()
     play.attach("a")
