@@ -3,7 +3,7 @@ import pytest
 from scheduler.host import Host, HostEvent
 from scheduler.lease import Lease
 from scheduler.peer import Peer, PeerEvent
-from scheduler.task import GRANTS_REMEMBERED, TASK_STATES, Task, TaskEvent, TaskState
+from scheduler.task import GRANTS_REMEMBERED, SIZE_CLAIMS_MAX, TASK_STATES, Task, TaskEvent, TaskState
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
 from swarm.messages import HostInfo, PieceRecord
 from swarm.pieces import MIB, PieceMap
@@ -154,3 +154,20 @@ def test_another_size_starts_over() -> None:
     one.remember_records((record(0),))
     one.resize(2 * MIB)
     assert (one.held, peer.bits, one.records(), one.all_bits()) == (0, 0, (), 0b1111)
+
+
+def test_only_another_host_confirms_a_size() -> None:
+    one = task()
+    assert not one.claim_size(HostId("a"), 5)
+    assert not one.claim_size(HostId("a"), 5)
+    assert not one.claim_size(HostId("b"), 6)
+    assert one.claim_size(HostId("c"), 5)
+
+
+def test_remembered_sizes_are_bounded_and_void_after_a_change() -> None:
+    one = task()
+    for number in range(SIZE_CLAIMS_MAX + 10):
+        one.claim_size(HostId(f"h{number}"), number)
+    assert len(one.size_claims) == SIZE_CLAIMS_MAX
+    one.resize(2 * MIB)
+    assert not one.claim_size(HostId("a"), 5)
