@@ -300,10 +300,15 @@ class Task:
             del self.grants[epoch]
 
     def resize(self, size: int) -> None:
-        """Start over with the blob's true size: what was known of pieces is void."""
+        """Start over with the blob's true size: what was known of pieces is void.
+
+        So are grants: a record that was made under one, and arrives late, is of a piece of the old size.
+        """
         self.pieces = PieceMap.of(size)
         self.size_claims.clear()
-        self.held = self.leased = 0
+        self.held = self.leased = self.unsure = 0
+        self.inline_held = False
+        self.grants.clear()
         for zone in self.zones.values():
             zone.held = zone.importing = 0
         self.sources.clear()

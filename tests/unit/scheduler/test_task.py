@@ -156,6 +156,17 @@ def test_another_size_starts_over() -> None:
     assert (one.held, peer.bits, one.records(), one.all_bits()) == (0, 0, (), 0b1111)
 
 
+def test_grants_and_doubts_of_another_size_are_void() -> None:
+    one = task()
+    one.add_lease(lease("a", 0, 4, epoch=7))
+    one.leases.clear()
+    one.doubt(0b1, until=99.0)
+    one.inline_held = True
+    one.resize(2 * MIB)
+    assert one.believe(HostId("a"), (record(1, epoch=7),)) == ([], [])
+    assert one.free() == 0b1111
+
+
 def test_only_another_host_confirms_a_size() -> None:
     one = task()
     assert not one.claim_size(HostId("a"), 5)
