@@ -101,6 +101,11 @@ class Cluster:
                 self.agenda.forget(("registry", name))
                 return
 
+    def stop_waiting(self, task: Task, name: str) -> None:
+        """A task wants no connection of a registry any more."""
+        if name in self.registries:
+            self.registries[name].hungry.pop(task.id, None)
+
     def open_task(self, task_id: TaskId, size: int) -> Task | None:
         """Return a task, making and loading it when it is new; None when there is no room for another.
 
@@ -150,8 +155,7 @@ class Cluster:
             peer.happen(PeerEvent.LEAVE)
             peer.host.tasks.pop(task.id)
         for name in task.registries:
-            if name in self.registries:
-                self.registries[name].hungry.pop(task.id, None)
+            self.stop_waiting(task, name)
         del self.tasks[task.id]
         self.agenda.forget(("task", task.id))
 

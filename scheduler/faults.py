@@ -93,7 +93,7 @@ class Faults:
         for name, claimed in task.size_claims.items():
             claimant = task.peers.get(name)
             if claimant is not None and claimed == size:
-                claimant.may_fetch = True
+                claimant.may_fetch = task.add_registry(claimant.registry)
         task.resize(size)
         for peer in task.peers.values():
             self._cluster.send(peer.host, TaskInfo(task.id, size))

@@ -52,15 +52,24 @@ class Membership:
             return None
         peer = self._peer(task, host)
         peer.registry, peer.warned = join.registry, False
-        peer.may_fetch, peer.stores = join.may_fetch, join.stores
-        peer.shares_check = join.shares_check
-        if join.may_fetch:
-            task.add_registry(join.registry)
+        peer.stores, peer.shares_check = join.stores, join.shares_check
+        peer.may_fetch = join.may_fetch and self._add_registry(task, join.registry)
         fits = join.size == task.pieces.size
         task.changed(peer, join.bits & task.all_bits() if fits else availability.NONE)
         if not peer.stores:
             self._neighbours.orphan(task, peer)
         return task, peer
+
+    def _add_registry(self, task: Task, name: str) -> bool:
+        """Have a task fetch from a registry too; False when it does so from as many others as it may.
+
+        Who would fetch through that one gets no lease, so it must not count as one who may fetch.
+        """
+        if task.add_registry(name):
+            return True
+        for unused in task.drop_unused_registries():
+            self._cluster.stop_waiting(task, unused)
+        return task.add_registry(name)
 
     def answer(self, task: Task, peer: Peer, count: int) -> None:
         """Welcome a peer, unless its task is still being loaded: then TaskLoaded does."""

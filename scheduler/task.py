@@ -217,10 +217,21 @@ class Task:
         """Tell whether any storing peer may fetch from the origin."""
         return bool(len(self.fetchers) or len(self.seed_fetchers))
 
-    def add_registry(self, name: str) -> None:
-        """Remember where a peer that may fetch would fetch from."""
-        if len(self.registries) < REGISTRIES_PER_TASK_MAX:
-            self.registries[name] = None
+    def add_registry(self, name: str) -> bool:
+        """Remember where a peer that may fetch would fetch from; False when as many are in use by others."""
+        if name not in self.registries and len(self.registries) >= REGISTRIES_PER_TASK_MAX:
+            return False
+        self.registries[name] = None
+        return True
+
+    def drop_unused_registries(self) -> list[str]:
+        """Forget where nobody fetches from any more, and return that."""
+        used = {peer.registry for peer in self.peers.values() if peer.may_fetch and not peer.is_complete()}
+        used.update(lease.registry for lease in self.leases)
+        unused = [name for name in self.registries if name not in used]
+        for name in unused:
+            del self.registries[name]
+        return unused
 
     def claim_size(self, host: HostId, size: int) -> bool:
         """Remember what a host says of the blob's size; tell whether another said the same."""
