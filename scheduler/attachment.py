@@ -204,7 +204,7 @@ class Attachment:
         lease = Lease(
             task.id,
             peer.host.id,
-            peer.registry,
+            self._cluster.registry(peer.registry).name,
             held.epoch,
             held.next_piece,
             held.end,

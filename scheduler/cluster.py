@@ -22,6 +22,8 @@ TASKS_PER_HOST_MAX = 4096
 """Blobs that one host takes part in at once."""
 REGISTRIES_MAX = 1024
 """Registries whose behaviour is remembered."""
+OVERFLOW = "*"
+"""What the registries are called that come while all others are in use: together they have the connections of one."""
 IDLE_S = 300.0
 """How long a task without downloads is remembered: a rolling update touches its layers again within minutes."""
 LOAD_TIMEOUT_S = 2.0
@@ -84,27 +86,33 @@ class Cluster:
     # --- tables --------------------------------------------------------------------------------------------
 
     def registry(self, name: str) -> Registry:
-        """Return what is known of a registry; the least used ones without leases go when there are too many."""
+        """Return what is known of a registry; an unused one goes when there are too many.
+
+        If all are in use, that is what is known of all the others together: it has another name, which leases keep.
+        """
         registry = self.registries.get(name)
+        if registry is None and len(self.registries) >= REGISTRIES_MAX - 1 and not self._drop_registry():
+            name = OVERFLOW
+            registry = self.registries.get(name)
         if registry is None:
-            if len(self.registries) >= REGISTRIES_MAX:
-                self._drop_registry()
             lease = self.config.lease
             registry = Registry(name, lease.connections, lease.connections_max, window_at=self.now)
             self.registries[name] = registry
         return registry
 
-    def _drop_registry(self) -> None:
+    def _drop_registry(self) -> bool:
         for name, registry in self.registries.items():
-            if not registry.leases:
+            if name != OVERFLOW and not registry.is_in_use(self.now):
                 del self.registries[name]
                 self.agenda.forget(("registry", name))
-                return
+                return True
+        return False
 
     def stop_waiting(self, task: Task, name: str) -> None:
         """A task wants no connection of a registry any more."""
-        if name in self.registries:
-            self.registries[name].hungry.pop(task.id, None)
+        for known in (name, OVERFLOW):
+            if known in self.registries:
+                self.registries[known].hungry.pop(task.id, None)
 
     def open_task(self, task_id: TaskId, size: int) -> Task | None:
         """Return a task, making and loading it when it is new; None when there is no room for another.

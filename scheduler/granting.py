@@ -145,7 +145,7 @@ class Granting:
         lease = Lease(
             task.id,
             owner.host.id,
-            owner.registry,
+            cluster.registry(owner.registry).name,
             task.epoch,
             start,
             end,

@@ -1,8 +1,8 @@
 import pytest
 
 from scheduler import cluster as bounds
-from swarm.ids import TaskId
-from swarm.messages import HeldBlob, Progress, TaskInfo
+from swarm.ids import Epoch, TaskId
+from swarm.messages import ActiveTask, HeldBlob, HeldLease, Leave, Progress, TaskInfo
 from tests.support.scheduler_playbook import BLOB, LAYER, Playbook
 
 
@@ -60,6 +60,32 @@ def test_registries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         play.join("a", task=task(number), size=0, registry=f"r{number}")
     assert "one" in play.machine.cluster.registries, "it has a lease"
+
+
+def test_registries_beyond_the_bound_share_the_connections_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "REGISTRIES_MAX", 3)
+    play = Playbook(Playbook.config(connections=1))
+    for number in range(4):
+        play.join(f"h{number}", task=task(number), registry=f"r{number}")
+    registries = play.machine.cluster.registries
+    assert list(registries) == ["r0", "r1", bounds.OVERFLOW]
+    assert [lease.task for lease in registries[bounds.OVERFLOW].leases] == [task(2)]
+    assert not play.leases(), "the fourth waits for the connection of the third"
+    play.says("h2", Leave(task(2)))
+    assert play.only_lease()[0] == "h3"
+    play.says("h3", Leave(task(3)))
+    play.wait(bounds.IDLE_S + 1)
+    assert not registries[bounds.OVERFLOW].leases
+    assert not registries[bounds.OVERFLOW].hungry
+
+
+def test_a_running_fetch_beyond_the_bound_is_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "REGISTRIES_MAX", 2)
+    play = Playbook()
+    play.join("a", registry="one")
+    running = HeldLease(0, 8, 2, Epoch(7))
+    play.attach("b", active=(ActiveTask(task(1), LAYER, "two", 0, True, leases=(running,)),))
+    assert [lease.epoch for lease in play.machine.cluster.registries[bounds.OVERFLOW].leases] == [7]
 
 
 def test_a_hosts_tasks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
