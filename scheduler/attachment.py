@@ -63,6 +63,7 @@ class Attachment:
         self._cluster.note("host_attached", None, host, active=len(hello.active), held=len(hello.held))
         self._set_pace()
         before = list(host.tasks)
+        host.shed.clear()
         active = list({download.task: download for download in hello.active}.values())
         active = active[: bounds.TASKS_PER_HOST_MAX]
         rejoined = [entered for download in active if (entered := self._rejoin(host, download)) is not None]
@@ -233,6 +234,7 @@ class Attachment:
         cluster.attached -= host.is_attached()
         host.happen(HostEvent.LOSE)
         cluster.inventory.clear(host)
+        host.shed.clear()
         unsure_s = min(UNSURE_S_MAX, self._pace_s * UNSURE_PACES)
         for task_id in list(host.tasks):
             task = cluster.tasks[task_id]

@@ -47,6 +47,8 @@ class Cluster:
         self.inventory = Inventory()
         self.agenda: Agenda[Key] = Agenda()
         self.attached = 0
+        self.is_full = False
+        """No task is idle: none is looked for among so many before one has become so."""
         self._out: list[Command] = []
 
     # --- one event -----------------------------------------------------------------------------------------
@@ -124,8 +126,7 @@ class Cluster:
         if task is not None:
             self.tasks[task_id] = task
             return task
-        if len(self.tasks) >= TASKS_MAX and not self._drop_task():
-            self.note("overload", table="tasks", limit=TASKS_MAX)
+        if len(self.tasks) >= TASKS_MAX and not self._make_room():
             return None
         holders = self.inventory.holders(task_id)
         task = Task(task_id, PieceMap.of(size), self._children_max())
@@ -149,6 +150,14 @@ class Cluster:
         self.agenda.wake(("task", task.id), task.load_at)
         self.do(LoadTask(task.id))
 
+    def _make_room(self) -> bool:
+        if self.is_full:
+            return False
+        self.is_full = not self._drop_task()
+        if self.is_full:
+            self.note("overload", table="tasks", limit=TASKS_MAX)
+        return not self.is_full
+
     def _drop_task(self) -> bool:
         for task in self.tasks.values():
             if task.state is TaskState.IDLE and not task.leases:
@@ -165,6 +174,7 @@ class Cluster:
         for name in task.registries:
             self.stop_waiting(task, name)
         del self.tasks[task.id]
+        self.is_full = False
         self.agenda.forget(("task", task.id))
 
     def forget_host(self, host: Host) -> None:
@@ -190,6 +200,7 @@ class Cluster:
         if task.downloading or task.state is TaskState.LOADING:
             return
         task.happen(TaskEvent.SATISFIED)
+        self.is_full = False
         task.idle_at = self.now + IDLE_S
         if not task.peers and not task.leases and not task.inline_held:
             self.forget_task(task)

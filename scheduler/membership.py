@@ -34,12 +34,12 @@ class Membership:
 
     # --- joining -------------------------------------------------------------------------------------------
 
-    def join(self, host: Host, join: Join) -> None:
+    def join(self, host: Host, join: Join | ActiveTask) -> None:
         """A host wants a blob: make it a peer, and answer it at once if the task is loaded."""
         entered = self.enter(host, join)
         if entered is not None:
             task, peer = entered
-            peer.priority = join.priority
+            peer.priority = join.priority if isinstance(join, Join) else peer.priority
             task.priority = min(task.priority, peer.priority)
             self.answer(task, peer, self._cluster.placement(task).neighbours)
 
@@ -47,9 +47,12 @@ class Membership:
         """Make a host a peer of a task, in state JOINED; None when a bound is reached or the size cannot be."""
         if not 0 <= join.size <= BLOB_BYTES_MAX:
             return None
-        task = self._cluster.open_task(join.task, join.size)
-        if task is None or (host.id not in task.peers and len(host.tasks) >= TASKS_PER_HOST_MAX):
+        has_room = join.task in host.tasks or len(host.tasks) < TASKS_PER_HOST_MAX
+        task = self._cluster.open_task(join.task, join.size) if has_room else None
+        if task is None:
+            host.remember_shed(join)
             return None
+        host.shed.pop(join.task, None)
         peer = self._peer(task, host)
         peer.registry, peer.warned = join.registry, False
         peer.stores, peer.shares_check = join.stores, join.shares_check

@@ -1,9 +1,10 @@
 import pytest
 
 from scheduler import cluster as bounds
-from swarm.ids import Epoch, TaskId
-from swarm.messages import ActiveTask, HeldBlob, HeldLease, Leave, Progress, TaskInfo
-from tests.support.scheduler_playbook import BLOB, LAYER, Playbook
+from scheduler.host import SHED_MAX
+from swarm.ids import Epoch, HostId, TaskId
+from swarm.messages import ActiveTask, Completed, HeldBlob, HeldLease, Leave, Progress, Starving, TaskInfo
+from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
 
 
 def task(number: int) -> TaskId:
@@ -34,6 +35,46 @@ def test_when_all_tasks_are_busy_another_waits_and_nobody_is_sent_to_the_origin(
     play.completes("a")
     play.join("a", task=task(1))
     assert play.told("a", TaskInfo)
+
+
+def test_who_there_was_no_room_for_is_let_in_when_it_calls_for_help_and_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "TASKS_MAX", 1)
+    play = Playbook()
+    play.join("a")
+    play.join("b", task=task(1))
+    assert play.says("b", Starving(task(1), 0b1)) == []
+    play.completes("a")
+    play.says("b", Starving(task(1), 0b1))
+    assert play.told("b", TaskInfo) == [TaskInfo(task(1), LAYER)]
+    assert play.only_lease()[0] == "b"
+
+
+def test_who_gave_up_or_attached_again_without_it_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "TASKS_MAX", 1)
+    play = Playbook()
+    play.join("a")
+    play.join("b", "c", "d", "e", task=task(1))
+    play.says("b", Leave(task(1)))
+    play.says("c", Completed(task(1)))
+    play.attach("d")
+    play.attach("e", active=(ActiveTask(task(1), LAYER, REGISTRY, 0, True),))
+    play.completes("a")
+    for name in "bcd":
+        assert play.says(name, Starving(task(1), 0b1)) == []
+    play.says("e", Starving(task(1), 0b1))
+    assert play.told("e", TaskInfo)
+
+
+def test_downloads_without_room_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "TASKS_MAX", 1)
+    play = Playbook()
+    play.join("a")
+    for number in range(SHED_MAX + 10):
+        play.join("b", task=task(number))
+    assert len(play.machine.cluster.hosts[HostId("b")].shed) == SHED_MAX
+    assert len(play.notes("overload")) == 1, "no task became idle meanwhile"
 
 
 def test_a_new_task_has_its_joiners_size_and_the_holders_of_that_size() -> None:
