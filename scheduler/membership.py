@@ -92,6 +92,7 @@ class Membership:
             task.complete -= 1
             task.downloading += 1
             self._cluster.inventory.remove(host, task.id)
+        self._importing.end(task, peer)
         peer.happen(PeerEvent.JOIN)
         return peer
 
