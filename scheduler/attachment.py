@@ -12,11 +12,13 @@ from scheduler.membership import Membership
 from scheduler.peer import Peer
 from scheduler.task import Task, TaskState
 from swarm import availability
-from swarm.ids import UNGRANTED, TaskId
+from swarm.ids import UNGRANTED, Epoch, TaskId
 from swarm.messages import ActiveTask, HeldLease, Hello, LeaseRevoked, Settings
 
 HELD_LEASES_MAX = 16
 """Fetches that a host may have of one blob when it attaches; it makes at most four at once."""
+EPOCH_MAX = Epoch(2**63)
+"""A fetch with a higher one is invented: epochs count grants, and those that follow it must still fit into 64 bits."""
 HOSTS_PER_PACE = 2000
 """So many hosts tell their progress four times a second; the pace halves each time they double."""
 PACE_MIN_S, PACE_MAX_S = 0.25, 2.0
@@ -166,7 +168,7 @@ class Attachment:
         table is right. Either way no later grant has its epoch: a host that still ends the fetch under it would take a
         new lease for that.
         """
-        if not 0 <= held.start <= held.next_piece < held.end <= task.pieces.count:
+        if not 0 <= held.start <= held.next_piece < held.end <= task.pieces.count or held.epoch > EPOCH_MAX:
             return None
         task.epoch = max(task.epoch, held.epoch)
         known = self._known(task, peer, held)
