@@ -160,7 +160,7 @@ class Cluster:
 
     def _drop_task(self) -> bool:
         for task in self.tasks.values():
-            if task.state is TaskState.IDLE and not task.leases:
+            if task.state is TaskState.IDLE and not task.leases and not task.downloading:
                 self.forget_task(task)
                 return True
         return False

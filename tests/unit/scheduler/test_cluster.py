@@ -86,6 +86,18 @@ def test_a_new_task_has_its_joiners_size_and_the_holders_of_that_size() -> None:
     assert list(play.machine.cluster.tasks[BLOB].peers) == ["holder", "a"]
 
 
+def test_an_idle_task_that_a_host_brings_along_makes_no_room_for_its_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "TASKS_MAX", 1)
+    play = Playbook()
+    play.join("a")
+    play.completes("a")
+    play.wait(5.0)
+    play.attach("b", active=tuple(ActiveTask(name, LAYER, REGISTRY, 0, True) for name in (BLOB, task(1))))
+    assert [info.task for info in play.told("b", TaskInfo)] == [BLOB]
+
+
 def test_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "HOSTS_MAX", 2)
     play = Playbook()
