@@ -12,11 +12,13 @@ from scheduler.membership import Membership
 from scheduler.peer import Peer
 from scheduler.task import Task, TaskState
 from swarm import availability
-from swarm.ids import UNGRANTED, TaskId
+from swarm.ids import UNGRANTED, Epoch, TaskId
 from swarm.messages import ActiveTask, HeldLease, Hello, LeaseRevoked, Settings
 
 HELD_LEASES_MAX = 16
 """Fetches that a host may have of one blob when it attaches; it makes at most four at once."""
+EPOCH_MAX = Epoch(2**63)
+"""A fetch with a higher one is invented: epochs count grants, and those that follow it must still fit into 64 bits."""
 HOSTS_PER_PACE = 2000
 """So many hosts tell their progress four times a second; the pace halves each time they double."""
 PACE_MIN_S, PACE_MAX_S = 0.25, 2.0
@@ -55,7 +57,7 @@ class Attachment:
         self._pace_s = PACE_MIN_S
 
     def attached(self, hello: Hello) -> None:
-        """A host says who it is, what it holds and what it is downloading."""
+        """A host says who it is, what it holds and what it is downloading; of one named twice, the last counts."""
         host = self._admit(hello)
         if host is None:
             return
@@ -63,7 +65,9 @@ class Attachment:
         self._cluster.note("host_attached", None, host, active=len(hello.active), held=len(hello.held))
         self._set_pace()
         before = list(host.tasks)
-        active = hello.active[: bounds.TASKS_PER_HOST_MAX]
+        host.shed.clear()
+        active = list({download.task: download for download in hello.active}.values())
+        active = active[: bounds.TASKS_PER_HOST_MAX]
         rejoined = [entered for download in active if (entered := self._rejoin(host, download)) is not None]
         self._take_inventory(host, hello)
         self._forget_past(host, before, {download.task for download in active})
@@ -117,11 +121,16 @@ class Attachment:
                 self._membership.complete(task, peer)
 
     def _forget_past(self, host: Host, before: list[TaskId], active: set[TaskId]) -> None:
-        """Remove the host from tasks that it no longer takes part in, and end leases that it no longer works on."""
+        """Remove the host from tasks that it no longer takes part in, and end leases that it no longer works on.
+
+        One that holds a blob of another size than the task's takes no part in it either.
+        """
         for task_id in before:
             task = self._cluster.tasks.get(task_id)
             peer = task.peers.get(host.id) if task is not None else None
-            if task is not None and peer is not None and task_id not in active and task_id not in host.held:
+            if task is None or peer is None or task_id in active:
+                continue
+            if host.held.get(task_id) != task.pieces.size:
                 self._membership.remove(task, peer)
         for lease in list(host.leases):
             if lease.task not in active:
@@ -156,10 +165,12 @@ class Attachment:
         """Enter a fetch that a host works on, unless another does.
 
         During recovery the host knows better than our table: grants of ours are fresh, its fetch is not. Later the
-        table is right.
+        table is right. Either way no later grant has its epoch: a host that still ends the fetch under it would take a
+        new lease for that.
         """
-        if not 0 <= held.start <= held.next_piece < held.end <= task.pieces.count:
+        if not 0 <= held.start <= held.next_piece < held.end <= task.pieces.count or held.epoch > EPOCH_MAX:
             return None
+        task.epoch = max(task.epoch, held.epoch)
         known = self._known(task, peer, held)
         if known is not None:
             known.next_piece = max(known.next_piece, min(held.next_piece, known.end))
@@ -196,7 +207,7 @@ class Attachment:
         lease = Lease(
             task.id,
             peer.host.id,
-            peer.registry,
+            self._cluster.registry(peer.registry).name,
             held.epoch,
             held.next_piece,
             held.end,
@@ -207,7 +218,6 @@ class Attachment:
             state=LeaseState.STARTED,
             adopted=True,
         )
-        task.epoch = max(task.epoch, held.epoch)
         self._granting.register(task, peer, lease)
         return lease
 
@@ -226,6 +236,7 @@ class Attachment:
         cluster.attached -= host.is_attached()
         host.happen(HostEvent.LOSE)
         cluster.inventory.clear(host)
+        host.shed.clear()
         unsure_s = min(UNSURE_S_MAX, self._pace_s * UNSURE_PACES)
         for task_id in list(host.tasks):
             task = cluster.tasks[task_id]

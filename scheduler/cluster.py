@@ -22,6 +22,8 @@ TASKS_PER_HOST_MAX = 4096
 """Blobs that one host takes part in at once."""
 REGISTRIES_MAX = 1024
 """Registries whose behaviour is remembered."""
+OVERFLOW = "*"
+"""What the registries are called that come while all others are in use: together they have the connections of one."""
 IDLE_S = 300.0
 """How long a task without downloads is remembered: a rolling update touches its layers again within minutes."""
 LOAD_TIMEOUT_S = 2.0
@@ -45,6 +47,8 @@ class Cluster:
         self.inventory = Inventory()
         self.agenda: Agenda[Key] = Agenda()
         self.attached = 0
+        self.is_full = False
+        """No task is idle: none is looked for among so many before one has become so."""
         self._out: list[Command] = []
 
     # --- one event -----------------------------------------------------------------------------------------
@@ -84,34 +88,47 @@ class Cluster:
     # --- tables --------------------------------------------------------------------------------------------
 
     def registry(self, name: str) -> Registry:
-        """Return what is known of a registry; the least used ones without leases go when there are too many."""
+        """Return what is known of a registry; an unused one goes when there are too many.
+
+        If all are in use, that is what is known of all the others together: it has another name, which leases keep.
+        """
         registry = self.registries.get(name)
+        if registry is None and len(self.registries) >= REGISTRIES_MAX - 1 and not self._drop_registry():
+            name = OVERFLOW
+            registry = self.registries.get(name)
         if registry is None:
-            if len(self.registries) >= REGISTRIES_MAX:
-                self._drop_registry()
             lease = self.config.lease
             registry = Registry(name, lease.connections, lease.connections_max, window_at=self.now)
             self.registries[name] = registry
         return registry
 
-    def _drop_registry(self) -> None:
+    def _drop_registry(self) -> bool:
         for name, registry in self.registries.items():
-            if not registry.leases:
+            if name != OVERFLOW and not registry.is_in_use(self.now):
                 del self.registries[name]
                 self.agenda.forget(("registry", name))
-                return
+                return True
+        return False
+
+    def stop_waiting(self, task: Task, name: str) -> None:
+        """A task wants no connection of a registry any more."""
+        for known in (name, OVERFLOW):
+            if known in self.registries:
+                self.registries[known].hungry.pop(task.id, None)
 
     def open_task(self, task_id: TaskId, size: int) -> Task | None:
-        """Return a task, making and loading it when it is new; None when there is no room for another."""
+        """Return a task, making and loading it when it is new; None when there is no room for another.
+
+        A new one has the size that its first joiner names. A holder of another size is no part of it: one inventory
+        that tells a wrong size must not turn away everybody who wants the blob.
+        """
         task = self.tasks.pop(task_id, None)
         if task is not None:
             self.tasks[task_id] = task
             return task
-        if len(self.tasks) >= TASKS_MAX and not self._drop_task():
-            self.note("overload", table="tasks", limit=TASKS_MAX)
+        if len(self.tasks) >= TASKS_MAX and not self._make_room():
             return None
         holders = self.inventory.holders(task_id)
-        size = next(iter(holders.values()), size)
         task = Task(task_id, PieceMap.of(size), self._children_max())
         self.tasks[task_id] = task
         self.load(task)
@@ -133,9 +150,17 @@ class Cluster:
         self.agenda.wake(("task", task.id), task.load_at)
         self.do(LoadTask(task.id))
 
+    def _make_room(self) -> bool:
+        if self.is_full:
+            return False
+        self.is_full = not self._drop_task()
+        if self.is_full:
+            self.note("overload", table="tasks", limit=TASKS_MAX)
+        return not self.is_full
+
     def _drop_task(self) -> bool:
         for task in self.tasks.values():
-            if task.state is TaskState.IDLE and not task.leases:
+            if task.state is TaskState.IDLE and not task.leases and not task.downloading:
                 self.forget_task(task)
                 return True
         return False
@@ -147,9 +172,9 @@ class Cluster:
             peer.happen(PeerEvent.LEAVE)
             peer.host.tasks.pop(task.id)
         for name in task.registries:
-            if name in self.registries:
-                self.registries[name].hungry.pop(task.id, None)
+            self.stop_waiting(task, name)
         del self.tasks[task.id]
+        self.is_full = False
         self.agenda.forget(("task", task.id))
 
     def forget_host(self, host: Host) -> None:
@@ -175,6 +200,7 @@ class Cluster:
         if task.downloading or task.state is TaskState.LOADING:
             return
         task.happen(TaskEvent.SATISFIED)
+        self.is_full = False
         task.idle_at = self.now + IDLE_S
         if not task.peers and not task.leases and not task.inline_held:
             self.forget_task(task)

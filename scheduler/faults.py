@@ -36,7 +36,7 @@ class Faults:
         elif fault is OriginFault.NO_RANGE:
             self._cluster.registry(lease.registry).learned_ranges(False, self._cluster.now)
         elif fault is OriginFault.SIZE_MISMATCH:
-            self._resize(task, message.size)
+            self._size_claimed(host, task, message.size)
         elif peer is not None:
             self._forbid(task, peer, fault)
         self._granting.resume(task, [lease])
@@ -71,12 +71,35 @@ class Faults:
         if fault in FORBIDDEN:
             task.last_fault = fault
 
+    def _size_claimed(self, host: Host, task: Task, size: int) -> None:
+        """A host says that the origin has another size: one host alone may not make everybody start over.
+
+        It fetches this blob no more, and whoever fetches next sees for itself. Nobody is left to ask if no other may
+        fetch: then its word counts.
+        """
+        peer = task.peers.get(host.id)
+        others = any(_may_confirm(other) for other in task.peers.values() if other is not peer)
+        if task.claim_size(host.id, size) or not others:
+            self._resize(task, size)
+            return
+        if peer is not None:
+            self._forbid(task, peer, OriginFault.SIZE_MISMATCH)
+
     def _resize(self, task: Task, size: int) -> None:
-        """The origin says how large the blob is: everybody starts over with that."""
+        """The origin says how large the blob is: everybody starts over with that, and who said so fetches again."""
         for lease in list(task.leases):
             self._granting.revoke(task, lease)
         task.size_changes += 1
+        for name, claimed in task.size_claims.items():
+            claimant = task.peers.get(name)
+            if claimant is not None and claimed == size:
+                claimant.may_fetch = task.add_registry(claimant.registry)
         task.resize(size)
         for peer in task.peers.values():
             self._cluster.send(peer.host, TaskInfo(task.id, size))
         self._cluster.note("task_resized", task, size=size)
+
+
+def _may_confirm(peer: Peer) -> bool:
+    """Tell whether a peer will see at the origin what another says of it."""
+    return peer.may_fetch and peer.is_downloading() and peer.host.is_trusted()

@@ -84,11 +84,13 @@ class Granting:
             self.report_no_source(task)
 
     def feed(self, registry: Registry) -> None:
-        """Offer a registry's free connections to the tasks that wait for one, the most urgent first."""
+        """Offer a registry's free connections to the tasks that wait, the most urgent first; tiny ones need none."""
         tasks = [self._cluster.tasks[task] for task in registry.hungry]
         tasks.sort(key=lambda task: task.priority)
-        for task in tasks[:SERVED_AT_ONCE_MAX]:
-            if not registry.has_room(self._cluster.now):
+        tiny = [task for task in tasks if task.is_tiny()][:SERVED_AT_ONCE_MAX]
+        others = [task for task in tasks if not task.is_tiny()][:SERVED_AT_ONCE_MAX]
+        for task in tiny + others:
+            if not task.is_tiny() and not registry.has_room(self._cluster.now):
                 return
             del registry.hungry[task.id]
             self.serve(task)
@@ -143,7 +145,7 @@ class Granting:
         lease = Lease(
             task.id,
             owner.host.id,
-            owner.registry,
+            cluster.registry(owner.registry).name,
             task.epoch,
             start,
             end,

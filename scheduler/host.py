@@ -5,10 +5,12 @@ from enum import Enum
 
 from scheduler.lease import Lease
 from swarm.ids import HostId, TaskId
-from swarm.messages import HostInfo, Parent, Role
+from swarm.messages import ActiveTask, HostInfo, Join, Parent, Role
 
 FAILURES_TOLERATED = 1
 """Fetches that may fail in a row before others are preferred: one may be the origin's or the network's hiccup."""
+SHED_MAX = 64
+"""Downloads of one host that are remembered although there was no room for them."""
 FETCH_BACKOFF_S = 30.0
 """How long a host whose fetches fail is passed over, as long as others may fetch."""
 
@@ -49,7 +51,10 @@ HOST_STATES = {
 
 @dataclass(slots=True, eq=False)
 class Host:
-    """One machine. `upload` is its measured or declared uplink in bytes a second, 0 when unknown."""
+    """One machine. `upload` is its measured or declared uplink in bytes a second, 0 when unknown.
+
+    `shed`: downloads that there was no room for when it asked; they are let in when it calls for help and there is.
+    """
 
     info: HostInfo
     state: HostState = HostState.LOST
@@ -57,6 +62,7 @@ class Host:
     is_slow: bool = False
     tasks: dict[TaskId, None] = field(default_factory=dict)
     held: dict[TaskId, int] = field(default_factory=dict)
+    shed: dict[TaskId, Join | ActiveTask] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
     failures: int = 0
     fetch_after: float = 0.0
@@ -101,6 +107,11 @@ class Host:
         """Forget earlier failures."""
         self.failures = 0
         self.fetch_after = 0.0
+
+    def remember_shed(self, join: Join | ActiveTask) -> None:
+        """There was no room for a download, and its host got no answer: it is not told to turn to the origin."""
+        if len(self.shed) < SHED_MAX:
+            self.shed[join.task] = join
 
     def as_parent(self, bits: int) -> Parent:
         """Introduce the host to a child, with what it is known to hold."""

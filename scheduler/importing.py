@@ -121,6 +121,12 @@ class Importing:
         self._renew(task, zone, peer)
         self.serve(task)
 
+    def end(self, task: Task, peer: Peer) -> None:
+        """A peer joins once more, and imports nothing until it is welcome: it must not go on as if it did."""
+        if peer.importing:
+            task.zone(peer.host.info.zone).release(peer)
+            self._cluster.send(peer.host, Imports(task.id, availability.NONE))
+
     def sources_changed(self, task: Task, bits: int) -> None:
         """Others hold or fetch these pieces now: who is to import some of them must know whom to ask."""
         for zone in task.zones.values():

@@ -46,6 +46,7 @@ from scheduler.validation import validate
 from swarm.dice import Dice
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
 from swarm.messages import (
+    ActiveTask,
     Completed,
     Join,
     LeaseFailed,
@@ -211,7 +212,7 @@ class SchedulerMachine:
         peer = task.peers.get(host.id) if task is not None else None
         return (task, peer) if task is not None and peer is not None else (None, None)
 
-    def _on_join(self, host: Host, join: Join) -> None:
+    def _on_join(self, host: Host, join: Join | ActiveTask) -> None:
         """A host wants a blob; one that is denied it gets from nobody."""
         if join.task in self.denials.denied:
             self.cluster.send(host, DenialsMessage(denied=(join.task,)))
@@ -250,7 +251,13 @@ class SchedulerMachine:
             self.cluster.note("record_conflict", task, peer.host, reporter=peer.host.id, index=record.index)
 
     def _on_starving(self, host: Host, message: Starving) -> None:
-        """Help a host with nothing to ask for: holders of what it wants, else a lease, else the truth."""
+        """Help a host with nothing to ask for: holders of what it wants, else a lease, else the truth.
+
+        One that there was no room for joins now, if there is.
+        """
+        if message.task in host.shed:
+            self._on_join(host, host.shed[message.task])
+            return
         task, peer = self._peer(host, message.task)
         if task is None or peer is None or not peer.is_downloading():
             return
@@ -310,6 +317,7 @@ class SchedulerMachine:
             self._proving.proved(host, task, message)
 
     def _on_completed(self, host: Host, message: Completed) -> None:
+        host.shed.pop(message.task, None)
         task, peer = self._peer(host, message.task)
         if task is not None and peer is not None and peer.host.is_attached():
             self._membership.complete(task, peer)
@@ -319,6 +327,7 @@ class SchedulerMachine:
             self._attachment.left(host)
             return
         self.cluster.inventory.remove(host, message.task)
+        host.shed.pop(message.task, None)
         task, peer = self._peer(host, message.task)
         if task is not None and peer is not None:
             self._membership.remove(task, peer)

@@ -34,12 +34,12 @@ class Membership:
 
     # --- joining -------------------------------------------------------------------------------------------
 
-    def join(self, host: Host, join: Join) -> None:
+    def join(self, host: Host, join: Join | ActiveTask) -> None:
         """A host wants a blob: make it a peer, and answer it at once if the task is loaded."""
         entered = self.enter(host, join)
         if entered is not None:
             task, peer = entered
-            peer.priority = join.priority
+            peer.priority = join.priority if isinstance(join, Join) else peer.priority
             task.priority = min(task.priority, peer.priority)
             self.answer(task, peer, self._cluster.placement(task).neighbours)
 
@@ -47,20 +47,32 @@ class Membership:
         """Make a host a peer of a task, in state JOINED; None when a bound is reached or the size cannot be."""
         if not 0 <= join.size <= BLOB_BYTES_MAX:
             return None
-        task = self._cluster.open_task(join.task, join.size)
-        if task is None or (host.id not in task.peers and len(host.tasks) >= TASKS_PER_HOST_MAX):
+        has_room = join.task in host.tasks or len(host.tasks) < TASKS_PER_HOST_MAX
+        task = self._cluster.open_task(join.task, join.size) if has_room else None
+        if task is None:
+            host.remember_shed(join)
             return None
+        host.shed.pop(join.task, None)
         peer = self._peer(task, host)
         peer.registry, peer.warned = join.registry, False
-        peer.may_fetch, peer.stores = join.may_fetch, join.stores
-        peer.shares_check = join.shares_check
-        if join.may_fetch:
-            task.add_registry(join.registry)
+        peer.stores, peer.shares_check = join.stores, join.shares_check
+        peer.may_fetch = join.may_fetch and self._add_registry(task, join.registry)
         fits = join.size == task.pieces.size
         task.changed(peer, join.bits & task.all_bits() if fits else availability.NONE)
         if not peer.stores:
             self._neighbours.orphan(task, peer)
         return task, peer
+
+    def _add_registry(self, task: Task, name: str) -> bool:
+        """Have a task fetch from a registry too; False when it does so from as many others as it may.
+
+        Who would fetch through that one gets no lease, so it must not count as one who may fetch.
+        """
+        if task.add_registry(name):
+            return True
+        for unused in task.drop_unused_registries():
+            self._cluster.stop_waiting(task, unused)
+        return task.add_registry(name)
 
     def answer(self, task: Task, peer: Peer, count: int) -> None:
         """Welcome a peer, unless its task is still being loaded: then TaskLoaded does."""
@@ -80,6 +92,7 @@ class Membership:
             task.complete -= 1
             task.downloading += 1
             self._cluster.inventory.remove(host, task.id)
+        self._importing.end(task, peer)
         peer.happen(PeerEvent.JOIN)
         return peer
 

@@ -86,6 +86,10 @@ class Peer:
         """Tell whether it still wants pieces."""
         return self.state is PeerState.DOWNLOADING
 
+    def is_complete(self) -> bool:
+        """Tell whether it has all it wanted."""
+        return self.state is PeerState.COMPLETE
+
     def serves(self) -> bool:
         """Tell whether others can take from it what it holds."""
         return self.stores and self.host.is_trusted() and self.state is not PeerState.LEFT

@@ -56,6 +56,10 @@ class Registry:
         """Tell whether it asked us to wait."""
         return now < self.blocked_until
 
+    def is_in_use(self, now: float) -> bool:
+        """Tell whether it has leases, tasks that wait for it, or a pause that it asked for."""
+        return bool(self.leases or self.hungry) or self.is_blocked(now)
+
     def has_room(self, now: float) -> bool:
         """Tell whether another lease may start."""
         return not self.is_blocked(now) and self.busy() < self.connections

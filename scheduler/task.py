@@ -17,6 +17,8 @@ GRANTS_REMEMBERED = 1024
 """Grants whose records are still believed; a blob needs some ten, each fault one more."""
 REGISTRIES_PER_TASK_MAX = 8
 """Origins that one blob is fetched from: the same layer is rarely in more."""
+SIZE_CLAIMS_MAX = 64
+"""Hosts whose word about a blob's size is remembered: two that agree are enough."""
 
 
 class TaskState(Enum):
@@ -71,6 +73,7 @@ class Task:
     `unsure`: pieces whose known holders were lost; until `unsure_until` others may yet tell that they took them.
     `leased_at`: when it was leased first.
     `patience`: times the lease time-out that owners may be silent; doubles with each that was too silent.
+    `size_claims`: what hosts say that the origin says of its size, until another host says the same.
     `failures`: fetches in a row that brought nothing, the first of them at `failing_since`; none before `hold_until`.
     """
 
@@ -103,6 +106,7 @@ class Task:
     hold_until: float = 0.0
     last_fault: OriginFault = OriginFault.DENIED
     size_changes: int = 0
+    size_claims: dict[HostId, int] = field(default_factory=dict)
     idle_at: float = 0.0
     load_at: float = 0.0
     verification: Verification = field(default_factory=Verification)
@@ -213,10 +217,29 @@ class Task:
         """Tell whether any storing peer may fetch from the origin."""
         return bool(len(self.fetchers) or len(self.seed_fetchers))
 
-    def add_registry(self, name: str) -> None:
-        """Remember where a peer that may fetch would fetch from."""
-        if len(self.registries) < REGISTRIES_PER_TASK_MAX:
-            self.registries[name] = None
+    def add_registry(self, name: str) -> bool:
+        """Remember where a peer that may fetch would fetch from; False when as many are in use by others."""
+        if name not in self.registries and len(self.registries) >= REGISTRIES_PER_TASK_MAX:
+            return False
+        self.registries[name] = None
+        return True
+
+    def drop_unused_registries(self) -> list[str]:
+        """Forget where nobody fetches from any more, and return that."""
+        used = {peer.registry for peer in self.peers.values() if peer.may_fetch and not peer.is_complete()}
+        used.update(lease.registry for lease in self.leases)
+        unused = [name for name in self.registries if name not in used]
+        for name in unused:
+            del self.registries[name]
+        return unused
+
+    def claim_size(self, host: HostId, size: int) -> bool:
+        """Remember what a host says of the blob's size; tell whether another said the same."""
+        self.size_claims.pop(host, None)
+        agreed = size in self.size_claims.values()
+        if len(self.size_claims) < SIZE_CLAIMS_MAX:
+            self.size_claims[host] = size
+        return agreed
 
     # --- leases and records --------------------------------------------------------------------------------
 
@@ -288,9 +311,15 @@ class Task:
             del self.grants[epoch]
 
     def resize(self, size: int) -> None:
-        """Start over with the blob's true size: what was known of pieces is void."""
+        """Start over with the blob's true size: what was known of pieces is void.
+
+        So are grants: a record that was made under one, and arrives late, is of a piece of the old size.
+        """
         self.pieces = PieceMap.of(size)
-        self.held = self.leased = 0
+        self.size_claims.clear()
+        self.held = self.leased = self.unsure = 0
+        self.inline_held = False
+        self.grants.clear()
         for zone in self.zones.values():
             zone.held = zone.importing = 0
         self.sources.clear()

@@ -1,8 +1,10 @@
 """Anything in any order: no exception, all invariants after every event, no piece leased while somebody holds it."""
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scheduler.cluster import OVERFLOW
 from scheduler.commands import Command, LoadTask, SaveEpoch, SaveRoot, Send
 from scheduler.config import LeaseConfig, PlacementConfig, SchedulerConfig
 from scheduler.events import (
@@ -78,8 +80,9 @@ CONFIG = SchedulerConfig(
 class World:
     """Makes an event out of two numbers, and believes nothing that the machine says."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, registries: list[str] = REGISTRIES) -> None:
         self.machine = SchedulerMachine(CONFIG, Dice(seed))
+        self.registries = registries
         self.now = 0.0
         self.waiting: list[Event] = []
         self.leases: list[tuple[HostId, Lease]] = []
@@ -172,7 +175,7 @@ class World:
         """A host joins, some without the right or the room, some with a wrong size."""
         task = dice.choose(TASKS)
         size = SIZES[task] if dice.below(10) else dice.below(5 << 20)
-        registry, bits = dice.choose(REGISTRIES), dice.throw() % (1 << 16) if dice.below(3) == 0 else 0
+        registry, bits = dice.choose(self.registries), dice.throw() % (1 << 16) if dice.below(3) == 0 else 0
         priority, shares = Priority(dice.below(3)), dice.below(4) > 0
         join = Join(task, size, registry, dice.below(4) > 0, dice.below(4) > 0, priority, bits, shares)
         return HostSaid(dice.choose(HOSTS), join)
@@ -217,8 +220,8 @@ class World:
             return dice.choose((DigestDenied(task, ""), DigestAllowed(task), PurgeWanted(Purge(task))))
         info = HostInfo(host, (Address("10.0.0.1", 1),), f"z{dice.below(3)}", role=Role(dice.below(8) // 7))
         active = tuple(self.active(name, dice) for name in dice.sample(TASKS, dice.below(3)))
-        held = (HeldBlob(task, SIZES[task]),) if dice.below(3) == 0 else ()
-        return HostAttached(Hello(info, active, held))
+        held = (HeldBlob(task, SIZES[task] + dice.below(8) // 7),) if dice.below(3) == 0 else ()
+        return HostAttached(Hello(info, active + active[: dice.below(2)], held))
 
     def active(self, task: TaskId, dice: Dice) -> ActiveTask:
         """A download that a host brings along, with fetches that may overlap others'."""
@@ -231,7 +234,7 @@ class World:
         if mine and dice.below(2):
             held.append(HeldLease(mine[-1].start, mine[-1].end, mine[-1].start, mine[-1].epoch))
         bits = dice.throw() % (1 << 16) if dice.below(2) else 0
-        registry, may_fetch, stores = dice.choose(REGISTRIES), dice.below(4) > 0, dice.below(4) > 0
+        registry, may_fetch, stores = dice.choose(self.registries), dice.below(4) > 0, dice.below(4) > 0
         return ActiveTask(
             task, SIZES[task], registry, bits, may_fetch, stores, tuple(held), dice.below(4) > 0
         )
@@ -259,6 +262,22 @@ def test_any_order_of_events_keeps_all_invariants(seed: int, throws: list[Throw]
         world._handle(HostAttached(Hello(HostInfo(host, (Address("10.0.0.1", 1),)))))
     for kind, detail in throws:
         world.step(kind, detail)
+
+
+def test_full_tables_keep_all_invariants(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.cluster.TASKS_MAX", 2)
+    monkeypatch.setattr("scheduler.cluster.REGISTRIES_MAX", 3)
+    monkeypatch.setattr("scheduler.task.REGISTRIES_PER_TASK_MAX", 2)
+    shed = overflown = 0
+    for seed in range(6):
+        world, dice = World(seed, [f"r{number}.example" for number in range(6)]), Dice(seed + 100)
+        for _ in range(1000):
+            world.step(dice.below(9), dice.throw())
+            cluster = world.machine.cluster
+            shed += any(host.shed for host in cluster.hosts.values())
+            overflown += OVERFLOW in cluster.registries
+    assert shed, "there was room for all tasks"
+    assert overflown, "there was room for all registries"
 
 
 def test_long_runs_keep_all_invariants() -> None:

@@ -150,6 +150,19 @@ def test_of_two_running_fetches_of_the_same_pieces_the_first_to_attach_goes_on()
     assert [lease.host for lease in play.machine.cluster.tasks[BLOB].leases] == ["a", "b"]
 
 
+def test_the_epoch_of_a_revoked_fetch_is_not_granted_again() -> None:
+    play = Playbook()
+    play.join("b")
+    owner, lease = play.only_lease()
+    play.wait(5.0)
+    play.attach("a", active=active(0, HeldLease(0, 8, 2, Epoch(7))))
+    assert play.told("a", LeaseRevoked) == [LeaseRevoked(BLOB, Epoch(7))]
+    play.fetches(owner, lease, 1)
+    granted = [lease.epoch for leases in play.leases().values() for lease in leases]
+    assert granted
+    assert min(granted) > 7
+
+
 def test_a_grant_that_is_being_saved_survives_a_new_stream() -> None:
     play = Playbook()
     play.attach("a")
@@ -162,6 +175,15 @@ def test_a_grant_that_is_being_saved_survives_a_new_stream() -> None:
     assert play.leases(saved).keys() == {"a"}
 
 
+def test_a_download_that_is_named_twice_counts_once() -> None:
+    play = Playbook()
+    play.join("b")
+    play.wait(5.0)
+    play.attach("a", active=(*active(full(2)), *active(full(4))))
+    assert len(play.told("a", TaskInfo)) == 1
+    assert play.machine.cluster.tasks[BLOB].held == full(4)
+
+
 def test_fetches_without_a_grant_are_honoured_and_told_apart_by_their_range() -> None:
     play = Playbook()
     play.attach("a", active=active(0, HeldLease(0, 10, 2, UNGRANTED), HeldLease(20, 30, 21, UNGRANTED)))
@@ -171,12 +193,19 @@ def test_fetches_without_a_grant_are_honoured_and_told_apart_by_their_range() ->
 
 
 @pytest.mark.parametrize(
-    "held", [HeldLease(5, 5, 5, Epoch(1)), HeldLease(0, 129, 0, Epoch(1)), HeldLease(4, 9, 3, Epoch(1))]
+    "held",
+    [
+        HeldLease(5, 5, 5, Epoch(1)),
+        HeldLease(0, 129, 0, Epoch(1)),
+        HeldLease(4, 9, 3, Epoch(1)),
+        HeldLease(0, 8, 2, Epoch(2**64 - 1)),
+    ],
 )
 def test_an_impossible_fetch_is_ignored(held: HeldLease) -> None:
     play = Playbook()
     play.attach("a", active=active(0, held))
-    assert play.machine.cluster.tasks[BLOB].leases == []
+    task = play.machine.cluster.tasks[BLOB]
+    assert (task.leases, task.epoch) == ([], 0)
 
 
 def test_blobs_on_disk_serve_a_download_that_runs() -> None:
@@ -193,6 +222,18 @@ def test_a_blob_on_disk_of_another_size_is_not_offered() -> None:
     play.join("a")
     play.attach("b", held=(HeldBlob(BLOB, LAYER + 1),))
     assert list(play.machine.cluster.tasks[BLOB].peers) == ["a"]
+
+
+def test_who_comes_back_with_a_blob_of_another_size_takes_no_part_any_more() -> None:
+    play = Playbook()
+    play.join("a", "b")
+    play.holds("a", full(3))
+    play.attach("a", held=(HeldBlob(BLOB, LAYER - 1),))
+    task = play.machine.cluster.tasks[BLOB]
+    assert (list(task.peers), task.held) == (["b"], 0)
+    play.completes("b")
+    play.wait(IDLE_S + 1)
+    assert BLOB not in play.machine.cluster.tasks
 
 
 def test_a_host_that_moves_to_another_zone_is_found_there() -> None:

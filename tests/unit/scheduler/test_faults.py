@@ -2,6 +2,7 @@ import pytest
 
 from scheduler.leases import FRUITLESS_S
 from swarm.availability import full, span
+from swarm.ids import HostId
 from swarm.messages import Completed, Lease, LeaseRevoked, NoSource, OriginFault, TaskInfo
 from swarm.pieces import MIB
 from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
@@ -147,10 +148,35 @@ def test_the_origins_size_counts_and_everybody_starts_over() -> None:
     play, owner, lease = started("a", "b")
     play.holds("b", 0b1)
     play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=10 * MIB)
+    other, again = play.only_lease()
+    assert other != owner
+    play.fails(other, again, OriginFault.SIZE_MISMATCH, size=10 * MIB)
     assert [play.told(name, TaskInfo) for name in "ab"] == [[TaskInfo(BLOB, 10 * MIB)]] * 2
     task = play.machine.cluster.tasks[BLOB]
     assert (task.pieces.count, task.held) == (20, 0)
     assert play.only_lease()[1].end <= 20
+    assert len(task.fetchers) == 2, "who said it first fetches again"
+
+
+def test_one_host_alone_does_not_change_a_size() -> None:
+    play, owner, lease = started("a", "b", "c")
+    honest = [name for name in "abc" if name != owner]
+    play.holds(honest[0], full(100))
+    play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=1)
+    task = play.machine.cluster.tasks[BLOB]
+    assert (task.pieces.size, task.held) == (LAYER, full(100))
+    assert [play.told(name, TaskInfo) for name in honest] == [[], []]
+    assert play.only_lease()[0] in honest
+    assert not task.peers[HostId(owner)].may_fetch
+
+
+def test_hosts_that_contradict_each_other_change_no_size() -> None:
+    play, owner, lease = started("a", "b", "c")
+    play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=1)
+    other, again = play.only_lease()
+    play.fails(other, again, OriginFault.SIZE_MISMATCH, size=2)
+    assert play.machine.cluster.tasks[BLOB].pieces.size == LAYER
+    assert play.only_lease()[0] not in (owner, other)
 
 
 def test_a_size_that_a_digest_proved_is_not_changed() -> None:

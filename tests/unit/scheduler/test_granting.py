@@ -175,6 +175,17 @@ def test_connections_belong_to_the_registry_and_urgent_tasks_go_first() -> None:
     assert play.only_lease()[0] == "c"
 
 
+def test_a_tiny_blob_does_not_wait_for_a_connection_that_a_layer_has() -> None:
+    play, owner, lease = started("a", connections=1)
+    tiny = TaskId("sha256:" + "c" * 64)
+    play.fails(owner, lease, OriginFault.THROTTLED, retry_after_s=10.0)
+    play.join("b")
+    play.join("c", task=tiny, size=50_000)
+    assert play.leases(play.wait(9.9)) == {}
+    granted = [given.task for leases in play.leases(play.wait(0.2)).values() for given in leases]
+    assert sorted(granted) == [BLOB, tiny]
+
+
 def test_a_task_that_nobody_can_fetch_does_not_block_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scheduler.granting.SERVED_AT_ONCE_MAX", 1)
     play, _, _ = started("a", connections=1)

@@ -215,3 +215,15 @@ def test_slow_hosts_and_those_that_failed_import_last() -> None:
         zone.assign(peer, 1 << len(order))
     assert order == [good, slow, partial], "others have enough to do, so it waits for them"
     assert choose_importer(zone, 0, AGAIN_S, Dice(3)) is failed
+
+
+def test_who_joins_again_goes_on_with_nothing_that_another_imports_now() -> None:
+    play = late_zone("abcdefgh")
+    for name in "bc":
+        play.holds(name, imports(play, name))
+    assert imports(play, "a")
+    play.machine.cluster.hosts[HostId("a")].is_slow = True
+    play.join("a")
+    importing = play.machine.cluster.tasks[BLOB].peers[HostId("a")].importing
+    told = imports(play, "a")
+    assert (importing, told) == (0, 0)

@@ -1,7 +1,20 @@
 from scheduler.cluster import IDLE_S
+from scheduler.task import REGISTRIES_PER_TASK_MAX
 from swarm.availability import full
 from swarm.ids import TaskId
-from swarm.messages import Completed, HeldBlob, Inline, Join, Lease, Leave, NoSource, Parents, Role, TaskInfo
+from swarm.messages import (
+    Completed,
+    HeldBlob,
+    Inline,
+    Join,
+    Lease,
+    Leave,
+    NoSource,
+    OriginFault,
+    Parents,
+    Role,
+    TaskInfo,
+)
 from swarm.pieces import BLOB_BYTES_MAX
 from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
 
@@ -33,6 +46,33 @@ def test_the_second_host_and_the_first_become_each_others_parents() -> None:
     play.join("b")
     assert play.parents("b") == ["a"]
     assert play.parents("a") == ["b"]
+
+
+def test_a_registry_that_nobody_uses_any_more_makes_room_for_another() -> None:
+    play = Playbook()
+    play.attach("keeper")
+    play.wait(5.0)
+    for number in range(REGISTRIES_PER_TASK_MAX + 1):
+        play.join(f"h{number}", registry=f"r{number}.example.com")
+        if number:
+            play.says(f"h{number - 1}", Leave(BLOB))
+    assert play.only_lease()[0] == f"h{REGISTRIES_PER_TASK_MAX}"
+    play.wait(IDLE_S + 1)
+    play.says(f"h{REGISTRIES_PER_TASK_MAX}", Leave(BLOB))
+    assert not any(registry.hungry for registry in play.machine.cluster.registries.values())
+
+
+def test_who_would_fetch_from_one_registry_too_many_is_told_when_nobody_else_fetches() -> None:
+    play = Playbook()
+    play.attach("keeper")
+    play.wait(5.0)
+    hosts = [f"h{number}" for number in range(REGISTRIES_PER_TASK_MAX)]
+    for name in hosts:
+        play.join(name, registry=f"{name}.example.com")
+    play.join("last", registry="last.example.com")
+    for name in hosts:
+        play.says(name, Leave(BLOB))
+    assert play.told("last", NoSource, play.said) == [NoSource(BLOB, OriginFault.DENIED)]
 
 
 def test_two_thousand_joins_are_each_answered_in_their_own_call() -> None:

@@ -54,6 +54,18 @@ def test_room_is_what_busy_leases_leave() -> None:
     assert one.has_room(0.0), "a lease that is nearly done makes room for the next"
 
 
+def test_a_registry_with_leases_or_waiting_tasks_or_a_pause_is_in_use() -> None:
+    one = registry(busy=1)
+    assert one.is_in_use(0.0)
+    one.leases.clear()
+    assert one.is_in_use(0.0)
+    one.hungry.clear()
+    assert not one.is_in_use(0.0)
+    one.throttle(5.0, now=0.0)
+    assert one.is_in_use(4.9)
+    assert not one.is_in_use(5.0)
+
+
 def test_ignored_ranges_are_forgotten_after_a_while() -> None:
     one = registry()
     one.learned_ranges(False, 10.0)

@@ -3,7 +3,15 @@ import pytest
 from scheduler.host import Host, HostEvent
 from scheduler.lease import Lease
 from scheduler.peer import Peer, PeerEvent
-from scheduler.task import GRANTS_REMEMBERED, TASK_STATES, Task, TaskEvent, TaskState
+from scheduler.task import (
+    GRANTS_REMEMBERED,
+    REGISTRIES_PER_TASK_MAX,
+    SIZE_CLAIMS_MAX,
+    TASK_STATES,
+    Task,
+    TaskEvent,
+    TaskState,
+)
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
 from swarm.messages import HostInfo, PieceRecord
 from swarm.pieces import MIB, PieceMap
@@ -154,3 +162,46 @@ def test_another_size_starts_over() -> None:
     one.remember_records((record(0),))
     one.resize(2 * MIB)
     assert (one.held, peer.bits, one.records(), one.all_bits()) == (0, 0, (), 0b1111)
+
+
+def test_registries_that_nobody_uses_make_room() -> None:
+    one = task()
+    for number in range(REGISTRIES_PER_TASK_MAX):
+        assert one.add_registry(f"r{number}")
+    assert one.add_registry("r0"), "it is known"
+    assert not one.add_registry("other")
+    add(one, "a").registry = "r1"
+    complete = add(one, "b")
+    complete.registry = "r2"
+    complete.happen(PeerEvent.COMPLETE)
+    one.add_lease(Lease(TaskId("t"), HostId("c"), "r3", Epoch(1), 0, 2, 100, 10.0))
+    assert one.drop_unused_registries() == ["r0", "r2", "r4", "r5", "r6", "r7"]
+    assert one.add_registry("other")
+
+
+def test_grants_and_doubts_of_another_size_are_void() -> None:
+    one = task()
+    one.add_lease(lease("a", 0, 4, epoch=7))
+    one.leases.clear()
+    one.doubt(0b1, until=99.0)
+    one.inline_held = True
+    one.resize(2 * MIB)
+    assert one.believe(HostId("a"), (record(1, epoch=7),)) == ([], [])
+    assert one.free() == 0b1111
+
+
+def test_only_another_host_confirms_a_size() -> None:
+    one = task()
+    assert not one.claim_size(HostId("a"), 5)
+    assert not one.claim_size(HostId("a"), 5)
+    assert not one.claim_size(HostId("b"), 6)
+    assert one.claim_size(HostId("c"), 5)
+
+
+def test_remembered_sizes_are_bounded_and_void_after_a_change() -> None:
+    one = task()
+    for number in range(SIZE_CLAIMS_MAX + 10):
+        one.claim_size(HostId(f"h{number}"), number)
+    assert len(one.size_claims) == SIZE_CLAIMS_MAX
+    one.resize(2 * MIB)
+    assert not one.claim_size(HostId("a"), 5)
