@@ -101,6 +101,10 @@ class OriginFetch:
                 raise WrongSize(pieces.size, body.total)
             if not self._whole and not body.ranged:
                 raise RangeIgnored("the origin ignores Range")
+            if body.download.released:
+                raise OriginContent(
+                    f"the origin says that a range within its {body.total} bytes lies beyond them"
+                )
             self._emit(OriginAdvanced(command.task, command.epoch, 0))
             await self._receive(body.download)
 
