@@ -80,6 +80,8 @@ class OriginFetch:
             pass  # StopFetch: answered by OriginEnded without a fault
         except (DamselflyError, OSError) as error:
             ended = self._failure(error)
+        except Exception as error:
+            ended = self._fault_of_ours(error)
         finally:
             self._file.release()
         self._emit(ended)
@@ -151,6 +153,13 @@ class OriginFetch:
             error.actual if isinstance(error, WrongSize) else -1,
             str(error),
         )
+
+    def _fault_of_ours(self, error: Exception) -> OriginEnded:
+        """Report what nobody expected: without an end its lease would never end, and nothing else would be fetched."""
+        message = "a fetch from the origin failed unexpectedly; please report this"
+        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+        detail = f"a fault of the daemon ({type(error).__name__}); its log has it"
+        return OriginEnded(self.command.task, self.command.epoch, OriginFault.ABANDONED, detail=detail)
 
 
 _FAULTS: tuple[tuple[type[Exception], OriginFault], ...] = (

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -300,6 +301,23 @@ async def test_a_range_that_the_origin_places_beyond_its_end_is_not_received(
         await run.go(1, 2)
     fault = OriginFault.SIZE_MISMATCH if beyond_bytes else OriginFault.WRONG_CONTENT
     assert (run.arrived, run.ended.fault) == ([], fault)
+
+
+async def test_a_fault_of_ours_ends_a_fetch_and_is_reported(run: Run) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    run.origin_is_at("http://127.0.0.1:1")
+    run.begin(0, 2)
+    run.client.fetch = broken  # type: ignore[method-assign, assignment]
+    await run.end()
+    assert run.ended.fault is OriginFault.ABANDONED
+    assert [type(each["exception"]) for each in reported] == [ZeroDivisionError]
+    assert run.file.references == 1, "the fetch let go of the file"
+
+
+def broken(*whatever: object) -> None:
+    """A fault of ours."""
+    raise ZeroDivisionError("a fault of ours")
 
 
 async def test_a_throttled_origin_says_for_how_long(run: Run, origin: OriginRegistry) -> None:
