@@ -65,6 +65,11 @@ class OriginFetch:
         self._run = PieceRun(file, receivers.make_hash, command.start, command.end, limit, skip)
         self._transfer: BodyTransfer | None = None
 
+    @property
+    def limit(self) -> int:
+        """The first piece that finds no room yet, as last raised."""
+        return self._run.limit
+
     def raise_limit(self, limit: int) -> None:
         """Let the fetch go on up to piece `limit` (a ring has room again)."""
         self._run.limit = limit
