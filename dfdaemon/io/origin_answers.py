@@ -9,12 +9,23 @@ from dfdaemon.io.origin_connections import Download
 from dfdaemon.io.origin_transport import Answer
 from dfdaemon.retry_after import retry_after_s
 from swarm.digest import Digest
-from swarm.errors import BadDigest, OriginContent, OriginStatus, OriginThrottled
+from swarm.errors import BadDigest, DamselflyError, OriginContent, OriginStatus, OriginThrottled
 
 MEDIA_TYPE_CHARS_MAX = 255
 """Longer ones than RFC 6838 allows (127 for each half), with room for parameters."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,15})")
+
+
+@dataclass(eq=False)
+class WrongSize(DamselflyError):
+    """The origin's blob has another size than the task."""
+
+    expected: int
+    actual: int
+
+    def __str__(self) -> str:
+        return f"the origin's blob has {self.actual} bytes, the swarm was told {self.expected}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,17 +20,27 @@ from yarl import URL
 from dfdaemon.config import OriginConfig
 from dfdaemon.endpoints import Endpoint
 from dfdaemon.io.node_credentials import NodeCredentials
-from dfdaemon.io.origin_answers import OriginBody, OriginHead, body_of, head_of, require
+from dfdaemon.io.origin_answers import OriginBody, OriginHead, WrongSize, body_of, head_of, require
 from dfdaemon.io.origin_asking import THIS_HOST, A, OriginAsking, Send
 from dfdaemon.io.origin_transport import Answer, Exchange, OriginTransport
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import NotAllowed, OriginCut, OriginError, OriginTimeout, OriginUnreachable
+from swarm.errors import (
+    DamselflyError,
+    NotAllowed,
+    OriginContent,
+    OriginCut,
+    OriginError,
+    OriginStatus,
+    OriginThrottled,
+    OriginTimeout,
+    OurselvesError,
+)
 from swarm.facts import Note
 from swarm.ids import TaskId
 
 AWAY_S = 30.0
-"""A mirror that could not be asked is passed over for this long: each attempt may cost a time-out."""
+"""A mirror that could not be asked, or gave a bad body, is passed over for this long: it may cost each attempt."""
 HEAD_IS_REFUSED = frozenset({400, 403, 405, 501})
 """What a storage answers to HEAD at an address that was signed for GET."""
 MANIFEST_TYPES = (
@@ -58,6 +68,8 @@ class OriginSource:
     accept: tuple[str, ...] = ()
     authorization: str | None = field(default=None, repr=False)
     scope: str = ""
+    past_mirrors: bool = False
+    """Only the registry itself is asked: what its mirrors gave may have been wrong."""
 
     @property
     def task(self) -> TaskId:
@@ -201,10 +213,15 @@ class OriginClient:
                 return body_of(download, exchange.target, start, end, source.kind == "manifest")
 
         # Who gets this far was let through already: mirrors are asked as this host.
-        asked = [(mirror, THIS_HOST) for mirror in self._mirrors(source.registry)]
-        body = await self._through(source.registry, asked, source.authorization, open_at)
+        mirrors = [] if source.past_mirrors else self._mirrors(source.registry)
+        asked = [(mirror, THIS_HOST) for mirror in mirrors]
+        body, endpoint = await self._through(source.registry, asked, source.authorization, open_at)
         try:
             yield body
+        except (OriginCut, OriginTimeout, OriginContent, WrongSize) as error:
+            if endpoint in mirrors:
+                self._pass_over(source.registry, endpoint, error)
+            raise
         finally:
             body.download.release()
 
@@ -224,7 +241,8 @@ class OriginClient:
         # A mirror's yes proves nothing of a client's credential, which it never sees.
         strange = authorization in (None, THIS_HOST)
         asked = [(mirror, authorization) for mirror in self._mirrors(registry)] if strange else []
-        return await self._through(registry, asked, authorization, head_at)
+        head, _ = await self._through(registry, asked, authorization, head_at)
+        return head
 
     async def _ask(
         self,
@@ -254,18 +272,25 @@ class OriginClient:
         mirrors: Sequence[tuple[Endpoint, str | None]],
         authorization: str | None,
         ask: Callable[[Endpoint, str | None], Awaitable[T]],
-    ) -> T:
-        """Ask the mirrors, then the registry, until one gives an answer; raises what the registry's means."""
+    ) -> tuple[T, Endpoint]:
+        """Ask the mirrors, then the registry, until one gives an answer; return it, and who gave it.
+
+        Raises what the registry's answer means.
+        """
         own = self.endpoint(registry)
         for mirror, credential in mirrors:
             try:
-                return await ask(mirror, credential)
-            except (OriginError, NotAllowed) as error:
-                if isinstance(error, OriginUnreachable | OriginTimeout | OriginCut):
-                    self._away[mirror.base] = asyncio.get_running_loop().time() + AWAY_S
-                fields = (("registry", registry), ("mirror", mirror.base), ("reason", str(error)))
-                self._note(Note("mirror_passed_over", fields=fields))
-        return await ask(own, authorization)
+                return await ask(mirror, credential), mirror
+            except (OriginError, NotAllowed, OurselvesError) as error:
+                self._pass_over(registry, mirror, error)
+        return await ask(own, authorization), own
+
+    def _pass_over(self, registry: str, mirror: Endpoint, error: DamselflyError) -> None:
+        """A mirror failed, before its answer or within the body: for a while others are asked, unless it said no."""
+        if not isinstance(error, OriginStatus | OriginThrottled | NotAllowed):
+            self._away[mirror.base] = asyncio.get_running_loop().time() + AWAY_S
+        fields = (("registry", registry), ("mirror", mirror.base), ("reason", str(error)))
+        self._note(Note("mirror_passed_over", fields=fields))
 
 
 @contextlib.contextmanager

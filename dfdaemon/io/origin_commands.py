@@ -100,7 +100,9 @@ class OriginCommands:
         assert blob.file is not None, "a range is fetched only once there is a place for it"
         errand.asked.append(source)
         fetch = OriginFetch(command, blob.file, partial(self._heard, errand), self._receivers)
-        job = self._jobs.start(fetch.run(self._origin, source))
+        # A download that failed before may have had its bytes from a mirror of the registry.
+        asked = replace(source, past_mirrors=bool(blob.account.failure))
+        job = self._jobs.start(fetch.run(self._origin, asked))
         job.add_done_callback(fetch.finished)
         blob.fetches[command.epoch, command.start] = fetch, job
 

@@ -7,11 +7,11 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from dfdaemon.commands import FetchRange
 from dfdaemon.events import Event, OriginAdvanced, OriginEnded, OriginPieceArrived
 from dfdaemon.io.body_transfer import BodyTransfer, Outcome, PieceRun
+from dfdaemon.io.origin_answers import WrongSize
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.origin_connections import Download
 from dfdaemon.io.piece_file import PieceFile
@@ -31,17 +31,6 @@ from swarm.messages import OriginFault, PieceRecord
 
 ADVANCE_INTERVAL_S = 0.5
 """Signs of life between pieces: often enough for the shortest lease time-out."""
-
-
-@dataclass(eq=False)
-class WrongSize(DamselflyError):
-    """The origin's blob has another size than the task."""
-
-    expected: int
-    actual: int
-
-    def __str__(self) -> str:
-        return f"the origin's blob has {self.actual} bytes, the swarm was told {self.expected}"
 
 
 class RangeIgnored(DamselflyError):

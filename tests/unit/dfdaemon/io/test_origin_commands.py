@@ -54,6 +54,7 @@ class Bench:
         self.jobs = Jobs()
         registries = (
             RegistryConfig(name="r.test", url=origin.url, **account),
+            RegistryConfig(name="mirrored.test", url=origin.url, mirrors=(f"{origin.url}/mirror",)),
             RegistryConfig(name="down.test", url="http://127.0.0.1:1"),
         )
         config = OriginConfig(registries=registries, retries=1)
@@ -146,6 +147,17 @@ async def test_a_source_that_fails_gives_way_to_one_that_is_well(
         assert [each.fault for each in await bench.ends(count)] == [None] * count
     asked = [seen.path.split("/")[3] for seen in origin.seen]
     assert asked == ["bad", "app", "app"], "what failed is asked last from then on"
+
+
+@pytest.mark.parametrize("failure", ["", "the digest was another"])
+async def test_after_a_failed_download_no_mirror_is_asked(
+    bench: Bench, origin: FakeOrigin, failure: str
+) -> None:
+    bench.blob.sources[:] = [OriginSource("mirrored.test", "demo/app", DIGEST, "blob")]
+    bench.blob.account.failure = failure
+    bench.table[FetchRange](FETCH)
+    assert (await bench.end()).fault is None
+    assert ["mirror" in seen.path for seen in origin.seen] == [not failure]
 
 
 async def test_a_throttled_registry_is_not_asked_for_more(bench: Bench, origin: FakeOrigin) -> None:
