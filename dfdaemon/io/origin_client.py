@@ -20,7 +20,16 @@ from yarl import URL
 from dfdaemon.config import OriginConfig
 from dfdaemon.endpoints import Endpoint
 from dfdaemon.io.node_credentials import NodeCredentials
-from dfdaemon.io.origin_answers import OriginBody, OriginHead, WrongSize, body_of, head_of, require
+from dfdaemon.io.origin_answers import (
+    OriginBody,
+    OriginHead,
+    WrongSize,
+    body_of,
+    head_of,
+    head_of_part,
+    proves_access,
+    require,
+)
 from dfdaemon.io.origin_asking import THIS_HOST, A, OriginAsking, Send
 from dfdaemon.io.origin_transport import Answer, Exchange, OriginTransport
 from swarm.dice import Dice
@@ -231,18 +240,35 @@ class OriginClient:
                 question, endpoint, authorization, (200, *HEAD_IS_REFUSED), self._transport.send
             )
             try:
-                if redirected and response.status in HEAD_IS_REFUSED:
-                    return OriginHead(-1, "", None)  # the registry itself agreed: it sent us to the content
-                require(response, exchange.target, (200,), self._wall_clock())
-                return head_of(response)
+                if not redirected:
+                    require(response, exchange.target, (200,), self._wall_clock())
+                    return head_of(response)
+                if response.status == 200 and proves_access(response, _elsewhere(response, exchange)):
+                    return head_of(response)
             finally:
                 response.release()
+            return await self._head_of_part(question, endpoint, authorization)
 
         # A mirror's yes proves nothing of a client's credential, which it never sees.
         strange = authorization in (None, THIS_HOST)
         asked = [(mirror, authorization) for mirror in self._mirrors(registry)] if strange else []
         head, _ = await self._through(registry, asked, authorization, head_at)
         return head
+
+    async def _head_of_part(
+        self, question: _Question, endpoint: Endpoint, authorization: str | None
+    ) -> OriginHead:
+        """Get the first byte where a redirect led to what proves nothing: addresses signed for GET refuse HEAD."""
+        headers = (*question.headers, ("Range", "bytes=0-0"))
+        asked, wanted = replace(question, method="GET", headers=headers), (200, 206, 416)
+        response, exchange, redirected = await self._ask(
+            asked, endpoint, authorization, wanted, self._transport.send
+        )
+        try:
+            trusted = not redirected or _elsewhere(response, exchange)
+            return head_of_part(response, exchange.target, trusted)
+        finally:
+            response.release()
 
     async def _ask(
         self,
@@ -301,6 +327,11 @@ def _releasing_if_bad(response: Answer) -> Iterator[None]:
     except BaseException:
         response.release()
         raise
+
+
+def _elsewhere(response: ClientResponse, exchange: Exchange) -> bool:
+    """Tell whether an answer came from another origin than the one that was asked."""
+    return response.url.origin() != exchange.url.origin()
 
 
 def _kind(source: OriginSource) -> Literal["blobs", "manifests"]:
