@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any, Literal, TypeVar
 
 from aiohttp import ClientResponse
@@ -105,6 +106,17 @@ class _Question:
         return Exchange(endpoint, self.method, url, target, headers)
 
 
+class _Place(Enum):
+    """Who answered, after redirects."""
+
+    ASKED = auto()
+    """The address that was asked."""
+    MOVED = auto()
+    """Another one of the same origin."""
+    ELSEWHERE = auto()
+    """Another origin, a storage mostly. It saw no credential: its 403 is about the signed address, or a clock."""
+
+
 class OriginClient:
     """Asks origin registries. Made inside a running event loop; one per daemon."""
 
@@ -148,8 +160,8 @@ class OriginClient:
     ) -> AbstractAsyncContextManager[OriginBody]:
         """Open bytes [start, end) of a blob; `end` None with `start` 0: the whole, without Range.
 
-        Raises NotAllowed, OriginStatus, OriginThrottled, OriginUnreachable, OriginTimeout, OriginCut and
-        OriginContent.
+        Raises NotAllowed, OriginStatus, OriginThrottled, OriginUnreachable, OriginTimeout, OriginCut, OriginContent,
+        and OriginError for a storage that refuses the address that the registry gave.
         The body may still be the whole blob (`ranged` False): many registries ignore Range.
         """
         return self._fetch(source, start, end)
@@ -236,14 +248,14 @@ class OriginClient:
 
     async def _head(self, registry: str, question: _Question, authorization: str | None) -> OriginHead:
         async def head_at(endpoint: Endpoint, authorization: str | None) -> OriginHead:
-            response, exchange, redirected = await self._ask(
+            response, exchange, place = await self._ask(
                 question, endpoint, authorization, (200, *HEAD_IS_REFUSED), self._transport.send
             )
             try:
-                if not redirected:
+                if place is _Place.ASKED:
                     require(response, exchange.target, (200,), self._wall_clock())
                     return head_of(response)
-                if response.status == 200 and proves_access(response, _elsewhere(response, exchange)):
+                if response.status == 200 and proves_access(response, place is _Place.ELSEWHERE):
                     return head_of(response)
             finally:
                 response.release()
@@ -261,12 +273,11 @@ class OriginClient:
         """Get the first byte where a redirect led to what proves nothing: addresses signed for GET refuse HEAD."""
         headers = (*question.headers, ("Range", "bytes=0-0"))
         asked, wanted = replace(question, method="GET", headers=headers), (200, 206, 416)
-        response, exchange, redirected = await self._ask(
+        response, exchange, place = await self._ask(
             asked, endpoint, authorization, wanted, self._transport.send
         )
         try:
-            trusted = not redirected or _elsewhere(response, exchange)
-            return head_of_part(response, exchange.target, trusted)
+            return head_of_part(response, exchange.target, trusted=place is not _Place.MOVED)
         finally:
             response.release()
 
@@ -277,13 +288,27 @@ class OriginClient:
         authorization: str | None,
         wanted: tuple[int, ...],
         send: Send[A],
-    ) -> tuple[A, Exchange, bool]:
+    ) -> tuple[A, Exchange, _Place]:
         exchange = question.at(endpoint)
         repository = endpoint.repository(question.repository)
-        response, redirected = await self._asking.ask(exchange, repository, authorization, send)
+        origin = last = exchange.url.origin()
+
+        async def sent(each: Exchange) -> A:
+            nonlocal last
+            last = each.url.origin()
+            return await send(each)
+
+        response, redirected = await self._asking.ask(exchange, repository, authorization, sent)
+        place = _Place.ASKED
+        if redirected:
+            place = _Place.MOVED if last == origin else _Place.ELSEWHERE
         with _releasing_if_bad(response):
+            if place is _Place.ELSEWHERE and response.status == 403 and 403 not in wanted:
+                raise OriginError(
+                    f"the storage that the origin redirects to answered 403 to {exchange.target}"
+                )
             require(response, exchange.target, wanted, self._wall_clock())
-        return response, exchange, redirected
+        return response, exchange, place
 
     # --- mirrors of a registry --------------------------------------------------------------------------------
 
@@ -327,11 +352,6 @@ def _releasing_if_bad(response: Answer) -> Iterator[None]:
     except BaseException:
         response.release()
         raise
-
-
-def _elsewhere(response: ClientResponse, exchange: Exchange) -> bool:
-    """Tell whether an answer came from another origin than the one that was asked."""
-    return response.url.origin() != exchange.url.origin()
 
 
 def _kind(source: OriginSource) -> Literal["blobs", "manifests"]:

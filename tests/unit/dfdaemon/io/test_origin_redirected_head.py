@@ -8,9 +8,11 @@ from aiohttp import web
 
 from dfdaemon.config import OriginConfig, RegistryConfig
 from dfdaemon.io.origin_client import OriginClient, OriginSource
+from dfdaemon.io.origin_fetch import fault_of
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import OriginContent, OriginStatus
+from swarm.errors import OriginContent, OriginError, OriginStatus
+from swarm.messages import OriginFault
 from tests.support.fake_origin import Answer, FakeOrigin, fake_origin, says
 
 BODY = b"the content"
@@ -83,6 +85,20 @@ async def test_what_storages_answer_to_the_first_byte(get: Answer, size: int) ->
 async def test_another_part_than_asked_for(get: Answer) -> None:
     with pytest.raises(OriginContent):
         await size_behind(signed_for_get(get))
+
+
+async def test_a_storages_403_is_no_refusal_of_the_credential() -> None:
+    """It saw none: the signature ran out, or a clock is wrong. The registry's next redirect may do."""
+    with pytest.raises(OriginError) as caught:
+        await size_behind(says(403))
+    assert fault_of(caught.value) is OriginFault.SERVER_ERROR
+    async with fake_origin(says(403)) as storage:
+        moved = says(307, b"", ("Location", f"{storage.url}/signed"))
+        async with fake_origin(moved) as origin, client_of(origin) as client:
+            with pytest.raises(OriginError) as caught:
+                async with client.fetch(BLOB, 0, None):
+                    pass
+    assert fault_of(caught.value) is OriginFault.SERVER_ERROR
 
 
 async def test_a_registry_that_refuses_head_says_no() -> None:
