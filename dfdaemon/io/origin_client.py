@@ -51,6 +51,8 @@ from swarm.ids import TaskId
 
 AWAY_S = 30.0
 """A mirror that could not be asked, or gave a bad body, is passed over for this long: it may cost each attempt."""
+SILENT_S = 5.0
+"""A mirror that had not answered for this long when its question was given up counts as one that cannot be asked."""
 HEAD_IS_REFUSED = frozenset({400, 403, 405, 501})
 """What a storage answers to HEAD at an address that was signed for GET."""
 MANIFEST_TYPES = (
@@ -78,7 +80,7 @@ class OriginSource:
     accept: tuple[str, ...] = ()
     authorization: str | None = field(default=None, repr=False)
     scope: str = ""
-    past_mirrors: bool = False
+    past_mirrors: bool = field(default=False, compare=False)
     """Only the registry itself is asked: what its mirrors gave may have been wrong."""
 
     @property
@@ -154,6 +156,10 @@ class OriginClient:
         if source.authorization == THIS_HOST or not self._credentials.are_any:
             return None
         return replace(source, authorization=THIS_HOST)
+
+    def has_mirrors(self, registry: str) -> bool:
+        """Tell whether content of a registry may come from others."""
+        return bool(self._transport.endpoints.mirrors(registry))
 
     def fetch(
         self, source: OriginSource, start: int, end: int | None
@@ -329,9 +335,15 @@ class OriginClient:
         Raises what the registry's answer means.
         """
         own = self.endpoint(registry)
+        clock = asyncio.get_running_loop().time
         for mirror, credential in mirrors:
+            began = clock()
             try:
                 return await ask(mirror, credential), mirror
+            except asyncio.CancelledError:  # a fetch may be given up long before the mirror is
+                if clock() - began >= SILENT_S:
+                    self._pass_over(registry, mirror, OriginTimeout(f"no answer for {SILENT_S:g} s"))
+                raise
             except (OriginError, NotAllowed, OurselvesError) as error:
                 self._pass_over(registry, mirror, error)
         return await ask(own, authorization), own

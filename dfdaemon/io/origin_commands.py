@@ -23,6 +23,8 @@ AGAIN_SHARE = 0.25
 and begun so early the second attempt ends with the lease. What is final is tried elsewhere at any time."""
 OF_THE_REGISTRY = frozenset({OriginFault.UNREACHABLE, OriginFault.TIMEOUT, OriginFault.THROTTLED})
 """Faults that another repository or credential of the same registry would only repeat."""
+OF_THE_BODY = frozenset({OriginFault.SIZE_MISMATCH, OriginFault.WRONG_CONTENT})
+"""Final faults that a mirror of the registry may be to blame for."""
 
 Post = Callable[[events.Event], None]
 
@@ -98,11 +100,11 @@ class OriginCommands:
         """Run the command of an errand at one source."""
         blob, command = errand.blob, errand.command
         assert blob.file is not None, "a range is fetched only once there is a place for it"
+        if blob.account.failure:  # the bytes of the download that failed may have come from a mirror
+            source = replace(source, past_mirrors=True)
         errand.asked.append(source)
         fetch = OriginFetch(command, blob.file, partial(self._heard, errand), self._receivers)
-        # A download that failed before may have had its bytes from a mirror of the registry.
-        asked = replace(source, past_mirrors=bool(blob.account.failure))
-        job = self._jobs.start(fetch.run(self._origin, asked))
+        job = self._jobs.start(fetch.run(self._origin, source))
         job.add_done_callback(fetch.finished)
         blob.fetches[command.epoch, command.start] = fetch, job
 
@@ -126,7 +128,11 @@ class OriginCommands:
         """Return where to run the same command again, if that makes sense; what failed is asked last from now on."""
         if ended.fault in (None, OriginFault.NO_RANGE, OriginFault.ABANDONED):
             return None
-        self._put_last(errand.blob.sources, errand.asked[-1], forget=ended.fault is OriginFault.DENIED)
+        used = errand.asked[-1]
+        by_mirror = not used.past_mirrors and self._origin.has_mirrors(used.registry)
+        if by_mirror and ended.fault in OF_THE_BODY and not errand.arrived and errand.blob.file is not None:
+            return replace(used, past_mirrors=True)
+        self._put_last(errand.blob.sources, used, forget=ended.fault is OriginFault.DENIED)
         errand.failed(ended)
         late = asyncio.get_running_loop().time() - errand.began > AGAIN_SHARE * errand.command.timeout_s
         if errand.arrived or errand.blob.file is None or (late and ended.fault not in FINAL_FAULTS):

@@ -160,6 +160,16 @@ async def test_after_a_failed_download_no_mirror_is_asked(
     assert ["mirror" in seen.path for seen in origin.seen] == [not failure]
 
 
+async def test_what_is_wrong_at_a_mirror_may_be_right_at_its_registry(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    origin.answers[:] = [well_but("/mirror/", says(200, b"another"))]
+    bench.blob.sources[:] = [OriginSource("mirrored.test", "demo/app", DIGEST, "blob")]
+    bench.table[FetchRange](replace(FETCH, end=1))
+    assert (await bench.end()).fault is None
+    assert ["mirror" in seen.path for seen in origin.seen] == [True, False]
+
+
 async def test_a_throttled_registry_is_not_asked_for_more(bench: Bench, origin: FakeOrigin) -> None:
     origin.answers[:] = [well_but("/bad/", says(429))]
     bench.blob.add_source(OriginSource("r.test", "demo/bad", DIGEST, "blob"))

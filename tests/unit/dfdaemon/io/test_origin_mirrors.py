@@ -1,5 +1,6 @@
 """Mirrors of a registry: who is asked, in which order, and as whom."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from dfdaemon.config import OriginConfig, RegistryConfig
+from dfdaemon.io import origin_client
 from dfdaemon.io.origin_answers import WrongSize
 from dfdaemon.io.origin_asking import THIS_HOST
 from dfdaemon.io.origin_client import OriginClient, OriginSource
@@ -105,6 +107,24 @@ async def test_a_mirror_whose_body_its_reader_finds_wrong_is_passed_over(error: 
                 raise error
         assert await read(client, source()) == BODY
     assert [note.name for note in notes] == ["mirror_passed_over"]
+
+
+async def test_a_mirror_whose_silence_was_not_waited_for_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fetch's own time-out is often shorter than origin.read_timeout_s."""
+    monkeypatch.setattr(origin_client, "SILENT_S", 0.05)
+    forever = asyncio.Event()
+
+    async def hang(request: web.BaseRequest) -> web.StreamResponse:
+        await forever.wait()
+        return web.Response()
+
+    async with fake_origin(hang) as mirror, fake_origin(GOOD) as own, client_of(own, mirror.url) as client:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(client, source()), 0.1)
+        assert await asyncio.wait_for(read(client, source()), 5) == BODY
+        forever.set()
 
 
 async def test_past_its_mirrors_the_registry_itself_is_asked() -> None:
