@@ -9,12 +9,25 @@ from dfdaemon.io.origin_connections import Download
 from dfdaemon.io.origin_transport import Answer
 from dfdaemon.retry_after import retry_after_s
 from swarm.digest import Digest
-from swarm.errors import BadDigest, OriginContent, OriginStatus, OriginThrottled
+from swarm.errors import BadDigest, DamselflyError, OriginContent, OriginStatus, OriginThrottled
 
 MEDIA_TYPE_CHARS_MAX = 255
 """Longer ones than RFC 6838 allows (127 for each half), with room for parameters."""
+PAGES = frozenset({"text/html", "application/xhtml+xml"})
+"""Media types of pages for people: no registry and no storage gives content as one, login proxies do."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15}|\*)")
 _UNSATISFIED = re.compile(r"bytes \*/(\d{1,15})")
+
+
+@dataclass(eq=False)
+class WrongSize(DamselflyError):
+    """The origin's blob has another size than the task."""
+
+    expected: int
+    actual: int
+
+    def __str__(self) -> str:
+        return f"the origin's blob has {self.actual} bytes, the swarm was told {self.expected}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,35 @@ def head_of(response: Answer) -> OriginHead:
     return OriginHead(size, _media_type(response), digest)
 
 
+def proves_access(response: Answer, elsewhere: bool) -> bool:
+    """Tell whether a 200 that a redirect led to means that the registry said yes; `elsewhere`: at another origin.
+
+    A proxy in front of a registry redirects strangers to its login page. At its own origin only what a registry says
+    of content tells that from an answer of the registry's.
+    """
+    return not _is_page(response) and (elsewhere or "Docker-Content-Digest" in response.headers)
+
+
+def head_of_part(response: Answer, target: str, trusted: bool) -> OriginHead:
+    """Read the headers of the answer to a GET of the first byte: 200, 206 or 416.
+
+    `trusted`: no redirect led to it, or one to another origin. Raises OriginStatus when it is a page and no content,
+    OriginContent when it is not what was asked for.
+    """
+    if _is_page(response) or (response.status == 200 and not proves_access(response, trusted)):
+        raise OriginStatus(403, f"{target}, in effect: it redirects to a page, not to the content")
+    if response.status == 200:
+        return head_of(response)
+    text = response.headers.get("Content-Range", "")
+    part, beyond = _CONTENT_RANGE.fullmatch(text), _UNSATISFIED.fullmatch(text)
+    if response.status == 206 and part is not None and part[1] == "0":
+        known = part[3] != "*" and _encoding(response) == "identity"
+        return OriginHead(int(part[3]) if known else -1, "", None)
+    if response.status == 416 and beyond is not None and int(beyond[1]) == 0:
+        return OriginHead(0, "", None)
+    raise OriginContent(f"the origin answered {response.status} with Content-Range {text[:80]!r} to {target}")
+
+
 def body_of(response: Download, target: str, start: int, end: int | None, manifest: bool) -> OriginBody:
     """Judge the headers of a body; raises OriginContent when they are not what was asked for.
 
@@ -98,6 +140,10 @@ def _media_type(response: Answer) -> str:
     """Return the media type, empty for what is none: clients would be sent it as it came."""
     text = response.headers.get("Content-Type", "")
     return text if len(text) <= MEDIA_TYPE_CHARS_MAX and text.isascii() and text.isprintable() else ""
+
+
+def _is_page(response: Answer) -> bool:
+    return _media_type(response).partition(";")[0].strip().lower() in PAGES
 
 
 def _encoding(response: Answer) -> str:

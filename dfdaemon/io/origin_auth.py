@@ -65,7 +65,7 @@ class Tokens:
         self._tokens.pop(key, None)
         try:
             token = _read(await fetch(challenge), self._clock())
-        except (DamselflyError, ValueError, TypeError):
+        except (DamselflyError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         self._put(key, token)
         return token.header
@@ -77,7 +77,10 @@ class Tokens:
 
 
 def _read(body: bytes, now: float) -> _Token:
-    """Read a token endpoint's answer; raises ValueError or TypeError when it is none."""
+    """Read a token endpoint's answer; raises ValueError or TypeError when it is none.
+
+    Nested too deep it raises RecursionError, with a lifetime too large for a float OverflowError.
+    """
     answer = json.loads(body)
     if not isinstance(answer, dict):
         raise ValueError("not an object")

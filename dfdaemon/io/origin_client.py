@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any, Literal, TypeVar
 
 from aiohttp import ClientResponse
@@ -20,17 +21,38 @@ from yarl import URL
 from dfdaemon.config import OriginConfig
 from dfdaemon.endpoints import Endpoint
 from dfdaemon.io.node_credentials import NodeCredentials
-from dfdaemon.io.origin_answers import OriginBody, OriginHead, body_of, head_of, require
+from dfdaemon.io.origin_answers import (
+    OriginBody,
+    OriginHead,
+    WrongSize,
+    body_of,
+    head_of,
+    head_of_part,
+    proves_access,
+    require,
+)
 from dfdaemon.io.origin_asking import THIS_HOST, A, OriginAsking, Send
 from dfdaemon.io.origin_transport import Answer, Exchange, OriginTransport
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import NotAllowed, OriginCut, OriginError, OriginTimeout, OriginUnreachable
+from swarm.errors import (
+    DamselflyError,
+    NotAllowed,
+    OriginContent,
+    OriginCut,
+    OriginError,
+    OriginStatus,
+    OriginThrottled,
+    OriginTimeout,
+    OurselvesError,
+)
 from swarm.facts import Note
 from swarm.ids import TaskId
 
 AWAY_S = 30.0
-"""A mirror that could not be asked is passed over for this long: each attempt may cost a time-out."""
+"""A mirror that could not be asked, or gave a bad body, is passed over for this long: it may cost each attempt."""
+SILENT_S = 5.0
+"""A mirror that had not answered for this long when its question was given up counts as one that cannot be asked."""
 HEAD_IS_REFUSED = frozenset({400, 403, 405, 501})
 """What a storage answers to HEAD at an address that was signed for GET."""
 MANIFEST_TYPES = (
@@ -58,6 +80,8 @@ class OriginSource:
     accept: tuple[str, ...] = ()
     authorization: str | None = field(default=None, repr=False)
     scope: str = ""
+    past_mirrors: bool = field(default=False, compare=False)
+    """Only the registry itself is asked: what its mirrors gave may have been wrong."""
 
     @property
     def task(self) -> TaskId:
@@ -82,6 +106,17 @@ class _Question:
         headers = CIMultiDict([("Accept-Encoding", "identity"), ("User-Agent", "damselfly"), *self.headers])
         target = f"{self.method} {endpoint.registry}/{repository} {self.kind} {self.reference}"
         return Exchange(endpoint, self.method, url, target, headers)
+
+
+class _Place(Enum):
+    """Who answered, after redirects."""
+
+    ASKED = auto()
+    """The address that was asked."""
+    MOVED = auto()
+    """Another one of the same origin."""
+    ELSEWHERE = auto()
+    """Another origin, a storage mostly. It saw no credential: its 403 is about the signed address, or a clock."""
 
 
 class OriginClient:
@@ -122,13 +157,17 @@ class OriginClient:
             return None
         return replace(source, authorization=THIS_HOST)
 
+    def has_mirrors(self, registry: str) -> bool:
+        """Tell whether content of a registry may come from others."""
+        return bool(self._transport.endpoints.mirrors(registry))
+
     def fetch(
         self, source: OriginSource, start: int, end: int | None
     ) -> AbstractAsyncContextManager[OriginBody]:
         """Open bytes [start, end) of a blob; `end` None with `start` 0: the whole, without Range.
 
-        Raises NotAllowed, OriginStatus, OriginThrottled, OriginUnreachable, OriginTimeout, OriginCut and
-        OriginContent.
+        Raises NotAllowed, OriginStatus, OriginThrottled, OriginUnreachable, OriginTimeout, OriginCut, OriginContent,
+        and OriginError for a storage that refuses the address that the registry gave.
         The body may still be the whole blob (`ranged` False): many registries ignore Range.
         """
         return self._fetch(source, start, end)
@@ -201,30 +240,52 @@ class OriginClient:
                 return body_of(download, exchange.target, start, end, source.kind == "manifest")
 
         # Who gets this far was let through already: mirrors are asked as this host.
-        asked = [(mirror, THIS_HOST) for mirror in self._mirrors(source.registry)]
-        body = await self._through(source.registry, asked, source.authorization, open_at)
+        mirrors = [] if source.past_mirrors else self._mirrors(source.registry)
+        asked = [(mirror, THIS_HOST) for mirror in mirrors]
+        body, endpoint = await self._through(source.registry, asked, source.authorization, open_at)
         try:
             yield body
+        except (OriginCut, OriginTimeout, OriginContent, WrongSize) as error:
+            if endpoint in mirrors:
+                self._pass_over(source.registry, endpoint, error)
+            raise
         finally:
             body.download.release()
 
     async def _head(self, registry: str, question: _Question, authorization: str | None) -> OriginHead:
         async def head_at(endpoint: Endpoint, authorization: str | None) -> OriginHead:
-            response, exchange, redirected = await self._ask(
+            response, exchange, place = await self._ask(
                 question, endpoint, authorization, (200, *HEAD_IS_REFUSED), self._transport.send
             )
             try:
-                if redirected and response.status in HEAD_IS_REFUSED:
-                    return OriginHead(-1, "", None)  # the registry itself agreed: it sent us to the content
-                require(response, exchange.target, (200,), self._wall_clock())
-                return head_of(response)
+                if place is _Place.ASKED:
+                    require(response, exchange.target, (200,), self._wall_clock())
+                    return head_of(response)
+                if response.status == 200 and proves_access(response, place is _Place.ELSEWHERE):
+                    return head_of(response)
             finally:
                 response.release()
+            return await self._head_of_part(question, endpoint, authorization)
 
         # A mirror's yes proves nothing of a client's credential, which it never sees.
         strange = authorization in (None, THIS_HOST)
         asked = [(mirror, authorization) for mirror in self._mirrors(registry)] if strange else []
-        return await self._through(registry, asked, authorization, head_at)
+        head, _ = await self._through(registry, asked, authorization, head_at)
+        return head
+
+    async def _head_of_part(
+        self, question: _Question, endpoint: Endpoint, authorization: str | None
+    ) -> OriginHead:
+        """Get the first byte where a redirect led to what proves nothing: addresses signed for GET refuse HEAD."""
+        headers = (*question.headers, ("Range", "bytes=0-0"))
+        asked, wanted = replace(question, method="GET", headers=headers), (200, 206, 416)
+        response, exchange, place = await self._ask(
+            asked, endpoint, authorization, wanted, self._transport.send
+        )
+        try:
+            return head_of_part(response, exchange.target, trusted=place is not _Place.MOVED)
+        finally:
+            response.release()
 
     async def _ask(
         self,
@@ -233,13 +294,27 @@ class OriginClient:
         authorization: str | None,
         wanted: tuple[int, ...],
         send: Send[A],
-    ) -> tuple[A, Exchange, bool]:
+    ) -> tuple[A, Exchange, _Place]:
         exchange = question.at(endpoint)
         repository = endpoint.repository(question.repository)
-        response, redirected = await self._asking.ask(exchange, repository, authorization, send)
+        origin = last = exchange.url.origin()
+
+        async def sent(each: Exchange) -> A:
+            nonlocal last
+            last = each.url.origin()
+            return await send(each)
+
+        response, redirected = await self._asking.ask(exchange, repository, authorization, sent)
+        place = _Place.ASKED
+        if redirected:
+            place = _Place.MOVED if last == origin else _Place.ELSEWHERE
         with _releasing_if_bad(response):
+            if place is _Place.ELSEWHERE and response.status == 403 and 403 not in wanted:
+                raise OriginError(
+                    f"the storage that the origin redirects to answered 403 to {exchange.target}"
+                )
             require(response, exchange.target, wanted, self._wall_clock())
-        return response, exchange, redirected
+        return response, exchange, place
 
     # --- mirrors of a registry --------------------------------------------------------------------------------
 
@@ -254,18 +329,31 @@ class OriginClient:
         mirrors: Sequence[tuple[Endpoint, str | None]],
         authorization: str | None,
         ask: Callable[[Endpoint, str | None], Awaitable[T]],
-    ) -> T:
-        """Ask the mirrors, then the registry, until one gives an answer; raises what the registry's means."""
+    ) -> tuple[T, Endpoint]:
+        """Ask the mirrors, then the registry, until one gives an answer; return it, and who gave it.
+
+        Raises what the registry's answer means.
+        """
         own = self.endpoint(registry)
+        clock = asyncio.get_running_loop().time
         for mirror, credential in mirrors:
+            began = clock()
             try:
-                return await ask(mirror, credential)
-            except (OriginError, NotAllowed) as error:
-                if isinstance(error, OriginUnreachable | OriginTimeout | OriginCut):
-                    self._away[mirror.base] = asyncio.get_running_loop().time() + AWAY_S
-                fields = (("registry", registry), ("mirror", mirror.base), ("reason", str(error)))
-                self._note(Note("mirror_passed_over", fields=fields))
-        return await ask(own, authorization)
+                return await ask(mirror, credential), mirror
+            except asyncio.CancelledError:  # a fetch may be given up long before the mirror is
+                if clock() - began >= SILENT_S:
+                    self._pass_over(registry, mirror, OriginTimeout(f"no answer for {SILENT_S:g} s"))
+                raise
+            except (OriginError, NotAllowed, OurselvesError) as error:
+                self._pass_over(registry, mirror, error)
+        return await ask(own, authorization), own
+
+    def _pass_over(self, registry: str, mirror: Endpoint, error: DamselflyError) -> None:
+        """A mirror failed, before its answer or within the body: for a while others are asked, unless it said no."""
+        if not isinstance(error, OriginStatus | OriginThrottled | NotAllowed):
+            self._away[mirror.base] = asyncio.get_running_loop().time() + AWAY_S
+        fields = (("registry", registry), ("mirror", mirror.base), ("reason", str(error)))
+        self._note(Note("mirror_passed_over", fields=fields))
 
 
 @contextlib.contextmanager

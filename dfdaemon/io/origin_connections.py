@@ -76,6 +76,11 @@ class Download:
         """Whether nothing more of the body is to be taken from the channel."""
         return self._framing.ended
 
+    @property
+    def released(self) -> bool:
+        """Whether the answer was let go of: its channel may be closed, or serve another one."""
+        return self._released
+
     def inflate(self) -> None:
         """Undo the gzip encoding of the body; raises OriginContent and OriginCut."""
         self._inflater = Inflater(self.terms.target)

@@ -7,11 +7,11 @@ import asyncio
 import contextlib
 import errno
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 
 from dfdaemon.commands import FetchRange
 from dfdaemon.events import Event, OriginAdvanced, OriginEnded, OriginPieceArrived
 from dfdaemon.io.body_transfer import BodyTransfer, Outcome, PieceRun
+from dfdaemon.io.origin_answers import WrongSize
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.origin_connections import Download
 from dfdaemon.io.piece_file import PieceFile
@@ -31,17 +31,6 @@ from swarm.messages import OriginFault, PieceRecord
 
 ADVANCE_INTERVAL_S = 0.5
 """Signs of life between pieces: often enough for the shortest lease time-out."""
-
-
-@dataclass(eq=False)
-class WrongSize(DamselflyError):
-    """The origin's blob has another size than the task."""
-
-    expected: int
-    actual: int
-
-    def __str__(self) -> str:
-        return f"the origin's blob has {self.actual} bytes, the swarm was told {self.expected}"
 
 
 class RangeIgnored(DamselflyError):
@@ -65,6 +54,11 @@ class OriginFetch:
         self._run = PieceRun(file, receivers.make_hash, command.start, command.end, limit, skip)
         self._transfer: BodyTransfer | None = None
 
+    @property
+    def limit(self) -> int:
+        """The first piece that finds no room yet, as last raised."""
+        return self._run.limit
+
     def raise_limit(self, limit: int) -> None:
         """Let the fetch go on up to piece `limit` (a ring has room again)."""
         self._run.limit = limit
@@ -80,6 +74,8 @@ class OriginFetch:
             pass  # StopFetch: answered by OriginEnded without a fault
         except (DamselflyError, OSError) as error:
             ended = self._failure(error)
+        except Exception as error:
+            ended = self._fault_of_ours(error)
         finally:
             self._file.release()
         self._emit(ended)
@@ -101,6 +97,10 @@ class OriginFetch:
                 raise WrongSize(pieces.size, body.total)
             if not self._whole and not body.ranged:
                 raise RangeIgnored("the origin ignores Range")
+            if body.download.released:
+                raise OriginContent(
+                    f"the origin says that a range within its {body.total} bytes lies beyond them"
+                )
             self._emit(OriginAdvanced(command.task, command.epoch, 0))
             await self._receive(body.download)
 
@@ -147,6 +147,13 @@ class OriginFetch:
             error.actual if isinstance(error, WrongSize) else -1,
             str(error),
         )
+
+    def _fault_of_ours(self, error: Exception) -> OriginEnded:
+        """Report what nobody expected: without an end its lease would never end, and nothing else would be fetched."""
+        message = "a fetch from the origin failed unexpectedly; please report this"
+        asyncio.get_running_loop().call_exception_handler({"message": message, "exception": error})
+        detail = f"a fault of the daemon ({type(error).__name__}); its log has it"
+        return OriginEnded(self.command.task, self.command.epoch, OriginFault.ABANDONED, detail=detail)
 
 
 _FAULTS: tuple[tuple[type[Exception], OriginFault], ...] = (

@@ -33,6 +33,9 @@ HEADER_BYTES_MAX = 32 * 1024
 READ_BUFFER_BYTES = 512 * 1024
 """Bytes read ahead of whoever takes the body."""
 
+SMALL_BODY_S_MAX = 20.0
+"""A token, of a few KiB, comes within a second; clients wait for it. One that comes byte by byte is never silent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -115,16 +118,7 @@ class OriginTransport:
         end_turn = await self._turns.take(exchange.endpoint, exchange.target)
         try:
             with mapped_errors(exchange.target):
-                answer = await self._sessions[route.guarded].request(
-                    exchange.method,
-                    exchange.url,
-                    headers=exchange.headers,
-                    data=exchange.body,
-                    allow_redirects=False,
-                    ssl=route.context or True,
-                    proxy=route.proxy,
-                    timeout=self._timeout(exchange.silence_s),
-                )
+                answer = await self._head_of_answer(exchange, route)
         except BaseException:
             end_turn()
             raise
@@ -133,13 +127,33 @@ class OriginTransport:
         answer.content.on_eof(end_turn)
         return answer
 
+    async def _head_of_answer(self, exchange: Exchange, route: Route) -> ClientResponse:
+        """Send a request and wait for the head of its answer; raises TimeoutError and what aiohttp raises.
+
+        A head that comes byte by byte is not silent: without a body on its way there, the whole of it has its time.
+        """
+        silence_s = self._silence_s(exchange)
+        sending = exchange.body is not None and not isinstance(exchange.body, bytes)
+        async with asyncio.timeout(None if sending else self._config.connect_timeout_s + silence_s):
+            return await self._sessions[route.guarded].request(
+                exchange.method,
+                exchange.url,
+                headers=exchange.headers,
+                data=exchange.body,
+                allow_redirects=False,
+                ssl=route.context or True,
+                proxy=route.proxy,
+                timeout=ClientTimeout(
+                    total=None, sock_connect=self._config.connect_timeout_s, sock_read=silence_s
+                ),
+            )
+
     async def open(self, exchange: Exchange) -> Download:
         """Send a GET whose body may be large, and return its answer; that of a refusal was read already."""
         assert exchange.method == "GET", "only content is large"
         route = await self._route(exchange)
         end_turn = await self._turns.take(exchange.endpoint, exchange.target)
-        silence_s = self._config.read_timeout_s if exchange.silence_s is None else exchange.silence_s
-        terms = Terms(exchange.target, silence_s, self._limit(exchange.endpoint), end_turn)
+        terms = Terms(exchange.target, self._silence_s(exchange), self._limit(exchange.endpoint), end_turn)
         try:
             request = _request_to(exchange, route)
             download = await self._connections.open(route, request, terms)
@@ -192,10 +206,9 @@ class OriginTransport:
             return True
         return all(self._addresses.is_outside(entry["host"]) for entry in found)
 
-    def _timeout(self, silence_s: float | None) -> ClientTimeout:
-        silence_s = self._config.read_timeout_s if silence_s is None else silence_s
-        connect_s = self._config.connect_timeout_s
-        return ClientTimeout(total=None, sock_connect=connect_s, sock_read=silence_s)
+    def _silence_s(self, exchange: Exchange) -> float:
+        """Return after how long a silence an answer is given up."""
+        return self._config.read_timeout_s if exchange.silence_s is None else exchange.silence_s
 
 
 def _session(resolver: AbstractResolver) -> ClientSession:
@@ -242,11 +255,16 @@ async def body_chunks(response: ClientResponse, target: str) -> AsyncIterator[by
 
 
 async def read_small(response: ClientResponse, limit: int, target: str) -> bytes:
-    """Read a whole body of at most `limit` bytes; raises OriginContent when there is more."""
+    """Read a whole body of at most `limit` bytes; raises OriginContent when there is more.
+
+    Raises OriginTimeout after SMALL_BODY_S_MAX, OriginCut.
+    """
     gathered = bytearray()
-    async for chunk in body_chunks(response, target):
-        gathered += chunk
-        if len(gathered) > limit:
-            raise OriginContent(f"the origin's answer to {target} is longer than {limit} bytes")
-        await asyncio.sleep(0)
+    with mapped_errors(target):
+        async with asyncio.timeout(SMALL_BODY_S_MAX):
+            async for chunk in body_chunks(response, target):
+                gathered += chunk
+                if len(gathered) > limit:
+                    raise OriginContent(f"the origin's answer to {target} is longer than {limit} bytes")
+                await asyncio.sleep(0)
     return bytes(gathered)

@@ -5,6 +5,7 @@ hashes and `pwrite` release the GIL. The loop hears once per piece.
 """
 
 import asyncio
+import contextlib
 import math
 import mmap
 import os
@@ -56,6 +57,7 @@ class Transfer(ABC, Generic[T]):
         self.limit = limit
         self.touched = time.monotonic()
         self.tell: Callable[[T], None] = _nobody
+        self.report: Callable[[dict[str, Any]], None] = _nobody
         self.post: Callable[[Order], None] = _nobody
 
     def cancel(self) -> None:
@@ -85,6 +87,11 @@ class Transfer(ABC, Generic[T]):
     def timed_out(self) -> T:
         """The outcome of one that was silent for too long."""
 
+    @property
+    def failed(self) -> T:
+        """The outcome of one in which a fault of ours showed: nothing more comes of it, as after a silence."""
+        return self.timed_out
+
 
 class Order(Enum):
     """What the loop tells a thread of a transfer."""
@@ -106,7 +113,8 @@ class ReceiverPool:
         """Start a transfer. `on_done` is called once, on this loop.
 
         Until then its socket and file belong to the thread: the caller keeps both open and leaves them alone. When
-        no byte comes for `silence_s_max` it ends as `timed_out`.
+        no byte comes for `silence_s_max` it ends as `timed_out`. What raises an exception ends as `failed`, and the
+        loop's exception handler hears of it.
         """
         worker = min(self._workers, key=lambda each: each.load)
         worker.load += 1
@@ -117,6 +125,7 @@ class ReceiverPool:
             on_done(outcome)
 
         transfer.tell = partial(call_on, loop, finish)
+        transfer.report = partial(call_on, loop, loop.call_exception_handler)
         transfer.post = partial(worker.post, transfer)
         transfer.post(Order.START)
 
@@ -209,9 +218,8 @@ class _Worker:
     def _go_on(self, now: float) -> None:
         for fd in [fd for fd, until in self._resting.items() if until <= now]:
             del self._resting[fd]
-            self._epoll.register(fd, select.EPOLLIN)
             self._active[fd].touched = now
-            self._ready.add(fd)
+            self._listen(self._active[fd])
 
     def _expire(self) -> None:
         """End what was silent for too long. It comes after reading: what arrived meanwhile, or untold, counts."""
@@ -231,8 +239,7 @@ class _Worker:
             fd = transfer.fd
             if order is Order.START:
                 self._active[fd] = transfer
-                self._epoll.register(fd, select.EPOLLIN)
-                self._ready.add(fd)
+                self._listen(transfer)
             elif self._active.get(fd) is not transfer:
                 continue  # it is over
             elif order is Order.CANCEL:
@@ -240,14 +247,36 @@ class _Worker:
             elif fd in self._resting:
                 self._resting[fd] = 0.0
 
+    def _listen(self, transfer: Transfer[Any]) -> None:
+        """Read it whenever its socket has something, beginning now."""
+        try:
+            self._epoll.register(transfer.fd, select.EPOLLIN)
+        except Exception as error:
+            self._fail(transfer, error)
+        else:
+            self._ready.add(transfer.fd)
+
     def _finish(self, transfer: Transfer[Any], outcome: Any) -> None:
         del self._active[transfer.fd]
         self._ready.discard(transfer.fd)
         if self._resting.pop(transfer.fd, None) is None:
-            self._epoll.unregister(transfer.fd)
+            with contextlib.suppress(OSError, ValueError):  # its socket was closed, against the contract
+                self._epoll.unregister(transfer.fd)
         transfer.tell(outcome)
 
+    def _fail(self, transfer: Transfer[Any], error: Exception) -> None:
+        """End one transfer in which a fault of ours showed: the thread serves many others, and goes on."""
+        message = f"{type(transfer).__name__} failed in its thread; please report this"
+        transfer.report({"message": message, "exception": error})
+        self._finish(transfer, transfer.failed)
+
     def _advance(self, transfer: Transfer[Any]) -> None:
+        try:
+            self._step(transfer)
+        except Exception as error:
+            self._fail(transfer, error)
+
+    def _step(self, transfer: Transfer[Any]) -> None:
         limit, room = transfer.limit, self._buffer
         if limit is not None:
             now = time.monotonic()

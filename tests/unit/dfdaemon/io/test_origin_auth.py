@@ -66,6 +66,13 @@ async def test_a_realm_that_fails_gives_none() -> None:
     assert await Tokens(lambda: 0.0).fetch("r", "a", CHALLENGE, fail) is None
 
 
+@pytest.mark.parametrize(
+    "body", [b"[" * 60_000, b'{"token": "t", "expires_in": 1' + b"0" * 400 + b"}", b'{"token": "t"', b"[]"]
+)
+async def test_an_answer_that_is_no_token_gives_none(body: bytes) -> None:
+    assert await Tokens(lambda: 0.0).fetch("r", "a", CHALLENGE, Realm(body).fetch) is None
+
+
 async def test_tokens_are_bounded() -> None:
     tokens, realm = Tokens(lambda: 0.0), Realm(b'{"token": "t"}')
     for number in range(TOKENS_MAX + 1):

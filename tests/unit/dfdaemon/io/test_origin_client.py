@@ -305,16 +305,6 @@ async def test_redirects_to_nowhere(location: str) -> None:
             await read(client)
 
 
-async def test_a_storage_that_refuses_head_proves_access_all_the_same() -> None:
-    async with fake_origin(says(403)) as storage:
-        answer = says(307, b"", ("Location", f"{storage.url}/signed"))
-        async with fake_origin(answer) as origin, client_of(origin) as client:
-            assert (await client.head_blob(BLOB)).size == -1
-    async with fake_origin(says(403)) as origin, client_of(origin) as client:
-        with pytest.raises(OriginStatus):
-            await client.head_blob(BLOB)
-
-
 # --- addresses --------------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,15 @@
 """Fetches as the driver runs them: every FetchRange is answered, however early it is stopped."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from dfdaemon.commands import FetchRange, StopFetch
+from dfdaemon.commands import FetchRange, RaiseLimit, StopFetch
 from dfdaemon.config import OriginConfig, RegistryConfig, SchedulerLinkConfig
 from dfdaemon.events import Event, OriginEnded
 from dfdaemon.io.active_blob import ActiveBlob, ActiveBlobs
@@ -23,7 +25,7 @@ from swarm.digest import Digest
 from swarm.ids import Epoch, HostId
 from swarm.messages import OriginFault
 from swarm.pieces import PieceMap
-from tests.support.fake_origin import FakeOrigin, fake_origin, says
+from tests.support.fake_origin import Answer, FakeOrigin, fake_origin, says
 from tests.support.peers import receivers
 
 CONTENT = bytes(range(256)) * 4096
@@ -50,9 +52,12 @@ class Bench:
         self.events: list[Event] = []
         self._posted = asyncio.Event()
         self.jobs = Jobs()
-        config = OriginConfig(
-            registries=(RegistryConfig(name="r.test", url=origin.url, **account),), retries=1
+        registries = (
+            RegistryConfig(name="r.test", url=origin.url, **account),
+            RegistryConfig(name="mirrored.test", url=origin.url, mirrors=(f"{origin.url}/mirror",)),
+            RegistryConfig(name="down.test", url="http://127.0.0.1:1"),
         )
+        config = OriginConfig(registries=registries, retries=1)
         self.client = OriginClient(config, Dice(1))
         self.blob = ActiveBlob(DIGEST.task, DIGEST, PieceMap.of(len(CONTENT)), "", Account(len(CONTENT)))
         self.blob.file = PieceFile.ring(len(CONTENT), self.blob.pieces.count)
@@ -69,13 +74,15 @@ class Bench:
 
     async def end(self) -> OriginEnded:
         """Wait for the end of the fetch."""
+        return (await self.ends(1))[0]
+
+    async def ends(self, count: int) -> list[OriginEnded]:
+        """Wait for the ends of so many fetches."""
         async with asyncio.timeout(10):
-            while not (self.events and isinstance(self.events[-1], OriginEnded)):
+            while len(found := [each for each in self.events if isinstance(each, OriginEnded)]) < count:
                 self._posted.clear()
                 await self._posted.wait()
-        last = self.events[-1]
-        assert isinstance(last, OriginEnded)
-        return last
+        return found
 
 
 @pytest.fixture
@@ -110,6 +117,111 @@ async def test_a_credential_that_is_denied_gives_way_to_the_next(bench: Bench, o
     bench.table[FetchRange](FETCH)
     assert (await bench.end()).fault is None
     assert [seen.path.split("/")[3] for seen in origin.seen] == ["other", "app"]
+
+
+def well_but(path: str, bad: Answer) -> Answer:
+    """Give the content, or the answer `bad` where `path` is in the address."""
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse | Awaitable[web.StreamResponse]:
+        if path in request.path:
+            return bad(request)
+        first, _, last = request.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")
+        part = CONTENT[int(first) : int(last or len(CONTENT) - 1) + 1]
+        if "Range" not in request.headers:
+            return web.Response(body=CONTENT)
+        placed = {"Content-Range": f"bytes {first}-{last}/{len(CONTENT)}"}
+        return web.Response(status=206, body=part, headers=placed)
+
+    return answer
+
+
+@pytest.mark.parametrize("bad", [says(404), says(500), says(503), says(200, b"another"), says(206, b"odd")])
+async def test_a_source_that_fails_gives_way_to_one_that_is_well(
+    bench: Bench, origin: FakeOrigin, bad: Answer
+) -> None:
+    origin.answers[:] = [well_but("/bad/", bad)]
+    bench.blob.add_source(OriginSource("down.test", "demo/app", DIGEST, "blob"))
+    bench.blob.add_source(OriginSource("r.test", "demo/bad", DIGEST, "blob"))
+    for count in (1, 2):
+        bench.table[FetchRange](replace(FETCH, epoch=Epoch(count)))
+        assert [each.fault for each in await bench.ends(count)] == [None] * count
+    asked = [seen.path.split("/")[3] for seen in origin.seen]
+    assert asked == ["bad", "app", "app"], "what failed is asked last from then on"
+
+
+@pytest.mark.parametrize("failure", ["", "the digest was another"])
+async def test_after_a_failed_download_no_mirror_is_asked(
+    bench: Bench, origin: FakeOrigin, failure: str
+) -> None:
+    bench.blob.sources[:] = [OriginSource("mirrored.test", "demo/app", DIGEST, "blob")]
+    bench.blob.account.failure = failure
+    bench.table[FetchRange](FETCH)
+    assert (await bench.end()).fault is None
+    assert ["mirror" in seen.path for seen in origin.seen] == [not failure]
+
+
+async def test_what_is_wrong_at_a_mirror_may_be_right_at_its_registry(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    origin.answers[:] = [well_but("/mirror/", says(200, b"another"))]
+    bench.blob.sources[:] = [OriginSource("mirrored.test", "demo/app", DIGEST, "blob")]
+    bench.table[FetchRange](replace(FETCH, end=1))
+    assert (await bench.end()).fault is None
+    assert ["mirror" in seen.path for seen in origin.seen] == [True, False]
+
+
+async def test_a_throttled_registry_is_not_asked_for_more(bench: Bench, origin: FakeOrigin) -> None:
+    origin.answers[:] = [well_but("/bad/", says(429))]
+    bench.blob.add_source(OriginSource("r.test", "demo/bad", DIGEST, "blob"))
+    bench.table[FetchRange](FETCH)
+    assert (await bench.end()).fault is OriginFault.THROTTLED
+    assert len(origin.seen) == 1
+
+
+async def test_while_one_source_may_do_better_later_no_final_fault_is_told(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    origin.answers[:] = [says(404)]
+    bench.blob.add_source(OriginSource("down.test", "demo/app", DIGEST, "blob"))
+    bench.table[FetchRange](FETCH)
+    assert (await bench.end()).fault is OriginFault.UNREACHABLE
+
+
+async def test_two_refusals_at_once_drop_no_credential_that_was_not_tried(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    def answer(request: web.BaseRequest) -> web.StreamResponse | Awaitable[web.StreamResponse]:
+        good = request.headers.get("Authorization") == "Bearer good"
+        return well_but("/none/", says(404))(request) if good else web.Response(status=401)
+
+    origin.answers[:] = [answer]
+    source = bench.blob.sources.pop()
+    bench.blob.add_source(replace(source, authorization="Bearer good"))
+    bench.blob.add_source(replace(source, authorization="Bearer old"))
+    for epoch in (1, 2):
+        command = FetchRange(DIGEST.task, Epoch(epoch), epoch - 1, epoch, 5.0)
+        bench.table[FetchRange](command)
+    assert [each.fault for each in await bench.ends(2)] == [None, None]
+    assert [each.authorization for each in bench.blob.sources] == ["Bearer good"]
+
+
+async def test_a_limit_that_was_raised_meanwhile_holds_for_the_next_source(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    asked, raised = asyncio.Event(), asyncio.Event()
+
+    async def late(request: web.BaseRequest) -> web.StreamResponse:
+        asked.set()
+        await raised.wait()
+        return web.Response(status=404)
+
+    origin.answers[:] = [well_but("/bad/", late)]
+    bench.blob.add_source(OriginSource("r.test", "demo/bad", DIGEST, "blob"))
+    bench.table[FetchRange](replace(FETCH, limit=1))
+    await asked.wait()
+    bench.table[RaiseLimit](RaiseLimit(DIGEST.task, FETCH.epoch, FETCH.end))
+    raised.set()
+    assert (await bench.end()).fault is None
 
 
 async def test_without_any_credential_a_fetch_is_denied(bench: Bench) -> None:

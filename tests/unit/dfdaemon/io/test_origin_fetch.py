@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from swarm.ids import Epoch
 from swarm.messages import OriginFault
 from swarm.piece_digest import piece_digest
 from swarm.pieces import PieceMap
+from tests.support.fake_origin import fake_origin, says
 from tests.support.peers import receivers
 from tests.support.system import full_disk
 
@@ -61,6 +63,10 @@ class Run:
         self.fetch: OriginFetch
         self._url = origin.url
         self._pool = pool
+
+    def origin_is_at(self, url: str) -> None:
+        """Ask another server."""
+        self._url = url
 
     async def go(
         self,
@@ -281,6 +287,37 @@ async def test_another_size_than_the_swarms_writes_nothing(run: Run) -> None:
     assert run.arrived == []
     assert run.ended.fault is OriginFault.SIZE_MISMATCH
     assert run.ended.size == run.layer.size
+
+
+@pytest.mark.parametrize("beyond_bytes", [0, 1])
+async def test_a_range_that_the_origin_places_beyond_its_end_is_not_received(
+    run: Run, beyond_bytes: int
+) -> None:
+    """Such an answer was read and let go of already: there is no socket for a receiver's thread."""
+    size = run.layer.size + beyond_bytes
+    answer = says(416, b"", ("Content-Range", f"bytes */{size}"), ("Connection", "close"))
+    async with fake_origin(answer) as origin:
+        run.origin_is_at(origin.url)
+        await run.go(1, 2)
+    fault = OriginFault.SIZE_MISMATCH if beyond_bytes else OriginFault.WRONG_CONTENT
+    assert (run.arrived, run.ended.fault) == ([], fault)
+
+
+async def test_a_fault_of_ours_ends_a_fetch_and_is_reported(run: Run) -> None:
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    run.origin_is_at("http://127.0.0.1:1")
+    run.begin(0, 2)
+    run.client.fetch = broken  # type: ignore[method-assign, assignment]
+    await run.end()
+    assert run.ended.fault is OriginFault.ABANDONED
+    assert [type(each["exception"]) for each in reported] == [ZeroDivisionError]
+    assert run.file.references == 1, "the fetch let go of the file"
+
+
+def broken(*whatever: object) -> None:
+    """A fault of ours."""
+    raise ZeroDivisionError("a fault of ours")
 
 
 async def test_a_throttled_origin_says_for_how_long(run: Run, origin: OriginRegistry) -> None:

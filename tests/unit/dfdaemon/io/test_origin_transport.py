@@ -1,6 +1,7 @@
 """TLS to origins, and what their failures are called."""
 
 import asyncio
+import contextlib
 import ssl
 import traceback
 from collections.abc import AsyncIterator
@@ -14,11 +15,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from dfdaemon.config import OriginConfig, RegistryConfig
+from dfdaemon.io import origin_transport
 from dfdaemon.io.origin_connections import Download
-from dfdaemon.io.origin_transport import Exchange, OriginTransport
+from dfdaemon.io.origin_transport import Exchange, OriginTransport, read_small
 from swarm.errors import (
     OriginContent,
     OriginThrottled,
+    OriginTimeout,
     OriginUnreachable,
     OurselvesError,
 )
@@ -217,6 +220,56 @@ async def test_a_turn_is_given_back_when_nobody_answers() -> None:
         with pytest.raises(OriginUnreachable):
             await attempt(transport, url)
     await transport.close()
+
+
+@asynccontextmanager
+async def dripping_server(head: bytes) -> AsyncIterator[str]:
+    """A server whose answers begin with `head` and go on byte by byte, never silent and never at an end."""
+    seconds_between = 0.01
+    dripping: list[asyncio.Task[None] | None] = []
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        dripping.append(asyncio.current_task())
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(head)
+            while True:
+                writer.write(b"a")
+                await writer.drain()
+                await asyncio.sleep(seconds_between)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        await asyncio.gather(*filter(None, dripping))
+
+
+@pytest.mark.parametrize(
+    ("method", "body"), [("HEAD", None), ("GET", None), ("POST", b"grant_type=password")]
+)
+async def test_a_head_that_comes_byte_by_byte_is_given_up(method: str, body: bytes | None) -> None:
+    async with dripping_server(b"HTTP/1.1 200 OK\r\nX-A: ") as url:
+        listed = (RegistryConfig(name="r", url=url),)
+        config = OriginConfig(registries=listed, connect_timeout_s=0.1, read_timeout_s=0.1)
+        transport = OriginTransport(config)
+        exchange = Exchange(transport.endpoints.of("r"), method, URL(url), "it", CIMultiDict(), body)
+        async with asyncio.timeout(5):
+            with pytest.raises(OriginTimeout):
+                await transport.send(exchange)
+        await transport.close()
+
+
+async def test_a_small_body_that_comes_byte_by_byte_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origin_transport, "SMALL_BODY_S_MAX", 0.1)
+    async with dripping_server(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n") as url:
+        transport = OriginTransport(OriginConfig(registries=(RegistryConfig(name="r", url=url),)))
+        answer = await ask(transport, url)
+        async with asyncio.timeout(5):
+            with pytest.raises(OriginTimeout):
+                await read_small(answer, 100_000, "a token")
+        answer.close()
+        await transport.close()
 
 
 async def test_all_downloads_from_a_registry_share_its_rate() -> None:

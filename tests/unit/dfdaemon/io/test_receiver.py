@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from dfdaemon.events import PeerFault
 from dfdaemon.io import receiver
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.piece_transfer import Outcome, PieceTransfer, Received
-from dfdaemon.io.receiver import ReceiverPool
+from dfdaemon.io.receiver import ReceiverPool, Step
 from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from swarm.pieces import MIB
 from tests.support.peers import Blob, read_piece, receivers
@@ -130,6 +131,36 @@ async def test_a_disk_that_takes_nothing_is_our_fault() -> None:
                 assert await outcomes.get() is PeerFault.DISK
     finally:
         os.close(read_only)
+
+
+class Broken(PieceTransfer):
+    """One with a fault of ours in it."""
+
+    def step(self, room: memoryview) -> Step | Outcome:
+        raise ZeroDivisionError("a fault of ours")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_a_fault_ends_its_transfer_alone_and_is_reported_once(closed: bool) -> None:
+    """Neither a socket that was closed before the start nor an exception in a step ends the thread."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    file, outcomes = BLOB.empty_file(), asyncio.Queue[Outcome]()
+    with wires() as (_, lost), wires() as (parent, child):
+        async with receivers(1) as pool:
+            if closed:
+                lost.close()
+            kind = PieceTransfer if closed else Broken
+            pool.start(kind(lost, file, 4, pool.make_hash(), 60.0, None), outcomes.put_nowait)
+            assert await asyncio.wait_for(outcomes.get(), 5) is PeerFault.TIMEOUT
+            assert [type(each["exception"]) for each in reported] == [
+                ValueError if closed else ZeroDivisionError
+            ]
+            _, others = receive(pool, child, file, 4)
+            parent.sendall(BLOB.piece(4))
+            assert isinstance(await asyncio.wait_for(others.get(), 5), Received)
+        assert outcomes.empty()
+        assert len(reported) == 1
 
 
 async def test_closing_the_pool_cancels_what_runs() -> None:
