@@ -1,5 +1,7 @@
 """Whether a client takes content of some type: its Accept headers (RFC 9110, section 12.5.1)."""
 
+from dfdaemon.descriptors import IMAGE_TYPES, INDEX_TYPES
+
 
 def takes(accept: tuple[str, ...], media_type: str) -> bool:
     """Tell whether one of the header's ranges covers a media type; without a header everything is taken.
@@ -12,6 +14,16 @@ def takes(accept: tuple[str, ...], media_type: str) -> bool:
     wanted = {media_type.lower(), f"{kind}/*".lower(), "*/*"}
     ranges = (entry.split(";") for line in accept for entry in line.split(","))
     return any(name.strip().lower() in wanted and not _excluded(parameters) for name, *parameters in ranges)
+
+
+def takes_all(accept: tuple[str, ...]) -> bool:
+    """Tell whether a registry that reads these headers answers with what a tag names, whatever kind of image it is.
+
+    To who does not name the type of an index registries send one of its images instead, `*/*` or not. Without a
+    header we name all types; parameters and quotes, which each reader understands in its own way, name none.
+    """
+    named = {entry.strip() for line in accept if '"' not in line for entry in line.split(",")}
+    return not accept or named >= IMAGE_TYPES | INDEX_TYPES
 
 
 def _excluded(parameters: list[str]) -> bool:

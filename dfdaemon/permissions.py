@@ -1,15 +1,17 @@
 """What is known of repositories: who may read them, what belongs to them, what their tags meant last.
 
-Two facts open a digest in a repository to a credential: membership (the digest belongs to the repository) and
-permission (the repository is public, or its origin took this credential a moment ago). Every table is bounded; what
-was used least recently goes first, and costs one question to the origin.
+Two facts open a digest in a repository to a credential: membership (the digest belongs to the repository, as a blob or
+as a manifest: the one proves nothing of the other) and permission (the repository is public, or its origin took this
+credential a moment ago). Every table is bounded; what was used least recently goes first, and costs one question to
+the origin.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, NewType, TypeVar
 
+from dfdaemon.descriptors import Kind
 from swarm.digest import Digest
 from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable
 
@@ -49,11 +51,22 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Content seen in a repository. `size` -1: unknown. `proven`: it belongs there; else only its size was read."""
+    """Content seen in a repository. `size` -1: unknown. `proven`: it belongs there; else only its size was read.
+
+    The media type of a proven manifest is the registry's word, empty: it was not said. `vouches`: so does what it
+    lists as an image of this type, because the registry took it under a tag. That it has it under its digest is not
+    enough: distribution gives blobs as manifests too.
+    """
 
     size: int
     media_type: str
     proven: bool
+    vouches: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """How well it is proven: more is better."""
+        return self.proven, self.vouches
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +89,7 @@ class Permissions:
         self._failed: _Recent[Place, tuple[float, DamselflyError]] = _Recent(REPOSITORIES_MAX)
         self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
-        self._members: _Recent[tuple[Place, Digest], Member] = _Recent(MEMBERS_MAX)
+        self._members: _Recent[tuple[Place, Digest, Kind], Member] = _Recent(MEMBERS_MAX)
         self._tags: _Recent[tuple[Place, str], KnownTag] = _Recent(TAGS_MAX)
 
     def accept(self, place: Place, credential: CredentialHash, now: float) -> None:
@@ -155,21 +168,25 @@ class Permissions:
         self._probed.put(place, now)
         return True
 
-    def add_member(self, place: Place, digest: Digest, member: Member) -> bool:
-        """Remember content of a repository; tell whether its membership is news. Proofs are never weakened."""
-        known = self._members.get((place, digest))
-        if known is not None:
-            member = Member(
-                member.size if member.size >= 0 else known.size,
-                member.media_type or known.media_type,
-                member.proven or known.proven,
-            )
-        self._members.put((place, digest), member)
-        return member.proven and not (known is not None and known.proven)
+    def add_member(self, place: Place, digest: Digest, kind: Kind, member: Member) -> bool:
+        """Remember content of a repository; tell whether its membership is news.
 
-    def member(self, place: Place, digest: Digest) -> Member | None:
-        """Return what is known of a digest in a repository."""
-        return self._members.get((place, digest))
+        Proofs are never weakened, and the media type is that of the best: what a document claims never becomes that
+        of a proven member.
+        """
+        known = self._members.get((place, digest, kind))
+        news = member.proven and not (known is not None and known.proven)
+        if known is not None:
+            size = member.size if member.size >= 0 else known.size
+            better, other = (known, member) if known.rank > member.rank else (member, known)
+            media_type = better.media_type or (other.media_type if other.rank == better.rank else "")
+            member = replace(better, size=size, media_type=media_type)
+        self._members.put((place, digest, kind), member)
+        return news
+
+    def member(self, place: Place, digest: Digest, kind: Kind) -> Member | None:
+        """Return what is known of a digest in a repository, as a blob or as a manifest."""
+        return self._members.get((place, digest, kind))
 
     def drop_member(self, digest: Digest) -> None:
         """Forget to which repositories a digest belongs."""

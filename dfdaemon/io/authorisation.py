@@ -1,6 +1,7 @@
 """Who may have which bytes. `authorise` stands before every path of the mirror that returns content.
 
-Being cached gives nobody access: the digest must belong to the repository, and the repository must be public or its
+Being cached gives nobody access: the digest must belong to the repository, as what it is asked for (a blob or a
+manifest), and the repository must be public or its
 origin must have taken this credential a moment ago. Otherwise the origin decides, and its answer is passed on.
 """
 
@@ -158,7 +159,7 @@ class Authoriser:
 
     def _known(self, source: OriginSource) -> Allowed | None:
         place = Place(source.registry, source.repository)
-        member = self.knowledge.tables.member(place, source.digest)
+        member = self.knowledge.tables.member(place, source.digest, source.kind)
         if member is None or not member.proven:
             return None
         if not self.knowledge.is_permitted(place, source.authorization):
@@ -181,16 +182,16 @@ class Authoriser:
             raise OriginContent(f"the origin says that {source.digest} is {head.digest}")
         place = Place(source.registry, source.repository)
         self.knowledge.accepted(place, source.authorization)
-        self.knowledge.listed(place, source.digest, Member(head.size, head.media_type, True))
+        self.knowledge.listed(place, source.digest, source.kind, Member(head.size, head.media_type, True))
         self.probe(source)
-        member = self.knowledge.tables.member(place, source.digest)
+        member = self.knowledge.tables.member(place, source.digest, source.kind)
         assert member is not None, "it was put there two lines above"
         return Allowed(member.size, member.media_type, self.knowledge.tables.was_public(place))
 
     def _in_outage(self, source: OriginSource, error: DamselflyError) -> Allowed | None:
         """Return what the client may have although the origin failed with `error`."""
         place = Place(source.registry, source.repository)
-        member = self.knowledge.tables.member(place, source.digest)
+        member = self.knowledge.tables.member(place, source.digest, source.kind)
         if member is None or not member.proven or not self.in_outage(place, source.authorization, error):
             return None
         fields = (("registry", place.registry), ("repository", place.repository), ("reason", str(error)))

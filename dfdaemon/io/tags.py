@@ -5,7 +5,7 @@ meant last.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dfdaemon.accept import takes
+from dfdaemon.accept import takes, takes_all
 from dfdaemon.config import MirrorConfig
 from dfdaemon.io.authorisation import Authoriser, is_outage
 from dfdaemon.io.blobs import Cluster
@@ -102,7 +102,8 @@ class Tags:
         self._knowledge.accepted(place, authorization)
         if head.digest is None:
             return None
-        self._knowledge.resolved(place, tag, KnownTag(head.digest, head.size, head.media_type))
+        known = KnownTag(head.digest, head.size, head.media_type)
+        self._knowledge.resolved(place, tag, known, whole=takes_all(accept))
         self._authoriser.probe(OriginSource(*place, head.digest, "manifest", accept, authorization))
         return Resolved(head.digest, head.size, head.media_type)
 
@@ -136,9 +137,12 @@ class Tags:
             self._cluster.report_tag(TagUnresolved(*place, wanted.tag))
             return
         # The scheduler answers with the tag's report: before it must come that strangers may read it.
-        public = RepositoryReport(*place, True, (head.digest.task,), (head.size,))
+        types = (head.media_type,) if head.media_type else ()
+        members, sizes = (head.digest.task,), (head.size,)
+        public = RepositoryReport(*place, True, members, sizes, manifest_types=types)
         self._cluster.report_repository(public)
-        self._knowledge.resolved(place, wanted.tag, KnownTag(head.digest, head.size, head.media_type))
+        known = KnownTag(head.digest, head.size, head.media_type)
+        self._knowledge.resolved(place, wanted.tag, known, whole=True)
 
     def pushed(self, place: Place, reference: str) -> None:
         """A client pushed or deleted a manifest through this mirror: what its tags meant counts no more."""
@@ -180,5 +184,6 @@ class Tags:
         except BadDigest:
             return None
         known = KnownTag(digest, answer.size or -1, answer.media_type)
-        self._knowledge.tables.add_member(place, digest, Member(known.size, known.media_type, True))
+        member = Member(known.size, known.media_type, True)
+        self._knowledge.tables.add_member(place, digest, "manifest", member)
         return known

@@ -64,11 +64,32 @@ def test_a_probe_once_in_a_while_and_never_where_it_is_public() -> None:
 
 def test_a_proof_is_never_weakened_and_knowledge_adds_up() -> None:
     tables = Permissions()
-    assert not tables.add_member(HERE, BLOB, Member(5, "a/b", False))
-    assert tables.add_member(HERE, BLOB, Member(-1, "", True))
-    assert not tables.add_member(HERE, BLOB, Member(5, "", False))
-    assert tables.member(HERE, BLOB) == Member(5, "a/b", True)
-    assert tables.member(THERE, BLOB) is None
+    assert not tables.add_member(HERE, BLOB, "blob", Member(5, "a/b", False))
+    assert tables.add_member(HERE, BLOB, "blob", Member(-1, "", True))
+    assert not tables.add_member(HERE, BLOB, "blob", Member(5, "", False))
+    assert tables.member(HERE, BLOB, "blob") == Member(5, "", True), "what was only claimed is no proof"
+    assert tables.member(THERE, BLOB, "blob") is None
+
+
+def test_a_blob_is_no_manifest_of_its_repository() -> None:
+    tables = Permissions()
+    assert tables.add_member(HERE, BLOB, "blob", Member(5, "", True))
+    assert tables.member(HERE, BLOB, "manifest") is None
+    assert tables.add_member(HERE, BLOB, "manifest", Member(5, "a/b", True)), "that is news too"
+
+
+def test_the_media_type_is_that_of_the_best_proof() -> None:
+    tables = Permissions()
+    for media_type, proven, vouches in (
+        ("a/claim", False, False),
+        ("a/head", True, False),
+        ("a/tag", True, True),
+    ):
+        tables.add_member(HERE, BLOB, "manifest", Member(5, media_type, proven, vouches))
+        assert tables.member(HERE, BLOB, "manifest") == Member(5, media_type, proven, vouches)
+    for worse in Member(-1, "a/head", True), Member(-1, "a/claim", False), Member(-1, "", True, True):
+        assert not tables.add_member(HERE, BLOB, "manifest", worse)
+        assert tables.member(HERE, BLOB, "manifest") == Member(5, "a/tag", True, True)
 
 
 def test_tags() -> None:
@@ -158,7 +179,7 @@ def test_an_origin_that_failed_is_down_for_a_moment(error: OriginError, for_all:
 def test_what_is_withdrawn_is_forgotten() -> None:
     tables = Permissions()
     for place in HERE, THERE:
-        tables.add_member(place, BLOB, Member(5, "a/b", True))
+        tables.add_member(place, BLOB, "blob", Member(5, "a/b", True))
         for tag in "v1", "v2":
             tables.set_tag(place, tag, KnownTag(BLOB, 5, "a/b"))
     tables.set_tag(HERE, "v3", KnownTag(Digest.of(b"other"), 5, "a/b"))
@@ -166,5 +187,5 @@ def test_what_is_withdrawn_is_forgotten() -> None:
     tables.drop_tag(HERE, "v1")
     assert tables.tags_of(HERE, BLOB) == ["v2"]
     tables.drop_member(BLOB)
-    assert tables.member(HERE, BLOB) is None
-    assert tables.member(THERE, BLOB) is None
+    assert tables.member(HERE, BLOB, "blob") is None
+    assert tables.member(THERE, BLOB, "blob") is None

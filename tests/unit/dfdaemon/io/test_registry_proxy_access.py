@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
+from benchmarks.io.image import MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from benchmarks.origin.faults import Fault, FaultKind, Where
-from dfdaemon.io.origin_client import OriginSource
+from dfdaemon.io.origin_client import MANIFEST_TYPES, OriginSource
 from dfdaemon.permissions import CREDENTIAL_TTL_S, DOWN_S, OUTAGE_S, PUBLIC_TTL_S, Place
 from swarm.digest import Digest
 from swarm.repositories import RepositoryAnswer
 from tests.support.mirror import REGISTRY, Mirror, content_of, running_mirror
 
-ACCEPT = ("Accept", f"{MEDIA_MANIFEST}, {MEDIA_INDEX}, */*")
+ACCEPT = ("Accept", ", ".join((*MANIFEST_TYPES, "*/*")))
 SECRET = "correct-horse-battery"
 BASIC = ("Authorization", basic_header("ann", SECRET))
 ACCOUNTS = {"ann": Account(SECRET)}

@@ -11,11 +11,12 @@ from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_ima
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from benchmarks.origin.faults import Fault, FaultKind, Where
+from dfdaemon.io.origin_client import MANIFEST_TYPES
 from swarm.repositories import RepositoryAnswer, ResolveTag, TagPushed, TagUnresolved
 from tests.support.fake_origin import fake_origin, says
 from tests.support.mirror import REGISTRY, Mirror, running_mirror
 
-ACCEPT = ("Accept", f"{MEDIA_MANIFEST}, {MEDIA_INDEX}")
+ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 ANN = ("Authorization", basic_header("ann", "s3cret"))
 PUBLIC, PRIVATE = "team/public", "team/private"
 BY_TAG = "HEAD manifest by tag"
