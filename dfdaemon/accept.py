@@ -1,6 +1,11 @@
 """Whether a client takes content of some type: its Accept headers (RFC 9110, section 12.5.1)."""
 
+from hashlib import blake2b
+
 from dfdaemon.descriptors import IMAGE_TYPES, INDEX_TYPES
+
+WHOLE = ""
+"""The form of all headers that are answered with what a tag names."""
 
 
 def takes(accept: tuple[str, ...], media_type: str) -> bool:
@@ -24,6 +29,14 @@ def takes_all(accept: tuple[str, ...]) -> bool:
     """
     named = {entry.strip() for line in accept if '"' not in line for entry in line.split(",")}
     return not accept or named >= IMAGE_TYPES | INDEX_TYPES
+
+
+def form_of(accept: tuple[str, ...]) -> str:
+    """Return what headers have in common that are answered alike: WHOLE, or a hash of what they name."""
+    if takes_all(accept):
+        return WHOLE
+    named = sorted({entry.strip().lower() for line in accept for entry in line.split(",")})
+    return blake2b(",".join(named).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def _excluded(parameters: list[str]) -> bool:

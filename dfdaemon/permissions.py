@@ -11,6 +11,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, NewType, TypeVar
 
+from dfdaemon.accept import WHOLE
 from dfdaemon.descriptors import Kind
 from swarm.digest import Digest
 from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable
@@ -33,6 +34,8 @@ REPOSITORIES_MAX = 16_384
 MEMBERS_MAX = 131_072
 """About 40 MiB at worst; a node that runs 1,000 images of 30 layers needs a quarter."""
 TAGS_MAX = 16_384
+FORMS_MAX = 4
+"""Kinds of clients that are told different things of one tag; there are few, and those that take all are one."""
 
 CredentialHash = NewType("CredentialHash", bytes)
 """A keyed hash of an Authorization header; the header itself is not kept."""
@@ -90,7 +93,7 @@ class Permissions:
         self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._members: _Recent[tuple[Place, Digest, Kind], Member] = _Recent(MEMBERS_MAX)
-        self._tags: _Recent[tuple[Place, str], KnownTag] = _Recent(TAGS_MAX)
+        self._tags: _Recent[tuple[Place, str], dict[str, KnownTag]] = _Recent(TAGS_MAX)
 
     def accept(self, place: Place, credential: CredentialHash, now: float) -> None:
         """The origin took this credential for this repository just now."""
@@ -194,22 +197,31 @@ class Permissions:
             self._members.drop(key)
 
     def drop_tag(self, place: Place, tag: str) -> None:
-        """Forget what a tag meant."""
+        """Forget what a tag meant to anybody."""
         self._tags.drop((place, tag))
 
     def tags_of(self, place: Place, digest: Digest) -> list[str]:
-        """Return the tags of a repository that mean a digest, as far as they are known."""
+        """Return the tags of a repository that mean a digest to anybody, as far as they are known."""
         return [
-            tag for (where, tag), known in self._tags.items() if where == place and known.digest == digest
+            tag
+            for (where, tag), forms in self._tags.items()
+            if where == place and any(known.digest == digest for known in forms.values())
         ]
 
-    def set_tag(self, place: Place, tag: str, known: KnownTag) -> None:
-        """The origin said what a tag means."""
-        self._tags.put((place, tag), known)
+    def set_tag(self, place: Place, tag: str, known: KnownTag, form: str = WHOLE) -> None:
+        """The origin said what a tag means to clients whose Accept has this form (dfdaemon/accept.py)."""
+        forms = dict(self._tags.get((place, tag)) or {})
+        if form == WHOLE and forms.get(WHOLE, known).digest != known.digest:
+            forms.clear()  # it moved, so what the others were told is old
+        forms.pop(form, None)
+        forms[form] = known
+        if len(forms) > FORMS_MAX:
+            del forms[next(old for old in forms if old != WHOLE)]
+        self._tags.put((place, tag), forms)
 
-    def tag(self, place: Place, tag: str) -> KnownTag | None:
-        """Return what a tag meant last."""
-        return self._tags.get((place, tag))
+    def tag(self, place: Place, tag: str, form: str = WHOLE) -> KnownTag | None:
+        """Return what a tag meant last to clients whose Accept has this form."""
+        return (self._tags.get((place, tag)) or {}).get(form)
 
 
 class _Recent(Generic[K, V]):

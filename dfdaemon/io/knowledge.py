@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 
+from dfdaemon.accept import WHOLE
 from dfdaemon.descriptors import Kind
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.permissions import ANONYMOUS, CredentialHash, KnownTag, Member, Permissions, Place
@@ -118,10 +119,16 @@ class Knowledge:
         if len(news.unproven) < REPORT_MEMBERS_MAX:
             news.unproven[digest.task] = None
 
-    def resolved(self, place: Place, tag: str, known: KnownTag, *, whole: bool) -> None:
-        """The origin said what a tag means just now; `whole`: to somebody who takes any kind of image."""
-        self.tables.set_tag(place, tag, known)
+    def resolved(self, place: Place, tag: str, known: KnownTag, form: str) -> None:
+        """The origin said just now what a tag means to clients whose Accept has this form.
+
+        Only what it says to those who take any kind of image is of use to others.
+        """
+        whole = form == WHOLE
+        self.tables.set_tag(place, tag, known, form)
         self.listed(place, known.digest, "manifest", Member(known.size, known.media_type, True, whole))
+        if not whole:
+            return
         report = TagReport(*place, tag, known.digest.task, known.media_type, max(0, known.size))
         self._cluster.report_tag(report)
 

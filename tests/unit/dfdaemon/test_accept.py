@@ -1,6 +1,6 @@
 import pytest
 
-from dfdaemon.accept import takes, takes_all
+from dfdaemon.accept import WHOLE, form_of, takes, takes_all
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -47,3 +47,9 @@ LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 def test_who_names_every_type_is_given_what_the_tag_names(accept: tuple[str, ...], whole: bool) -> None:
     assert takes_all(accept) is whole
+
+
+def test_headers_that_name_the_same_have_one_form() -> None:
+    assert form_of((MANIFEST, INDEX)) == form_of((f"{INDEX.upper()} ,{MANIFEST}",)) != form_of((MANIFEST,))
+    assert form_of(()) == form_of((f"{DOCKER}, {LIST}, {MANIFEST}, {INDEX}, */*",)) == WHOLE
+    assert form_of(("",)) != WHOLE != form_of(("*/*\udcff",))

@@ -3,10 +3,12 @@
 import pytest
 
 from dfdaemon import permissions
+from dfdaemon.accept import WHOLE
 from dfdaemon.permissions import (
     ANONYMOUS,
     CREDENTIAL_TTL_S,
     DOWN_S,
+    FORMS_MAX,
     OUTAGE_S,
     PUBLIC_TTL_S,
     REFUSED_TTL_S,
@@ -174,6 +176,29 @@ def test_an_origin_that_failed_is_down_for_a_moment(error: OriginError, for_all:
     assert tables.failure(HERE, 100.0 + DOWN_S) is None
     assert (tables.failure(THERE, 100.0) is error) is for_all
     assert tables.failure(Place("b.io", "one"), 100.0) is None
+
+
+def test_a_tag_means_to_each_what_it_was_told() -> None:
+    tables = Permissions()
+    index, image = (KnownTag(Digest.of(content), 5, "a/b") for content in (b"index", b"image"))
+    tables.set_tag(HERE, "v1", index)
+    tables.set_tag(HERE, "v1", image, "images")
+    assert (tables.tag(HERE, "v1"), tables.tag(HERE, "v1", "images")) == (index, image)
+    assert tables.tag(HERE, "v1", "other") is None
+    assert tables.tags_of(HERE, image.digest) == ["v1"]
+    tables.set_tag(HERE, "v1", index)
+    assert tables.tag(HERE, "v1", "images") is image
+    tables.set_tag(HERE, "v1", KnownTag(BLOB, 5, "a/b"))
+    assert tables.tag(HERE, "v1", "images") is None, "the tag moved"
+
+
+def test_forms_of_a_tag_are_bounded_and_the_one_for_all_stays() -> None:
+    tables = Permissions()
+    known = KnownTag(BLOB, 5, "a/b")
+    for form in (WHOLE, *map(str, range(FORMS_MAX))):
+        tables.set_tag(HERE, "v1", known, form)
+    kept = [form for form in (WHOLE, *map(str, range(FORMS_MAX))) if tables.tag(HERE, "v1", form)]
+    assert kept == [WHOLE, *map(str, range(1, FORMS_MAX))]
 
 
 def test_what_is_withdrawn_is_forgotten() -> None:

@@ -1,5 +1,6 @@
 """What is told to the cluster, in how few messages, and what is never told."""
 
+from dfdaemon.accept import WHOLE
 from dfdaemon.io.knowledge import REPORT_MEMBERS_MAX, Knowledge
 from dfdaemon.permissions import ANONYMOUS, PUBLIC_TTL_S, KnownTag, Member, Place
 from swarm.digest import Digest
@@ -53,7 +54,7 @@ async def test_a_tag_is_told_at_once_and_its_digest_belongs() -> None:
     cluster = PlainCluster()
     knowledge = Knowledge(cluster)
     (digest,) = digests(1)
-    knowledge.resolved(HERE, "v1", KnownTag(digest, -1, "a/b"), whole=True)
+    knowledge.resolved(HERE, "v1", KnownTag(digest, -1, "a/b"), WHOLE)
     (report,) = cluster.tags
     assert (report.tag, report.digest, report.size) == ("v1", digest.task, 0)
     member = knowledge.tables.member(HERE, digest, "manifest")
@@ -66,11 +67,13 @@ async def test_a_tag_is_told_at_once_and_its_digest_belongs() -> None:
 
 
 async def test_what_a_registry_chose_for_a_client_does_not_vouch_for_what_it_lists() -> None:
-    knowledge = Knowledge(PlainCluster())
+    cluster = PlainCluster()
+    knowledge = Knowledge(cluster)
     (digest,) = digests(1)
-    knowledge.resolved(HERE, "v1", KnownTag(digest, 5, "a/b"), whole=False)
+    knowledge.resolved(HERE, "v1", KnownTag(digest, 5, "a/b"), "other")
     assert knowledge.tables.member(HERE, digest, "manifest") == Member(5, "a/b", True)
     knowledge.close()
+    assert not cluster.tags, "nor is it what the tag means to others"
 
 
 async def test_a_manifest_without_a_type_is_not_told_as_others_would_take_it_for_a_blob() -> None:
