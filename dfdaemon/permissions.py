@@ -14,7 +14,7 @@ from typing import Generic, NamedTuple, NewType, TypeVar
 from dfdaemon.accept import WHOLE
 from dfdaemon.descriptors import Kind
 from swarm.digest import Digest
-from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable
+from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable, TokenUnreachable
 
 CREDENTIAL_TTL_S = 60.0
 """How long the origin's yes to a credential counts: a revoked one works for this long at most."""
@@ -130,9 +130,11 @@ class Permissions:
         """The origin could not say yes or no about a repository just now.
 
         That it cannot be reached, or wants clients to wait, counts for all of its repositories; another failure for
-        this one only, so that nobody who asks for what is broken keeps the others from being asked for.
+        this one only, so that nobody who asks for what is broken keeps the others from being asked for. Without a
+        token the registry itself answers still, and others may be open to everybody or to who has one.
         """
-        for_all = isinstance(error, OriginUnreachable | OriginThrottled)
+        unreachable = isinstance(error, OriginUnreachable) and not isinstance(error, TokenUnreachable)
+        for_all = unreachable or isinstance(error, OriginThrottled)
         self._failed.put(Place(place.registry, "") if for_all else place, (now, error))
 
     def failure(self, place: Place, now: float) -> DamselflyError | None:

@@ -26,6 +26,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
+    TokenUnreachable,
 )
 from swarm.facts import Note
 
@@ -123,8 +124,11 @@ class Authoriser:
     def unanswered(self, place: Place, authorization: str | None, error: DamselflyError) -> DamselflyError:
         """Return what to tell a client whom nothing opens this while asking failed with `error`.
 
-        In an outage clients that say nobody are asked who they are, as the origin did: many say it only then.
+        In an outage clients that say nobody are asked who they are, as the origin did: many say it only then. They
+        are asked so, too, where only this host gets no token.
         """
+        if authorization is None and isinstance(error, TokenUnreachable):
+            return error.refusal
         if authorization is not None or not is_outage(error) or self._config.outage == "deny":
             return error
         return self.knowledge.tables.challenge(place, self.knowledge.now()) or error

@@ -19,7 +19,14 @@ from dfdaemon.permissions import (
     Place,
 )
 from swarm.digest import Digest
-from swarm.errors import OriginError, OriginStatus, OriginThrottled, OriginTimeout, OriginUnreachable
+from swarm.errors import (
+    OriginError,
+    OriginStatus,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnreachable,
+    TokenUnreachable,
+)
 
 HERE, THERE = Place("a.io", "one"), Place("a.io", "two")
 ANN, BOB = CredentialHash(b"ann"), CredentialHash(b"bob")
@@ -165,6 +172,7 @@ def test_a_credential_counts_for_longer_in_an_outage() -> None:
     [
         (OriginUnreachable("no route"), True),
         (OriginThrottled(429, "a.io/one", 60.0), True),
+        (TokenUnreachable(OriginStatus(401, "a.io/one"), "no route"), False),
         (OriginStatus(500, "a.io/one"), False),
         (OriginTimeout("no answer"), False),
     ],
