@@ -10,7 +10,7 @@ it is, and only if every reader of JSON finds the same in it: Go's, which most r
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from swarm.digest import Digest
 from swarm.errors import BadDigest
@@ -18,6 +18,8 @@ from swarm.pieces import BLOB_BYTES_MAX
 
 MANIFEST_BYTES_MAX = 4 << 20
 """What registries accept as a manifest (distribution specification, "Pushing Manifests")."""
+MEDIA_TYPE_CHARS_MAX = 255
+"""As long as one in an origin's Content-Type."""
 DESCRIPTORS_MAX = 10_000
 """More layers than any image has; an index may list some hundred platforms."""
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -90,22 +92,29 @@ def _items(document: dict[str, Any], key: str) -> list[Any]:
 
 def _media_type(document: dict[str, Any]) -> str:
     named = document.get("mediaType")
-    if isinstance(named, str) and named.isascii() and named.isprintable() and len(named) <= 255:
+    if _is_sendable(named):
         return named
     if "manifests" in document:
         return INDEX
     return MANIFEST if "layers" in document else ""
 
 
+def _is_sendable(media_type: Any) -> TypeGuard[str]:
+    """Tell whether this can be a Content-Type: clients are sent it as it is."""
+    if not isinstance(media_type, str) or len(media_type) > MEDIA_TYPE_CHARS_MAX:
+        return False
+    return media_type.isascii() and media_type.isprintable()
+
+
 def _descriptor(entry: Any, kind: Kind) -> Descriptor | None:
     if not isinstance(entry, dict):
         return None
     size, media_type = entry.get("size"), entry.get("mediaType")
-    if not isinstance(size, int) or not 0 <= size <= BLOB_BYTES_MAX or not isinstance(media_type, str):
+    if not isinstance(size, int) or not 0 <= size <= BLOB_BYTES_MAX or not _is_sendable(media_type):
         return None
     try:
         digest = Digest.parse(str(entry.get("digest")))
     except BadDigest:
         return None
     foreign = "urls" in entry or "foreign" in media_type or "nondistributable" in media_type
-    return Descriptor(digest, size, media_type[:255], kind, kind == "blob" and not foreign)
+    return Descriptor(digest, size, media_type, kind, kind == "blob" and not foreign)

@@ -81,6 +81,9 @@ def test_what_is_not_a_manifest(body: bytes) -> None:
         entry(b"a") | {"digest": "md5:x"},
         entry(b"a") | {"digest": None},
         entry(b"a") | {"mediaType": 1},
+        entry(b"a", "a/b\r\nX: y"),
+        entry(b"a", "a/\u00e4"),
+        entry(b"a", "a/" + "b" * 254),
     ],
 )
 def test_a_malformed_descriptor_is_left_out(layer: Any) -> None:

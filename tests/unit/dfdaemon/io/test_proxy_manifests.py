@@ -184,3 +184,16 @@ async def test_an_image_under_a_tag_proves_its_layers(
     (report,) = (entry for entry in mirror.cluster.repositories if digest in entry.members)
     types = dict(zip(report.members, report.manifest_types, strict=True))
     assert types == {str(Digest.of(registry.body)): DOCKER, digest: ""}
+
+
+async def test_a_type_that_is_no_header_keeps_no_manifest_from_being_served(
+    mirror: Mirror, registry: Registry, origin: FakeOrigin
+) -> None:
+    """An index may call its manifests what it wants; what it says never becomes a header."""
+    image = b"{}"
+    entry = {"mediaType": "a/b\r\nX: y", "digest": str(Digest.of(image)), "size": len(image)}
+    registry.body, registry.media_type = json.dumps({"manifests": [entry]}).encode(), INDEX
+    assert (await mirror.get(f"/v2/{OWN}/manifests/x", EVE, ALL)).status == 200
+    registry.body, registry.media_type = image, ""
+    answer = await mirror.get(f"/v2/{OWN}/manifests/{entry['digest']}", EVE, ALL)
+    assert (answer.status, answer.body, answer.header("X")) == (200, image, None)
