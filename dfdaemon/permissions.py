@@ -1,17 +1,20 @@
 """What is known of repositories: who may read them, what belongs to them, what their tags meant last.
 
-Two facts open a digest in a repository to a credential: membership (the digest belongs to the repository) and
-permission (the repository is public, or its origin took this credential a moment ago). Every table is bounded; what
-was used least recently goes first, and costs one question to the origin.
+Two facts open a digest in a repository to a credential: membership (the digest belongs to the repository, as a blob or
+as a manifest: the one proves nothing of the other) and permission (the repository is public, or its origin took this
+credential a moment ago). Every table is bounded; what was used least recently goes first, and costs one question to
+the origin.
 """
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, NewType, TypeVar
 
+from dfdaemon.accept import WHOLE
+from dfdaemon.descriptors import Kind
 from swarm.digest import Digest
-from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable
+from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable, TokenUnreachable
 
 CREDENTIAL_TTL_S = 60.0
 """How long the origin's yes to a credential counts: a revoked one works for this long at most."""
@@ -31,6 +34,8 @@ REPOSITORIES_MAX = 16_384
 MEMBERS_MAX = 131_072
 """About 40 MiB at worst; a node that runs 1,000 images of 30 layers needs a quarter."""
 TAGS_MAX = 16_384
+FORMS_MAX = 4
+"""Kinds of clients that are told different things of one tag; there are few, and those that take all are one."""
 
 CredentialHash = NewType("CredentialHash", bytes)
 """A keyed hash of an Authorization header; the header itself is not kept."""
@@ -49,11 +54,22 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Content seen in a repository. `size` -1: unknown. `proven`: it belongs there; else only its size was read."""
+    """Content seen in a repository. `size` -1: unknown. `proven`: it belongs there; else only its size was read.
+
+    The media type of a proven manifest is the registry's word, empty: it was not said. `vouches`: so does what it
+    lists as an image of this type, because the registry took it under a tag. That it has it under its digest is not
+    enough: distribution gives blobs as manifests too.
+    """
 
     size: int
     media_type: str
     proven: bool
+    vouches: bool = False
+
+    @property
+    def rank(self) -> tuple[bool, bool]:
+        """How well it is proven: more is better."""
+        return self.proven, self.vouches
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +92,8 @@ class Permissions:
         self._failed: _Recent[Place, tuple[float, DamselflyError]] = _Recent(REPOSITORIES_MAX)
         self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
-        self._members: _Recent[tuple[Place, Digest], Member] = _Recent(MEMBERS_MAX)
-        self._tags: _Recent[tuple[Place, str], KnownTag] = _Recent(TAGS_MAX)
+        self._members: _Recent[tuple[Place, Digest, Kind], Member] = _Recent(MEMBERS_MAX)
+        self._tags: _Recent[tuple[Place, str], dict[str, KnownTag]] = _Recent(TAGS_MAX)
 
     def accept(self, place: Place, credential: CredentialHash, now: float) -> None:
         """The origin took this credential for this repository just now."""
@@ -114,9 +130,11 @@ class Permissions:
         """The origin could not say yes or no about a repository just now.
 
         That it cannot be reached, or wants clients to wait, counts for all of its repositories; another failure for
-        this one only, so that nobody who asks for what is broken keeps the others from being asked for.
+        this one only, so that nobody who asks for what is broken keeps the others from being asked for. Without a
+        token the registry itself answers still, and others may be open to everybody or to who has one.
         """
-        for_all = isinstance(error, OriginUnreachable | OriginThrottled)
+        unreachable = isinstance(error, OriginUnreachable) and not isinstance(error, TokenUnreachable)
+        for_all = unreachable or isinstance(error, OriginThrottled)
         self._failed.put(Place(place.registry, "") if for_all else place, (now, error))
 
     def failure(self, place: Place, now: float) -> DamselflyError | None:
@@ -155,21 +173,25 @@ class Permissions:
         self._probed.put(place, now)
         return True
 
-    def add_member(self, place: Place, digest: Digest, member: Member) -> bool:
-        """Remember content of a repository; tell whether its membership is news. Proofs are never weakened."""
-        known = self._members.get((place, digest))
-        if known is not None:
-            member = Member(
-                member.size if member.size >= 0 else known.size,
-                member.media_type or known.media_type,
-                member.proven or known.proven,
-            )
-        self._members.put((place, digest), member)
-        return member.proven and not (known is not None and known.proven)
+    def add_member(self, place: Place, digest: Digest, kind: Kind, member: Member) -> bool:
+        """Remember content of a repository; tell whether its membership is news.
 
-    def member(self, place: Place, digest: Digest) -> Member | None:
-        """Return what is known of a digest in a repository."""
-        return self._members.get((place, digest))
+        Proofs are never weakened, and the media type is that of the best: what a document claims never becomes that
+        of a proven member.
+        """
+        known = self._members.get((place, digest, kind))
+        news = member.proven and not (known is not None and known.proven)
+        if known is not None:
+            size = member.size if member.size >= 0 else known.size
+            better, other = (known, member) if known.rank > member.rank else (member, known)
+            media_type = better.media_type or (other.media_type if other.rank == better.rank else "")
+            member = replace(better, size=size, media_type=media_type)
+        self._members.put((place, digest, kind), member)
+        return news
+
+    def member(self, place: Place, digest: Digest, kind: Kind) -> Member | None:
+        """Return what is known of a digest in a repository, as a blob or as a manifest."""
+        return self._members.get((place, digest, kind))
 
     def drop_member(self, digest: Digest) -> None:
         """Forget to which repositories a digest belongs."""
@@ -177,22 +199,31 @@ class Permissions:
             self._members.drop(key)
 
     def drop_tag(self, place: Place, tag: str) -> None:
-        """Forget what a tag meant."""
+        """Forget what a tag meant to anybody."""
         self._tags.drop((place, tag))
 
     def tags_of(self, place: Place, digest: Digest) -> list[str]:
-        """Return the tags of a repository that mean a digest, as far as they are known."""
+        """Return the tags of a repository that mean a digest to anybody, as far as they are known."""
         return [
-            tag for (where, tag), known in self._tags.items() if where == place and known.digest == digest
+            tag
+            for (where, tag), forms in self._tags.items()
+            if where == place and any(known.digest == digest for known in forms.values())
         ]
 
-    def set_tag(self, place: Place, tag: str, known: KnownTag) -> None:
-        """The origin said what a tag means."""
-        self._tags.put((place, tag), known)
+    def set_tag(self, place: Place, tag: str, known: KnownTag, form: str = WHOLE) -> None:
+        """The origin said what a tag means to clients whose Accept has this form (dfdaemon/accept.py)."""
+        forms = dict(self._tags.get((place, tag)) or {})
+        if form == WHOLE and forms.get(WHOLE, known).digest != known.digest:
+            forms.clear()  # it moved, so what the others were told is old
+        forms.pop(form, None)
+        forms[form] = known
+        if len(forms) > FORMS_MAX:
+            del forms[next(old for old in forms if old != WHOLE)]
+        self._tags.put((place, tag), forms)
 
-    def tag(self, place: Place, tag: str) -> KnownTag | None:
-        """Return what a tag meant last."""
-        return self._tags.get((place, tag))
+    def tag(self, place: Place, tag: str, form: str = WHOLE) -> KnownTag | None:
+        """Return what a tag meant last to clients whose Accept has this form."""
+        return (self._tags.get((place, tag)) or {}).get(form)
 
 
 class _Recent(Generic[K, V]):

@@ -6,7 +6,8 @@ that a digest belongs to it, is taken from any host.
 """
 
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from sys import intern
+from typing import NamedTuple
 
 from scheduler.host import Host
 from swarm.ids import HostId, TaskId
@@ -61,14 +62,21 @@ class _Tag:
         return None
 
 
+class _Member(NamedTuple):
+    """A digest of a repository: its bytes, -1: unknown, and its type as a manifest, empty: not known as one."""
+
+    size: int = -1
+    manifest_type: str = ""
+
+
 @dataclass(slots=True)
 class _Repository:
-    """When a stranger was last let in, or refused, as told; `members` with their bytes, -1: unknown."""
+    """When a stranger was last let in, or refused, as told."""
 
     public_at: float | None = None
     closed_at: float | None = None
     tags: dict[str, _Tag] = field(default_factory=dict)
-    members: dict[TaskId, int] = field(default_factory=dict)
+    members: dict[TaskId, _Member] = field(default_factory=dict)
 
 
 class Repositories:
@@ -111,9 +119,12 @@ class Repositories:
             repository.public_at, repository.closed_at = now, None
         elif report.closed:
             repository.public_at, repository.closed_at = None, now
-        for member, size in zip_longest(report.members[:MEMBERS_MAX], report.sizes, fillvalue=-1):
-            if isinstance(member, str):
-                repository.members[member] = max(size, repository.members.pop(member, -1))
+        count = len(report.members)
+        sizes, types = report.sizes or (-1,) * count, report.manifest_types or ("",) * count
+        for member, size, told in list(zip(report.members, sizes, types, strict=False))[:MEMBERS_MAX]:
+            known = repository.members.pop(member, _Member())
+            manifest_type = intern(told) if told else known.manifest_type
+            repository.members[member] = _Member(max(size, known.size), manifest_type)
         while len(repository.members) > MEMBERS_MAX:
             del repository.members[next(iter(repository.members))]
 
@@ -139,15 +150,16 @@ class Repositories:
         tag = repository.tags.get(ask.tag)
         if told is None and tag is not None and not ask.fresh:
             told = tag.resolved()
-        size = repository.members.get(TaskId(ask.digest))
+        member = repository.members.get(TaskId(ask.digest))
+        size, media_type = (told.size, told.media_type) if told is not None else member or _Member(0)
         public = repository.public_at is not None
         return RepositoryAnswer(
             ask.request,
             public,
             told.digest if told is not None else "",
-            told.media_type if told is not None else "",
-            told.size if told is not None else size if size is not None else 0,
-            size is not None,
+            media_type,
+            size,
+            member is not None,
             now - repository.public_at if repository.public_at is not None else 0.0,
             closed=repository.closed_at is not None and now - repository.closed_at < STRANGERS_TTL_S,
         )

@@ -10,6 +10,7 @@ DamselflyError
 │   └── PieceMismatch    the bytes are not those of the digest
 ├── OriginError          the registry failed
 │   ├── OriginUnreachable  OriginTimeout  OriginCut
+│   │   └── TokenUnreachable  it wants a token, and who gives them does not answer
 │   ├── OriginStatus     any answer that is not the wanted one, with its status and challenge
 │   ├── OriginThrottled  429 or 503 with the time to wait
 │   └── OriginContent    the body is not what its digest or size says
@@ -134,6 +135,20 @@ class OriginStatus(OriginError):
 
     def __str__(self) -> str:
         return f"the origin answered {self.status} to {self.target}"
+
+
+@dataclass(eq=False)
+class TokenUnreachable(OriginUnreachable):
+    """The origin wants a token, and the endpoint that gives them could not be asked: so nobody said no.
+
+    `refusal` is how it asks for one: a client may reach the endpoint where we do not.
+    """
+
+    refusal: OriginStatus
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.refusal}, and no token is to be had: {self.reason}"
 
 
 @dataclass(eq=False)

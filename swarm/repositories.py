@@ -49,6 +49,8 @@ class RepositoryReport:
 
     `sizes` of the members in bytes, -1: unknown, in the same order. `closed`: the origin refused a stranger just now.
     `unproven`: digests that this host asked the origin about, and got no yes; others may ask for themselves.
+    `manifest_types`: none, or one for each member: the media type with which the origin gives it as a manifest;
+    empty: nobody said that it is one, so it may be there as a blob alone.
     """
 
     registry: str
@@ -58,6 +60,7 @@ class RepositoryReport:
     sizes: tuple[int, ...] = ()
     closed: bool = False
     unproven: tuple[TaskId, ...] = ()
+    manifest_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,8 @@ class AskRepository:
 @dataclass(frozen=True, slots=True)
 class RepositoryAnswer:
     """The answer to AskRepository. `digest` is empty when the tag is not known well enough: it needs a seed's
-    report or two hosts that agree. `member`: the digest asked for belongs to the repository, with `size` bytes.
+    report or two hosts that agree. `member`: the digest asked for belongs to the repository, with `size` bytes; where
+    no tag was asked for, `media_type` is its type as a manifest, empty: it is known as a blob only.
 
     `public_age_s`: how long ago a stranger was let in. `closed`: one was refused lately. `down`: a seed could not ask
     the origin just now, so that others need not try for what they know already.

@@ -1,6 +1,7 @@
 """Who may have which bytes. `authorise` stands before every path of the mirror that returns content.
 
-Being cached gives nobody access: the digest must belong to the repository, and the repository must be public or its
+Being cached gives nobody access: the digest must belong to the repository, as what it is asked for (a blob or a
+manifest), and the repository must be public or its
 origin must have taken this credential a moment ago. Otherwise the origin decides, and its answer is passed on.
 """
 
@@ -25,6 +26,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
+    TokenUnreachable,
 )
 from swarm.facts import Note
 
@@ -122,8 +124,11 @@ class Authoriser:
     def unanswered(self, place: Place, authorization: str | None, error: DamselflyError) -> DamselflyError:
         """Return what to tell a client whom nothing opens this while asking failed with `error`.
 
-        In an outage clients that say nobody are asked who they are, as the origin did: many say it only then.
+        In an outage clients that say nobody are asked who they are, as the origin did: many say it only then. They
+        are asked so, too, where only this host gets no token.
         """
+        if authorization is None and isinstance(error, TokenUnreachable):
+            return error.refusal
         if authorization is not None or not is_outage(error) or self._config.outage == "deny":
             return error
         return self.knowledge.tables.challenge(place, self.knowledge.now()) or error
@@ -158,7 +163,7 @@ class Authoriser:
 
     def _known(self, source: OriginSource) -> Allowed | None:
         place = Place(source.registry, source.repository)
-        member = self.knowledge.tables.member(place, source.digest)
+        member = self.knowledge.tables.member(place, source.digest, source.kind)
         if member is None or not member.proven:
             return None
         if not self.knowledge.is_permitted(place, source.authorization):
@@ -181,16 +186,16 @@ class Authoriser:
             raise OriginContent(f"the origin says that {source.digest} is {head.digest}")
         place = Place(source.registry, source.repository)
         self.knowledge.accepted(place, source.authorization)
-        self.knowledge.listed(place, source.digest, Member(head.size, head.media_type, True))
+        self.knowledge.listed(place, source.digest, source.kind, Member(head.size, head.media_type, True))
         self.probe(source)
-        member = self.knowledge.tables.member(place, source.digest)
+        member = self.knowledge.tables.member(place, source.digest, source.kind)
         assert member is not None, "it was put there two lines above"
         return Allowed(member.size, member.media_type, self.knowledge.tables.was_public(place))
 
     def _in_outage(self, source: OriginSource, error: DamselflyError) -> Allowed | None:
         """Return what the client may have although the origin failed with `error`."""
         place = Place(source.registry, source.repository)
-        member = self.knowledge.tables.member(place, source.digest)
+        member = self.knowledge.tables.member(place, source.digest, source.kind)
         if member is None or not member.proven or not self.in_outage(place, source.authorization, error):
             return None
         fields = (("registry", place.registry), ("repository", place.repository), ("reason", str(error)))

@@ -95,10 +95,7 @@ async def _pull(
         else:
             blobs = await _resolve(daemon, reference, arguments.platform or _platform())
         with _progress(console) as progress:
-            slots = asyncio.Semaphore(BLOBS_AT_ONCE)
-            async with asyncio.TaskGroup() as group:
-                for blob in blobs:
-                    group.create_task(_fetch(daemon, blob, progress, slots, arguments.output))
+            await _fetch_all(daemon, blobs, progress, arguments.output)
         seconds = time.monotonic() - began
         accounts = [await daemon.control(f"explain/{blob.reference.digest}") for blob in blobs]
     console.print(sources_table(blobs, accounts))
@@ -152,6 +149,17 @@ def _progress(console: Console) -> Iterator[Progress]:
         yield progress
 
 
+async def _fetch_all(daemon: LocalDaemon, blobs: list[Blob], progress: Progress, output: str) -> None:
+    """Read all blobs, some at once; raises what the first failure is, by itself, and ends the others."""
+    slots = asyncio.Semaphore(BLOBS_AT_ONCE)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for blob in blobs:
+                group.create_task(_fetch(daemon, blob, progress, slots, output))
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
 async def _fetch(
     daemon: LocalDaemon, blob: Blob, progress: Progress, slots: asyncio.Semaphore, output: str
 ) -> None:
@@ -166,22 +174,26 @@ async def _fetch(
                 hasher.update(chunk)
                 file.write(chunk)
                 progress.advance(bar, len(chunk))
-    if hasher.hexdigest() != digest.hex:
-        raise LocalError(f"{digest} arrived with other content: nothing of it may be used")
+            if hasher.hexdigest() != digest.hex:
+                raise LocalError(f"{digest} arrived with other content: nothing of it may be used")
 
 
 @contextlib.contextmanager
 def _target(output: str) -> Iterator[BinaryIO]:
-    """Write to a file beside the wanted one, which appears only when the block ends well."""
+    """Write to a file beside the wanted one, which appears only when the block ends well, and else is gone."""
     path = Path(output or "/dev/null")
     if not output:
         with path.open("wb") as sink:
             yield sink
         return
     part = path.with_name(path.name + ".part")
-    with part.open("wb") as sink:
-        yield sink
-    part.rename(path)
+    try:
+        with part.open("wb") as sink:
+            yield sink
+        part.rename(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def sources_table(blobs: list[Blob], accounts: list[dict[str, Any]]) -> Table:

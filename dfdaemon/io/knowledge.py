@@ -5,6 +5,8 @@ import hashlib
 import secrets
 from dataclasses import dataclass, field
 
+from dfdaemon.accept import WHOLE
+from dfdaemon.descriptors import Kind
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.permissions import ANONYMOUS, CredentialHash, KnownTag, Member, Permissions, Place
 from swarm.digest import Digest
@@ -21,11 +23,11 @@ KEY_BYTES = 32
 
 @dataclass(slots=True)
 class _News:
-    """Members with their bytes, -1: unknown."""
+    """Members with their bytes, -1: unknown, and the media type of those that are manifests."""
 
     public: bool = False
     closed: bool = False
-    members: dict[TaskId, int] = field(default_factory=dict)
+    members: dict[TaskId, tuple[int, str]] = field(default_factory=dict)
     unproven: dict[TaskId, None] = field(default_factory=dict)
 
 
@@ -89,19 +91,27 @@ class Knowledge:
         return self.tables.refusal(place, self.credential(authorization), self.now())
 
     def learn(self, place: Place, digest: Digest, answer: RepositoryAnswer) -> None:
-        """Take over what the cluster knows of a repository and a digest in it."""
+        """Take over what the cluster knows of a repository and a digest in it.
+
+        It belongs there as a manifest only if that was told with its media type: else the registry may have it as
+        a blob alone.
+        """
         if answer.public:
             self.tables.publish(place, self.now(), answer.public_age_s)
         if answer.member:
-            self.tables.add_member(place, digest, Member(answer.size or -1, "", True))
+            kind: Kind = "manifest" if answer.media_type else "blob"
+            self.tables.add_member(place, digest, kind, Member(answer.size or -1, answer.media_type, True))
 
-    def listed(self, place: Place, digest: Digest, member: Member) -> None:
+    def listed(self, place: Place, digest: Digest, kind: Kind, member: Member) -> None:
         """A digest was seen in this repository."""
-        if self.tables.add_member(place, digest, member):
+        news_for_all = kind == "blob" or bool(member.media_type)  # without it others would take it for a blob
+        if self.tables.add_member(place, digest, kind, member) and news_for_all:
             news = self._report(place)
             if len(news.members) < REPORT_MEMBERS_MAX:
-                known = self.tables.member(place, digest)
-                news.members[digest.task] = known.size if known is not None else -1
+                known = self.tables.member(place, digest, kind)
+                assert known is not None, "it was put there above"
+                _, before = news.members.get(digest.task, (-1, ""))
+                news.members[digest.task] = known.size, known.media_type if kind == "manifest" else before
 
     def unproven(self, place: Place, digest: Digest) -> None:
         """The origin did not say that a digest belongs to this repository: who waits for our answer shall not."""
@@ -109,10 +119,16 @@ class Knowledge:
         if len(news.unproven) < REPORT_MEMBERS_MAX:
             news.unproven[digest.task] = None
 
-    def resolved(self, place: Place, tag: str, known: KnownTag) -> None:
-        """The origin said what a tag means just now."""
-        self.tables.set_tag(place, tag, known)
-        self.listed(place, known.digest, Member(known.size, known.media_type, True))
+    def resolved(self, place: Place, tag: str, known: KnownTag, form: str) -> None:
+        """The origin said just now what a tag means to clients whose Accept has this form.
+
+        Only what it says to those who take any kind of image is of use to others.
+        """
+        whole = form == WHOLE
+        self.tables.set_tag(place, tag, known, form)
+        self.listed(place, known.digest, "manifest", Member(known.size, known.media_type, True, whole))
+        if not whole:
+            return
         report = TagReport(*place, tag, known.digest.task, known.media_type, max(0, known.size))
         self._cluster.report_tag(report)
 
@@ -126,9 +142,18 @@ class Knowledge:
         news, self._news = self._news, {}
         for place, entry in news.items():
             public = not entry.closed and (entry.public or self.tables.is_public(place, self.now()))
-            members, sizes = tuple(entry.members), tuple(entry.members.values())
+            sizes = tuple(size for size, _ in entry.members.values())
+            types = tuple(media_type for _, media_type in entry.members.values())
             self._cluster.report_repository(
-                RepositoryReport(*place, public, members, sizes, entry.closed, tuple(entry.unproven))
+                RepositoryReport(
+                    *place,
+                    public,
+                    tuple(entry.members),
+                    sizes,
+                    entry.closed,
+                    tuple(entry.unproven),
+                    types if any(types) else (),
+                )
             )
 
     def close(self) -> None:

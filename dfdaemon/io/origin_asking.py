@@ -1,8 +1,8 @@
 """Asks an origin one thing: with whose credential, how often, and where it is redirected to.
 
 A client's own Authorization is used as it came. Without one the anonymous token flow is tried, or, as THIS_HOST, the
-one of this host's own account. Redirects are followed, without Authorization to another address. What may succeed a
-moment later is repeated, with jitter.
+one of this host's own account: that nobody gives a token just now is no refusal. Redirects are followed, without
+Authorization to another address. What may succeed a moment later is repeated, with jitter.
 """
 
 import asyncio
@@ -19,12 +19,21 @@ from dfdaemon.challenges import Challenge, bearer_challenge, parse_challenges
 from dfdaemon.config import OriginConfig
 from dfdaemon.credentials import Credential
 from dfdaemon.endpoints import Endpoint
+from dfdaemon.hop_headers import is_sendable
 from dfdaemon.io.node_credentials import NodeCredentials
 from dfdaemon.io.origin_auth import TOKEN_BYTES_MAX, Tokens
 from dfdaemon.io.origin_errors import mapped_errors
 from dfdaemon.io.origin_transport import Answer, Exchange, OriginTransport, read_small
 from swarm.dice import Dice
-from swarm.errors import NotAllowed, OriginContent, OriginCut, OriginStatus, OriginUnreachable
+from swarm.errors import (
+    NotAllowed,
+    OriginContent,
+    OriginCut,
+    OriginError,
+    OriginStatus,
+    OriginUnreachable,
+    TokenUnreachable,
+)
 
 THIS_HOST = "\nthis host's own account"
 """Stands for the credential of a request that uses this host's account; no header can hold its line break."""
@@ -94,13 +103,18 @@ class OriginAsking:
         repository: str,
         account: Credential | None,
     ) -> str | None:
-        """Return the Authorization that a refusal asks for; None if this host has none."""
+        """Return the Authorization that a refusal asks for; None if this host has none. Raises TokenUnreachable."""
         challenges = refusal.headers.getall("WWW-Authenticate", ())
         bearer = bearer_challenge(challenges)
         if bearer is not None:
-            return await self._tokens.fetch(
-                place, repository, bearer, lambda asked: self._token(exchange.endpoint, asked, account)
-            )
+            try:
+                return await self._tokens.fetch(
+                    place, repository, bearer, lambda asked: self._token(exchange.endpoint, asked, account)
+                )
+            except OriginError as error:
+                sendable = tuple(filter(is_sendable, challenges))
+                refused = OriginStatus(refusal.status, exchange.target, sendable)
+                raise TokenUnreachable(refused, str(error)) from error
         basic = any(challenge.scheme == "basic" for challenge in parse_challenges(challenges))
         if not basic or account is None or account.identity_token:
             return None

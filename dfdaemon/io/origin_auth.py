@@ -11,7 +11,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from dfdaemon.challenges import Challenge
-from swarm.errors import DamselflyError
+from swarm.errors import (
+    DamselflyError,
+    OriginCut,
+    OriginStatus,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnreachable,
+)
 
 TOKENS_MAX = 1024
 """Repositories whose anonymous token is kept; each costs up to a few KiB."""
@@ -40,7 +47,7 @@ class Tokens:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._tokens: OrderedDict[tuple[str, str], _Token] = OrderedDict()
-        self._fetching: dict[tuple[str, str], asyncio.Task[str | None]] = {}
+        self._fetching: dict[tuple[str, str], asyncio.Task[str | DamselflyError | None]] = {}
 
     def known(self, place: str, repository: str) -> str | None:
         """Return the Authorization header to use, if a live token is known."""
@@ -52,20 +59,31 @@ class Tokens:
         self._put((place, repository), _Token(header, self._clock() + LIFETIME_DEFAULT_S))
 
     async def fetch(self, place: str, repository: str, challenge: Challenge, fetch: Fetch) -> str | None:
-        """Get a token as the challenge says; None when the registry gives none."""
+        """Get a token as the challenge says; None when the registry gives none.
+
+        Raises why its endpoint could not be asked.
+        """
         key = (place, repository)
         running = self._fetching.get(key)
         if running is None:
             running = asyncio.get_running_loop().create_task(self._fetch(key, challenge, fetch))
             self._fetching[key] = running
             running.add_done_callback(lambda _: self._fetching.pop(key))
-        return await asyncio.shield(running)
+        found = await asyncio.shield(running)
+        if isinstance(found, DamselflyError):
+            raise found
+        return found
 
-    async def _fetch(self, key: tuple[str, str], challenge: Challenge, fetch: Fetch) -> str | None:
+    async def _fetch(
+        self, key: tuple[str, str], challenge: Challenge, fetch: Fetch
+    ) -> str | DamselflyError | None:
+        """Return a failure too: raised in a task that nobody waits for any more, it would be reported as a fault."""
         self._tokens.pop(key, None)
         try:
             token = _read(await fetch(challenge), self._clock())
-        except (DamselflyError, ValueError, TypeError, OverflowError, RecursionError):
+        except DamselflyError as error:
+            return error if _was_not_asked(error) else None
+        except (ValueError, TypeError, OverflowError, RecursionError):
             return None
         self._put(key, token)
         return token.header
@@ -74,6 +92,13 @@ class Tokens:
         self._tokens[key] = token
         if len(self._tokens) > TOKENS_MAX:
             self._tokens.popitem(last=False)
+
+
+def _was_not_asked(error: DamselflyError) -> bool:
+    """Tell whether a failure says nothing of whether this host may have a token."""
+    if isinstance(error, OriginStatus):
+        return error.status >= 500 or error.status == 429
+    return isinstance(error, OriginUnreachable | OriginTimeout | OriginCut | OriginThrottled)
 
 
 def _read(body: bytes, now: float) -> _Token:

@@ -76,11 +76,16 @@ class ProxyManifests:
         return web.Response(body=body, headers=content.headers())
 
     def _learn(self, source: OriginSource, content: Content, body: bytes) -> Content:
-        """Remember what a manifest lists; return its content with a media type."""
+        """Remember what a manifest lists; return its content with a media type.
+
+        It is read as what the registry took it as under a tag, whatever the store or the manifest itself says. Of
+        any other the registry is asked about each blob that it lists.
+        """
         place = Place(source.registry, source.repository)
-        manifest = read_manifest(body)
-        media_type = content.media_type or manifest.media_type
-        self._knowledge.listed(place, source.digest, Member(len(body), media_type, True))
+        known = self._knowledge.tables.member(place, source.digest, "manifest")
+        manifest = read_manifest(body, known.media_type if known is not None and known.vouches else "")
+        self._knowledge.listed(place, source.digest, "manifest", Member(len(body), "", True))
         for entry in manifest.descriptors:
-            self._knowledge.listed(place, entry.digest, Member(entry.size, entry.media_type, entry.proven))
-        return replace(content, media_type=media_type)
+            member = Member(entry.size, entry.media_type, entry.proven)
+            self._knowledge.listed(place, entry.digest, entry.kind, member)
+        return replace(content, media_type=content.media_type or manifest.media_type)

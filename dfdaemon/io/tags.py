@@ -5,7 +5,7 @@ meant last.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dfdaemon.accept import takes
+from dfdaemon.accept import WHOLE, form_of, takes
 from dfdaemon.config import MirrorConfig
 from dfdaemon.io.authorisation import Authoriser, is_outage
 from dfdaemon.io.blobs import Cluster
@@ -80,9 +80,10 @@ class Tags:
         if not anew:
             self._authoriser.raise_refusal(place, authorization)
             down = self._authoriser.failure(place)
-            stale = await self._last_known(place, tag, authorization, down) if down is not None else None
-            if stale is not None:
-                return stale
+            if down is not None:
+                stale = await self._last_known(place, tag, accept, authorization, down)
+                if stale is not None:
+                    return stale
         key = (place, tag, accept, self._knowledge.credential(authorization))
         try:
             head = await self._asking.do(
@@ -91,18 +92,18 @@ class Tags:
         except DamselflyError as error:
             self._authoriser.refused(place, authorization, error)
             gone = isinstance(error, OriginStatus) and error.status == NOT_FOUND
-            if gone and self._knowledge.is_permitted(place, authorization):
-                self.pushed(
-                    place, tag
-                )  # it was deleted, if it ever was; to who may not read nothing is there
-            stale = await self._last_known(place, tag, authorization, error)
+            # To who takes some types only, or may not read, it says the same of what is there.
+            if gone and form_of(accept) == WHOLE and self._knowledge.is_permitted(place, authorization):
+                self.pushed(place, tag)  # it was deleted, if it ever was
+            stale = await self._last_known(place, tag, accept, authorization, error)
             if stale is None:
                 raise self._authoriser.unanswered(place, authorization, error) from error
             return stale
         self._knowledge.accepted(place, authorization)
         if head.digest is None:
             return None
-        self._knowledge.resolved(place, tag, KnownTag(head.digest, head.size, head.media_type))
+        known = KnownTag(head.digest, head.size, head.media_type)
+        self._knowledge.resolved(place, tag, known, form_of(accept))
         self._authoriser.probe(OriginSource(*place, head.digest, "manifest", accept, authorization))
         return Resolved(head.digest, head.size, head.media_type)
 
@@ -136,9 +137,12 @@ class Tags:
             self._cluster.report_tag(TagUnresolved(*place, wanted.tag))
             return
         # The scheduler answers with the tag's report: before it must come that strangers may read it.
-        public = RepositoryReport(*place, True, (head.digest.task,), (head.size,))
+        types = (head.media_type,) if head.media_type else ()
+        members, sizes = (head.digest.task,), (head.size,)
+        public = RepositoryReport(*place, True, members, sizes, manifest_types=types)
         self._cluster.report_repository(public)
-        self._knowledge.resolved(place, wanted.tag, KnownTag(head.digest, head.size, head.media_type))
+        known = KnownTag(head.digest, head.size, head.media_type)
+        self._knowledge.resolved(place, wanted.tag, known, WHOLE)
 
     def pushed(self, place: Place, reference: str) -> None:
         """A client pushed or deleted a manifest through this mirror: what its tags meant counts no more."""
@@ -153,24 +157,39 @@ class Tags:
             self._cluster.report_tag(TagPushed(*place, tag))
 
     async def _last_known(
-        self, place: Place, tag: str, authorization: str | None, error: DamselflyError
+        self,
+        place: Place,
+        tag: str,
+        accept: tuple[str, ...],
+        authorization: str | None,
+        error: DamselflyError,
     ) -> Resolved | None:
         """Return what the tag meant last, here or in the cluster, if the client may know although asking failed."""
         if not is_outage(error):
             return None
-        known = self._knowledge.tables.tag(place, tag)
+        known = self._known_here(place, tag, accept)
         if known is None or not self._authoriser.in_outage(place, authorization, error):
-            known = await self._cluster_knows(place, tag) or known
+            known = await self._cluster_knows(place, tag, accept) or known
         if known is None or not self._authoriser.in_outage(place, authorization, error):
             return None
         fields = (("registry", place.registry), ("repository", place.repository), ("tag", tag))
         self._note(Note("tag_stale", known.digest.task, fields=(*fields, ("reason", str(error)))))
         return Resolved(known.digest, known.size, known.media_type, stale=True)
 
-    async def _cluster_knows(self, place: Place, tag: str) -> KnownTag | None:
+    def _known_here(self, place: Place, tag: str, accept: tuple[str, ...]) -> KnownTag | None:
+        """Return what the tag meant last to clients who take the same, or what it names, if this one takes that."""
+        known = self._knowledge.tables.tag(place, tag, form_of(accept))
+        if known is not None:
+            return known
+        whole = self._knowledge.tables.tag(place, tag)
+        return whole if whole is not None and takes(accept, whole.media_type) else None
+
+    async def _cluster_knows(self, place: Place, tag: str, accept: tuple[str, ...]) -> KnownTag | None:
         """Ask the cluster what a tag meant last; learn whether the repository is public."""
         answer = await self._cluster.ask(*place, tag=tag)
-        return self._adopt(place, answer) if answer is not None and answer.public else None
+        known = self._adopt(place, answer) if answer is not None and answer.public else None
+        taken = known is not None and (form_of(accept) == WHOLE or takes(accept, known.media_type))
+        return known if taken else None
 
     def _adopt(self, place: Place, answer: RepositoryAnswer) -> KnownTag | None:
         """Take over what the cluster knows of a tag in a public repository."""
@@ -180,5 +199,6 @@ class Tags:
         except BadDigest:
             return None
         known = KnownTag(digest, answer.size or -1, answer.media_type)
-        self._knowledge.tables.add_member(place, digest, Member(known.size, known.media_type, True))
+        member = Member(known.size, known.media_type, True)
+        self._knowledge.tables.add_member(place, digest, "manifest", member)
         return known

@@ -55,6 +55,7 @@ def _repository_report(fact: pb.DaemonFact, value: r.RepositoryReport) -> None:
             sizes=value.sizes[:MEMBERS_MAX],
             closed=value.closed,
             unproven=value.unproven[:MEMBERS_MAX],
+            manifest_types=value.manifest_types[:MEMBERS_MAX],
         )
     )
 
@@ -138,9 +139,12 @@ def _read_repository_report(fact: pb.RepositoryReport) -> r.RepositoryReport:
     sizes = tuple(map(read_size_or_unknown, fact.sizes))
     if len(sizes) not in (0, len(members)):
         raise Malformed(f"{len(sizes)} sizes of {len(members)} members")
+    types = tuple(map(read_text, fact.manifest_types))
+    if len(types) not in (0, len(members)):
+        raise Malformed(f"{len(types)} media types of {len(members)} members")
     unproven = tuple(map(read_task, read_list(fact.unproven, MEMBERS_MAX, "unproven digests")))
     registry, repository = read_text(fact.registry), read_text(fact.repository)
-    return r.RepositoryReport(registry, repository, fact.public, members, sizes, fact.closed, unproven)
+    return r.RepositoryReport(registry, repository, fact.public, members, sizes, fact.closed, unproven, types)
 
 
 def _read_ask(fact: pb.AskRepository) -> r.AskRepository:

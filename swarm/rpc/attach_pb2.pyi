@@ -939,6 +939,7 @@ class RepositoryReport(_message.Message):
     SIZES_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     UNPROVEN_FIELD_NUMBER: _builtins.int
+    MANIFEST_TYPES_FIELD_NUMBER: _builtins.int
     registry: _builtins.str
     repository: _builtins.str
     public: _builtins.bool
@@ -951,6 +952,10 @@ class RepositoryReport(_message.Message):
 
     @_builtins.property
     def unproven(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def manifest_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of the members, empty: not known as a manifest; may be left out"""
+
     def __init__(
         self,
         *,
@@ -961,10 +966,11 @@ class RepositoryReport(_message.Message):
         sizes: _abc.Iterable[_builtins.int] | None = ...,
         closed: _builtins.bool = ...,
         unproven: _abc.Iterable[_builtins.str] | None = ...,
+        manifest_types: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "members", b"members", "public", b"public", "registry", b"registry", "repository", b"repository", "sizes", b"sizes", "unproven", b"unproven"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "manifest_types", b"manifest_types", "members", b"members", "public", b"public", "registry", b"registry", "repository", b"repository", "sizes", b"sizes", "unproven", b"unproven"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -68,7 +68,9 @@ async def test_with_a_seed_the_registry_is_asked_as_if_one_node_pulled(image: Im
         counters = origin.counters
     assert counters.statuses[429] == 0
     assert counters.manifest_gets == {image.root_digest: 1, image.manifest_digest: 1}
-    assert sum(count for kind, count in counters.requests.items() if kind.startswith("HEAD")) <= 2
+    assert sum(count for kind, count in counters.requests.items() if kind.startswith("HEAD")) <= 2 + len(
+        image.blobs
+    )
     assert counters.blob_bytes == {blob.digest: blob.size for blob in image.blobs}
 
 
@@ -108,6 +110,6 @@ async def test_a_private_image_costs_one_permission_check_per_node(image: Image)
     assert counters.requests["HEAD manifest by digest"] <= 2, (
         "one as a stranger, and one for what belongs to it"
     )
-    assert counters.requests["HEAD blob"] == 0
+    assert counters.requests["HEAD blob"] <= len(image.blobs), "an index does not vouch for its images"
     assert counters.manifest_gets == {image.root_digest: 1, image.manifest_digest: 1}
     assert counters.blob_bytes == {blob.digest: blob.size for blob in image.blobs}

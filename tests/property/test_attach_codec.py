@@ -125,7 +125,8 @@ def repository_reports(draw: st.DrawFn) -> r.RepositoryReport:
     sizes = tuple(draw(sizes_or_unknown) for _ in members) if draw(st.booleans()) else ()
     flags = draw(st.tuples(st.booleans(), st.booleans()))
     unproven = tuple(draw(st.lists(tasks, max_size=2)))
-    return r.RepositoryReport(draw(texts), draw(texts), flags[0], members, sizes, flags[1], unproven)
+    types = tuple(draw(texts) for _ in members) if draw(st.booleans()) else ()
+    return r.RepositoryReport(draw(texts), draw(texts), flags[0], members, sizes, flags[1], unproven, types)
 
 
 DAEMON = {

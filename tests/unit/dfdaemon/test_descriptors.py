@@ -21,7 +21,7 @@ def test_an_image() -> None:
         "config": entry(b"c", "x/config"),
         "layers": [entry(b"one"), entry(b"two!")],
     }
-    manifest = read_manifest(json.dumps(document).encode())
+    manifest = read_manifest(json.dumps(document).encode(), MANIFEST)
     assert manifest.media_type == MANIFEST
     assert [(found.digest, found.size) for found in manifest.descriptors] == [
         (Digest.of(b"c"), 1),
@@ -32,7 +32,7 @@ def test_an_image() -> None:
 
 
 def test_an_index_proves_nothing_of_its_manifests() -> None:
-    manifest = read_manifest(json.dumps({"manifests": [entry(b"m", MANIFEST)]}).encode())
+    manifest = read_manifest(json.dumps({"manifests": [entry(b"m", MANIFEST)]}).encode(), INDEX)
     assert manifest.media_type == INDEX
     (child,) = manifest.descriptors
     assert (child.kind, child.size, child.media_type, child.proven) == ("manifest", 1, MANIFEST, False)
@@ -47,7 +47,7 @@ def test_an_index_proves_nothing_of_its_manifests() -> None:
     ],
 )
 def test_registries_do_not_check_foreign_layers(layer: dict[str, Any]) -> None:
-    manifest = read_manifest(json.dumps({"layers": [layer]}).encode())
+    manifest = read_manifest(json.dumps({"layers": [layer]}).encode(), MANIFEST)
     assert manifest.media_type == MANIFEST
     assert [found.proven for found in manifest.descriptors] == [False]
 
@@ -66,7 +66,7 @@ def test_registries_do_not_check_foreign_layers(layer: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_not_a_manifest(body: bytes) -> None:
-    assert read_manifest(body).descriptors == ()
+    assert read_manifest(body, MANIFEST).descriptors == ()
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,52 @@ def test_what_is_not_a_manifest(body: bytes) -> None:
         entry(b"a") | {"digest": "md5:x"},
         entry(b"a") | {"digest": None},
         entry(b"a") | {"mediaType": 1},
+        entry(b"a", "a/b\r\nX: y"),
+        entry(b"a", "a/\u00e4"),
+        entry(b"a", "a/" + "b" * 254),
     ],
 )
 def test_a_malformed_descriptor_is_left_out(layer: Any) -> None:
-    found = read_manifest(json.dumps({"mediaType": "a/b", "layers": [layer, entry(b"b")]}).encode())
+    found = read_manifest(json.dumps({"mediaType": "a/b", "layers": [layer, entry(b"b")]}).encode(), MANIFEST)
     assert [descriptor.digest for descriptor in found.descriptors] == [Digest.of(b"b")]
 
 
+@pytest.mark.parametrize(
+    ("told", "kinds"),
+    [
+        (MANIFEST, {"blob"}),
+        ("application/vnd.docker.distribution.manifest.v2+json; charset=utf-8", {"blob"}),
+        (INDEX.upper(), {"manifest"}),
+        ("application/vnd.docker.distribution.manifest.list.v2+json", {"manifest"}),
+        ("application/vnd.oci.artifact.manifest.v1+json", set()),
+        ("application/json", set()),
+        ("", set()),
+    ],
+)
+def test_it_is_read_as_what_the_registry_took_it_as(told: str, kinds: set[str]) -> None:
+    lists: dict[str, Any] = {key: [entry(key.encode())] for key in ("layers", "blobs", "manifests")}
+    manifest = read_manifest(json.dumps({"mediaType": "a/b", "config": entry(b"c"), **lists}).encode(), told)
+    assert manifest.media_type == "a/b"
+    assert {found.kind for found in manifest.descriptors} == kinds
+    assert Digest.of(b"blobs") not in {found.digest for found in manifest.descriptors}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b'"Layers": []',
+        b'"layers": []',
+        '"layer\u017f": []'.encode(),
+        b'"layer\\u017f": []',
+        b'"Config": {}',
+        b'"annotations": {"URLS": "x"}',
+    ],
+)
+def test_a_document_that_readers_may_read_in_two_ways_lists_nothing(more: bytes) -> None:
+    layers = json.dumps([entry(b"a")]).encode()
+    assert read_manifest(b'{"layers": %s}' % layers, MANIFEST).descriptors
+    assert read_manifest(b'{"layers": %s, %s}' % (layers, more), MANIFEST) == Manifest("", ())
+
+
 def test_an_empty_document() -> None:
-    assert read_manifest(b"{}") == Manifest("", ())
+    assert read_manifest(b"{}", MANIFEST) == Manifest("", ())

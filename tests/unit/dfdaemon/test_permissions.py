@@ -3,10 +3,12 @@
 import pytest
 
 from dfdaemon import permissions
+from dfdaemon.accept import WHOLE
 from dfdaemon.permissions import (
     ANONYMOUS,
     CREDENTIAL_TTL_S,
     DOWN_S,
+    FORMS_MAX,
     OUTAGE_S,
     PUBLIC_TTL_S,
     REFUSED_TTL_S,
@@ -17,7 +19,14 @@ from dfdaemon.permissions import (
     Place,
 )
 from swarm.digest import Digest
-from swarm.errors import OriginError, OriginStatus, OriginThrottled, OriginTimeout, OriginUnreachable
+from swarm.errors import (
+    OriginError,
+    OriginStatus,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnreachable,
+    TokenUnreachable,
+)
 
 HERE, THERE = Place("a.io", "one"), Place("a.io", "two")
 ANN, BOB = CredentialHash(b"ann"), CredentialHash(b"bob")
@@ -64,11 +73,32 @@ def test_a_probe_once_in_a_while_and_never_where_it_is_public() -> None:
 
 def test_a_proof_is_never_weakened_and_knowledge_adds_up() -> None:
     tables = Permissions()
-    assert not tables.add_member(HERE, BLOB, Member(5, "a/b", False))
-    assert tables.add_member(HERE, BLOB, Member(-1, "", True))
-    assert not tables.add_member(HERE, BLOB, Member(5, "", False))
-    assert tables.member(HERE, BLOB) == Member(5, "a/b", True)
-    assert tables.member(THERE, BLOB) is None
+    assert not tables.add_member(HERE, BLOB, "blob", Member(5, "a/b", False))
+    assert tables.add_member(HERE, BLOB, "blob", Member(-1, "", True))
+    assert not tables.add_member(HERE, BLOB, "blob", Member(5, "", False))
+    assert tables.member(HERE, BLOB, "blob") == Member(5, "", True), "what was only claimed is no proof"
+    assert tables.member(THERE, BLOB, "blob") is None
+
+
+def test_a_blob_is_no_manifest_of_its_repository() -> None:
+    tables = Permissions()
+    assert tables.add_member(HERE, BLOB, "blob", Member(5, "", True))
+    assert tables.member(HERE, BLOB, "manifest") is None
+    assert tables.add_member(HERE, BLOB, "manifest", Member(5, "a/b", True)), "that is news too"
+
+
+def test_the_media_type_is_that_of_the_best_proof() -> None:
+    tables = Permissions()
+    for media_type, proven, vouches in (
+        ("a/claim", False, False),
+        ("a/head", True, False),
+        ("a/tag", True, True),
+    ):
+        tables.add_member(HERE, BLOB, "manifest", Member(5, media_type, proven, vouches))
+        assert tables.member(HERE, BLOB, "manifest") == Member(5, media_type, proven, vouches)
+    for worse in Member(-1, "a/head", True), Member(-1, "a/claim", False), Member(-1, "", True, True):
+        assert not tables.add_member(HERE, BLOB, "manifest", worse)
+        assert tables.member(HERE, BLOB, "manifest") == Member(5, "a/tag", True, True)
 
 
 def test_tags() -> None:
@@ -142,6 +172,7 @@ def test_a_credential_counts_for_longer_in_an_outage() -> None:
     [
         (OriginUnreachable("no route"), True),
         (OriginThrottled(429, "a.io/one", 60.0), True),
+        (TokenUnreachable(OriginStatus(401, "a.io/one"), "no route"), False),
         (OriginStatus(500, "a.io/one"), False),
         (OriginTimeout("no answer"), False),
     ],
@@ -155,10 +186,33 @@ def test_an_origin_that_failed_is_down_for_a_moment(error: OriginError, for_all:
     assert tables.failure(Place("b.io", "one"), 100.0) is None
 
 
+def test_a_tag_means_to_each_what_it_was_told() -> None:
+    tables = Permissions()
+    index, image = (KnownTag(Digest.of(content), 5, "a/b") for content in (b"index", b"image"))
+    tables.set_tag(HERE, "v1", index)
+    tables.set_tag(HERE, "v1", image, "images")
+    assert (tables.tag(HERE, "v1"), tables.tag(HERE, "v1", "images")) == (index, image)
+    assert tables.tag(HERE, "v1", "other") is None
+    assert tables.tags_of(HERE, image.digest) == ["v1"]
+    tables.set_tag(HERE, "v1", index)
+    assert tables.tag(HERE, "v1", "images") is image
+    tables.set_tag(HERE, "v1", KnownTag(BLOB, 5, "a/b"))
+    assert tables.tag(HERE, "v1", "images") is None, "the tag moved"
+
+
+def test_forms_of_a_tag_are_bounded_and_the_one_for_all_stays() -> None:
+    tables = Permissions()
+    known = KnownTag(BLOB, 5, "a/b")
+    for form in (WHOLE, *map(str, range(FORMS_MAX))):
+        tables.set_tag(HERE, "v1", known, form)
+    kept = [form for form in (WHOLE, *map(str, range(FORMS_MAX))) if tables.tag(HERE, "v1", form)]
+    assert kept == [WHOLE, *map(str, range(1, FORMS_MAX))]
+
+
 def test_what_is_withdrawn_is_forgotten() -> None:
     tables = Permissions()
     for place in HERE, THERE:
-        tables.add_member(place, BLOB, Member(5, "a/b", True))
+        tables.add_member(place, BLOB, "blob", Member(5, "a/b", True))
         for tag in "v1", "v2":
             tables.set_tag(place, tag, KnownTag(BLOB, 5, "a/b"))
     tables.set_tag(HERE, "v3", KnownTag(Digest.of(b"other"), 5, "a/b"))
@@ -166,5 +220,5 @@ def test_what_is_withdrawn_is_forgotten() -> None:
     tables.drop_tag(HERE, "v1")
     assert tables.tags_of(HERE, BLOB) == ["v2"]
     tables.drop_member(BLOB)
-    assert tables.member(HERE, BLOB) is None
-    assert tables.member(THERE, BLOB) is None
+    assert tables.member(HERE, BLOB, "blob") is None
+    assert tables.member(THERE, BLOB, "blob") is None

@@ -89,6 +89,16 @@ def test_public_and_members_are_taken_from_any_host() -> None:
     assert not table.has_member("r", "library/b", NEW)
 
 
+def test_a_manifest_is_told_with_the_type_that_the_registry_gave_it() -> None:
+    """Reports without it, as of a blob, do not take it away."""
+    table = Repositories()
+    table.reported(RepositoryReport("r", "n", False, (OLD, NEW), (5, 6), manifest_types=("a/b", "")), NOW)
+    table.reported(RepositoryReport("r", "n", False, (OLD,), (5,)), NOW)
+    answers = [table.answer(AskRepository(1, "r", "n", digest=digest), NOW) for digest in (OLD, NEW)]
+    assert [(answer.media_type, answer.size) for answer in answers] == [("a/b", 5), ("", 6)]
+    assert {answer.digest for answer in answers} == {""}
+
+
 def test_a_size_once_known_stays_known() -> None:
     table = Repositories()
     table.reported(RepositoryReport("r", "n", False, (OLD,), (5,)), NOW)

@@ -1,5 +1,6 @@
 """What is told to the cluster, in how few messages, and what is never told."""
 
+from dfdaemon.accept import WHOLE
 from dfdaemon.io.knowledge import REPORT_MEMBERS_MAX, Knowledge
 from dfdaemon.permissions import ANONYMOUS, PUBLIC_TTL_S, KnownTag, Member, Place
 from swarm.digest import Digest
@@ -19,9 +20,9 @@ async def test_the_findings_of_a_pull_are_one_message() -> None:
     knowledge = Knowledge(cluster)
     listed = digests(12)
     for digest in (*listed, *listed):
-        knowledge.listed(HERE, digest, Member(1, "", True))
+        knowledge.listed(HERE, digest, "blob", Member(1, "", True))
     knowledge.published(HERE)
-    knowledge.listed(THERE, listed[0], Member(1, "", True))
+    knowledge.listed(THERE, listed[0], "blob", Member(1, "", True))
     assert cluster.repositories == []
     knowledge.close()
     assert cluster.repositories == [
@@ -35,7 +36,7 @@ async def test_the_findings_of_a_pull_are_one_message() -> None:
 async def test_a_size_that_was_only_read_is_not_told() -> None:
     cluster = PlainCluster()
     knowledge = Knowledge(cluster)
-    knowledge.listed(HERE, digests(1)[0], Member(1, "", False))
+    knowledge.listed(HERE, digests(1)[0], "blob", Member(1, "", False))
     knowledge.close()
     assert cluster.repositories == []
 
@@ -44,7 +45,7 @@ async def test_a_report_is_bounded() -> None:
     cluster = PlainCluster()
     knowledge = Knowledge(cluster)
     for digest in digests(REPORT_MEMBERS_MAX + 5):
-        knowledge.listed(HERE, digest, Member(1, "", True))
+        knowledge.listed(HERE, digest, "blob", Member(1, "", True))
     knowledge.close()
     assert [len(report.members) for report in cluster.repositories] == [REPORT_MEMBERS_MAX]
 
@@ -53,13 +54,44 @@ async def test_a_tag_is_told_at_once_and_its_digest_belongs() -> None:
     cluster = PlainCluster()
     knowledge = Knowledge(cluster)
     (digest,) = digests(1)
-    knowledge.resolved(HERE, "v1", KnownTag(digest, -1, "a/b"))
+    knowledge.resolved(HERE, "v1", KnownTag(digest, -1, "a/b"), WHOLE)
     (report,) = cluster.tags
     assert (report.tag, report.digest, report.size) == ("v1", digest.task, 0)
-    member = knowledge.tables.member(HERE, digest)
+    member = knowledge.tables.member(HERE, digest, "manifest")
     assert member is not None
     assert member.proven
+    assert member.vouches
     knowledge.close()
+    (told,) = cluster.repositories
+    assert (told.members, told.sizes, told.manifest_types) == ((digest.task,), (-1,), ("a/b",))
+
+
+async def test_what_a_registry_chose_for_a_client_does_not_vouch_for_what_it_lists() -> None:
+    cluster = PlainCluster()
+    knowledge = Knowledge(cluster)
+    (digest,) = digests(1)
+    knowledge.resolved(HERE, "v1", KnownTag(digest, 5, "a/b"), "other")
+    assert knowledge.tables.member(HERE, digest, "manifest") == Member(5, "a/b", True)
+    knowledge.close()
+    assert not cluster.tags, "nor is it what the tag means to others"
+
+
+async def test_a_manifest_without_a_type_is_not_told_as_others_would_take_it_for_a_blob() -> None:
+    cluster = PlainCluster()
+    knowledge = Knowledge(cluster)
+    knowledge.listed(HERE, digests(1)[0], "manifest", Member(1, "", True))
+    knowledge.close()
+    assert cluster.repositories == []
+
+
+async def test_what_is_told_as_both_keeps_its_type() -> None:
+    cluster = PlainCluster()
+    knowledge = Knowledge(cluster)
+    (digest,) = digests(1)
+    knowledge.listed(HERE, digest, "manifest", Member(1, "a/b", True))
+    knowledge.listed(HERE, digest, "blob", Member(1, "", True))
+    knowledge.close()
+    assert [report.manifest_types for report in cluster.repositories] == [("a/b",)]
 
 
 async def test_credentials_are_kept_as_hashes_of_this_process_alone() -> None:
@@ -115,11 +147,14 @@ async def test_what_the_cluster_knows_is_as_old_as_it_says() -> None:
         HERE, digest, RepositoryAnswer(1, True, size=7, member=True, public_age_s=PUBLIC_TTL_S - 1)
     )
     assert knowledge.is_permitted(HERE, None)
-    assert knowledge.tables.member(HERE, digest) == Member(7, "", True)
+    assert knowledge.tables.member(HERE, digest, "blob") == Member(7, "", True)
+    assert knowledge.tables.member(HERE, digest, "manifest") is None, "nobody said that it is one"
+    knowledge.learn(HERE, digest, RepositoryAnswer(1, True, "", "a/b", 7, member=True))
+    assert knowledge.tables.member(HERE, digest, "manifest") == Member(7, "a/b", True)
     knowledge.learn(THERE, digest, RepositoryAnswer(1, True, public_age_s=PUBLIC_TTL_S + 1))
     assert not knowledge.is_permitted(THERE, None)
     assert knowledge.was_permitted(THERE, None), "in an outage it counts"
-    assert knowledge.tables.member(THERE, digest) is None
+    assert knowledge.tables.member(THERE, digest, "blob") is None
 
 
 async def test_what_was_not_proven_is_told_so_that_nobody_waits() -> None:

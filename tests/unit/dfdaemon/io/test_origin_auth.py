@@ -6,7 +6,16 @@ import pytest
 
 from dfdaemon.challenges import Challenge
 from dfdaemon.io.origin_auth import LIFETIME_DEFAULT_S, MARGIN, TOKENS_MAX, Tokens
-from swarm.errors import OriginTimeout
+from swarm.errors import (
+    DamselflyError,
+    NotAllowed,
+    OriginCut,
+    OriginError,
+    OriginStatus,
+    OriginThrottled,
+    OriginTimeout,
+    OriginUnreachable,
+)
 
 CHALLENGE = Challenge("bearer", {"realm": "http://r/token"})
 
@@ -59,11 +68,40 @@ async def test_many_clients_cost_one_token() -> None:
     assert realm.asked == 1
 
 
-async def test_a_realm_that_fails_gives_none() -> None:
+@pytest.mark.parametrize("error", [OriginStatus(401, "r"), OriginStatus(404, "r"), NotAllowed("r", "http")])
+async def test_a_realm_that_refuses_gives_none(error: DamselflyError) -> None:
     async def fail(challenge: Challenge) -> bytes:
-        raise OriginTimeout("silence")
+        raise error
 
     assert await Tokens(lambda: 0.0).fetch("r", "a", CHALLENGE, fail) is None
+    assert await Tokens(lambda: 0.0).fetch("r", "a", CHALLENGE, Realm(b"<html>").fetch) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OriginUnreachable("no route"),
+        OriginTimeout("silence"),
+        OriginCut("reset"),
+        OriginStatus(503, "r"),
+        OriginStatus(429, "r"),
+        OriginThrottled(429, "r", 1.0),
+    ],
+)
+async def test_a_realm_that_cannot_be_asked_refuses_nobody(error: OriginError) -> None:
+    """All that wait are told why; the next one asks again."""
+    failing = asyncio.Event()
+
+    async def fail(challenge: Challenge) -> bytes:
+        await failing.wait()
+        raise error
+
+    tokens = Tokens(lambda: 0.0)
+    asking = [asyncio.create_task(tokens.fetch("r", "a", CHALLENGE, fail)) for _ in range(3)]
+    await asyncio.sleep(0)
+    failing.set()
+    assert await asyncio.gather(*asking, return_exceptions=True) == [error] * 3
+    assert await tokens.fetch("r", "a", CHALLENGE, Realm(b'{"token": "t"}').fetch) == "Bearer t"
 
 
 @pytest.mark.parametrize(

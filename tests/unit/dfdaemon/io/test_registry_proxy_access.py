@@ -7,18 +7,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
+from benchmarks.io.image import MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from benchmarks.origin.faults import Fault, FaultKind, Where
-from dfdaemon.io.origin_client import OriginSource
+from dfdaemon.io.origin_client import MANIFEST_TYPES, OriginSource
 from dfdaemon.permissions import CREDENTIAL_TTL_S, DOWN_S, OUTAGE_S, PUBLIC_TTL_S, Place
 from swarm.digest import Digest
 from swarm.repositories import RepositoryAnswer
+from tests.support.fake_origin import fake_origin
 from tests.support.mirror import REGISTRY, Mirror, content_of, running_mirror
 
-ACCEPT = ("Accept", f"{MEDIA_MANIFEST}, {MEDIA_INDEX}, */*")
+ACCEPT = ("Accept", ", ".join((*MANIFEST_TYPES, "*/*")))
 SECRET = "correct-horse-battery"
 BASIC = ("Authorization", basic_header("ann", SECRET))
 ACCOUNTS = {"ann": Account(SECRET)}
@@ -420,3 +422,36 @@ async def test_in_an_outage_strangers_are_asked_who_they_are_as_the_registry_did
     assert (await mirror.get(path, ACCEPT, BASIC)).status == 200
     other = ("Authorization", basic_header("ann", "wrong"))
     assert (await mirror.get(path, ACCEPT, other)).status == 502
+
+
+@pytest.mark.parametrize("outage", ["503", "429", "refuses connections"])
+async def test_a_token_endpoint_that_is_down_makes_nothing_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outage: str
+) -> None:
+    """The registry asks for a token as ever: what was public is served, and the others are told no other thing."""
+    blob, unknown = Digest.of(b"content"), Digest.of(b"other")
+    realm, down = "", False
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/token":
+            token = {"token": "t", "expires_in": 0.000001}
+            return web.Response(status=int(outage)) if down else web.json_response(token)
+        if request.headers.get("Authorization") != "Bearer t":
+            challenge = f'Bearer realm="{realm}",service="s"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        return web.Response(body=b"content")
+
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        realm = f"{origin.url}/token"
+        assert (await mirror.get(f"/v2/{PUBLIC}/blobs/{blob}")).body == b"content"
+        down = True
+        realm = realm if outage.isdecimal() else "http://127.0.0.1:1/token"
+        now = mirror.authoriser.knowledge.now
+        monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + PUBLIC_TTL_S + 1)
+        assert (await mirror.get(f"/v2/{PUBLIC}/blobs/{blob}")).body == b"content"
+        refused = await mirror.get(f"/v2/{PUBLIC}/blobs/{unknown}")
+        assert refused.status == 401, "a client may reach the endpoint"
+        assert refused.all("WWW-Authenticate") == [f'Bearer realm="{realm}",service="s"']
+        assert (await mirror.get(f"/v2/{PUBLIC}/blobs/{blob}")).status == 200, "nobody was refused"
+        mirror.authoriser.knowledge.close()
+        assert not any(report.closed for report in mirror.cluster.repositories)

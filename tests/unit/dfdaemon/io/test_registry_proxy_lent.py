@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
+from benchmarks.io.image import MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
+from dfdaemon.io.origin_client import MANIFEST_TYPES
 from tests.support.fake_origin import fake_origin
 from tests.support.mirror import REGISTRY, Mirror, content_of, running_mirror
 
-ACCEPT = ("Accept", f"{MEDIA_MANIFEST}, {MEDIA_INDEX}")
+ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 
 
 @pytest.fixture(scope="module")

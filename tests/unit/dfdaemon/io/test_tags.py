@@ -11,11 +11,13 @@ from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_ima
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from benchmarks.origin.faults import Fault, FaultKind, Where
+from dfdaemon.io.origin_client import MANIFEST_TYPES
+from swarm.digest import Digest
 from swarm.repositories import RepositoryAnswer, ResolveTag, TagPushed, TagUnresolved
 from tests.support.fake_origin import fake_origin, says
 from tests.support.mirror import REGISTRY, Mirror, running_mirror
 
-ACCEPT = ("Accept", f"{MEDIA_MANIFEST}, {MEDIA_INDEX}")
+ACCEPT = ("Accept", ", ".join(MANIFEST_TYPES))
 ANN = ("Authorization", basic_header("ann", "s3cret"))
 PUBLIC, PRIVATE = "team/public", "team/private"
 BY_TAG = "HEAD manifest by tag"
@@ -212,3 +214,39 @@ async def test_a_push_that_fails_changes_nothing(tmp_path: Path) -> None:
     async with fake_origin(says(403)) as origin, running_mirror(origin, tmp_path) as mirror:
         await mirror.ask("PUT", f"/v2/{PUBLIC}/manifests/v1?ns={REGISTRY}", [], b"{}")
         assert not mirror.cluster.moved
+
+
+async def test_in_an_outage_each_client_gets_what_it_takes(tmp_path: Path) -> None:
+    """To who takes images only, the registry gave one of them: that is not what the tag means to others."""
+    bodies = {kind: f'{{"of": "{kind}"}}'.encode() for kind in (MEDIA_INDEX, MEDIA_MANIFEST)}
+    digests = {kind: str(Digest.of(body)) for kind, body in bodies.items()}
+    down = False
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        kind = MEDIA_INDEX if MEDIA_INDEX in request.headers.get("Accept", "") else MEDIA_MANIFEST
+        if down:
+            return web.Response(status=503)
+        if request.headers.get("Accept") == "a/b":
+            return web.Response(status=404)
+        headers = {"Docker-Content-Digest": digests[kind], "Content-Type": kind}
+        return web.Response(body=bodies[kind], headers=headers)
+
+    images_only = ("Accept", MEDIA_MANIFEST)
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+
+        async def told(*accept: tuple[str, str]) -> tuple[int, str | None, bool]:
+            found = await mirror.head(f"/v2/{PUBLIC}/manifests/v1", *accept)
+            return found.status, found.header("Docker-Content-Digest"), found.header("Warning") is not None
+
+        assert await told(ACCEPT) == (200, digests[MEDIA_INDEX], False)
+        assert await told(images_only) == (200, digests[MEDIA_MANIFEST], False)
+        assert await told(("Accept", "a/b")) == (404, None, False)
+        assert [report.digest for report in mirror.cluster.tags] == [digests[MEDIA_INDEX]]
+        assert not mirror.cluster.moved, "it is there still"
+        down = True
+        assert await told(ACCEPT) == (200, digests[MEDIA_INDEX], True)
+        assert await told(images_only) == (200, digests[MEDIA_MANIFEST], True)
+        assert await told(("Accept", f"{MEDIA_INDEX}, c/d")) == (200, digests[MEDIA_INDEX], True)
+        last = RepositoryAnswer(1, True, digests[MEDIA_INDEX], MEDIA_INDEX, len(bodies[MEDIA_INDEX]))
+        mirror.cluster.answers[REGISTRY, PUBLIC, "v1", ""] = last
+        assert (await told(("Accept", "a/b")))[0] == 502, "it takes none that is known"
