@@ -164,9 +164,8 @@ class Fallback:
             return self._help_part(now)
         missing = self._blob.wanted()
         if not self._helping and (self._in_flight() or now - self._blob.moved_at < self._patience()):
-            self.at = (
-                now + (UNREACHED_S if self._means.session.is_attached else STALL_S) + self._stall_jitter()
-            )
+            look_s = UNREACHED_S if self._means.session.is_attached else STALL_S
+            self.at = now + look_s + self._stall_jitter()
             return ""
         if self._means.session.link is Link.CONNECTING and not self._helping:
             self._ask_remembered(now)

@@ -239,7 +239,7 @@ class BlobStore:
         if here is not None and here.complete and here.verified and self._table.is_current(here):
             self._table.touch(
                 here
-            )  # without its lock: it may just be read once more, and a large one for minutes
+            )  # without its lock: it may just be read once more, a large one for minutes
             return here.stored()
         async with self._table.lock(task):
             blob = await self._of_size(task, size, keep_complete=True)

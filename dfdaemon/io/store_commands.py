@@ -60,9 +60,7 @@ class StoreCommands:
         try:
             digest = blob.digest if blob else None
             await self._store.open(command.task, command.size, digest, command.follow)
-            stored = self._store.get(
-                command.task
-            )  # as it is now: what was found damaged meanwhile was told before
+            stored = self._store.get(command.task)  # as it is now: what was damaged meanwhile was told before
             if stored is None:
                 raise StoreError(f"{command.task} left the disk as soon as it was opened")
             if stored.size != command.size:

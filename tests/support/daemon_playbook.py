@@ -97,6 +97,15 @@ class Playbook:
         assert self.now < float("inf"), "the machine waits for nothing"
         return self >> events.TimeReached()
 
+    def later(self, seconds: float) -> list[Any]:
+        """Let this much time pass, waking the machine as it wants; return what it did."""
+        until, done = self.now + seconds, []
+        while self.machine.wakeup_at() <= until:
+            self.time()
+            done += self.skip()
+        self.at(until - 100.0)
+        return done
+
     def skip(self) -> list[Any]:
         """Return what the machine did; it needs no naming."""
         done, self.done = self.done, []

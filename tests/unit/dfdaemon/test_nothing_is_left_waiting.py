@@ -17,15 +17,6 @@ from tests.support.daemon_playbook import OTHER_TASK, PIECE, READER, REGISTRY, T
 A = HostId("a")
 
 
-def until(playbook: Playbook, seconds: float) -> list[object]:
-    """Let this much time pass, waking the machine as it wants; return what it did."""
-    end, done = playbook.now + seconds, []
-    while playbook.machine.wakeup_at() <= end:
-        playbook.time()
-        done += playbook.skip()
-    return done
-
-
 def take(playbook: Playbook, index: int) -> list[object]:
     """A piece comes from a, and is recorded."""
     playbook.arrives("a", index).skip()
@@ -47,7 +38,7 @@ def test_downloads_that_starve_call_for_help_in_turn() -> None:
     playbook = Playbook().attached()
     for task in (TASK, OTHER_TASK):
         playbook.wanted(8, task).skip()
-    told = [each.message for each in until(playbook, 60.0) if isinstance(each, TellScheduler)]
+    told = [each.message for each in playbook.later(60.0) if isinstance(each, TellScheduler)]
     calls = Counter(message.task for message in told if isinstance(message, Starving))
     assert abs(calls[TASK] - calls[OTHER_TASK]) <= 1 < calls[TASK]
 
@@ -77,7 +68,7 @@ def test_parents_that_hold_only_what_is_wanted_later_are_asked_when_they_are_fre
     [(_, index)] = playbook.requests()
     playbook >> events.PieceFailed(A, TASK, index, events.PeerFault.TIMEOUT)
     playbook.skip()
-    assert any(isinstance(each, RequestPiece) for each in until(playbook, 1.5))
+    assert any(isinstance(each, RequestPiece) for each in playbook.later(1.5))
 
 
 def test_a_reader_of_a_part_is_helped_soon_after_the_scheduler_came_back() -> None:
@@ -90,7 +81,7 @@ def test_a_reader_of_a_part_is_helped_soon_after_the_scheduler_came_back() -> No
     playbook.skip()
     playbook.alone().skip()
     playbook.attached().skip()
-    assert any(isinstance(each, FetchRange) for each in until(playbook, 2 * PART_S))
+    assert any(isinstance(each, FetchRange) for each in playbook.later(2 * PART_S))
 
 
 def test_a_refused_credential_is_no_reason_not_to_try_the_next_clients() -> None:
@@ -135,7 +126,7 @@ def test_a_second_copy_is_not_asked_of_the_host_that_sends_the_first() -> None:
     playbook.skip()
     host = playbook.machine._means.book.get(A)
     host.round_trip_s, host.pace = 1.0, 1e-8  # a long way: several requests at once are allowed
-    assert not any(isinstance(each, RequestPiece) and each.scratch for each in until(playbook, 60.0))
+    assert not any(isinstance(each, RequestPiece) and each.scratch for each in playbook.later(60.0))
 
 
 def test_own_fetches_that_find_no_room_are_made_when_there_is() -> None:
@@ -161,7 +152,7 @@ def test_own_fetches_that_find_no_room_are_made_when_there_is() -> None:
     playbook.skip()
     playbook >> events.PieceCommitted(tasks[0], 0)
     playbook.skip()
-    fetched = [each.task for each in until(playbook, 1.0) if isinstance(each, FetchRange)]
+    fetched = [each.task for each in playbook.later(1.0) if isinstance(each, FetchRange)]
     assert fetched == [tasks[-1]]
 
 
@@ -171,7 +162,7 @@ def test_a_cluster_that_knows_another_size_is_left_and_the_origin_asked() -> Non
     playbook.said(TaskInfo(TASK, 3 * PIECE))
     done = playbook.skip()
     assert TellScheduler(Leave(TASK)) in done
-    done += until(playbook, 0.1)
+    done += playbook.later(0.1)
     assert FetchRange(TASK, UNGRANTED, 0, 2, 20.0) in done
     assert not any(isinstance(each, FailReaders) for each in done)
 
