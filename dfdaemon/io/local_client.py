@@ -102,7 +102,7 @@ async def _explain(answer: aiohttp.ClientResponse, reference: Reference) -> str:
     body = (await answer.content.read(64 * 1024)).decode(errors="replace")
     try:
         found = json.loads(body)["errors"][0]
-        reason = " ".join(str(found[key]) for key in ("message", "detail") if found.get(key))
+        reason = "; ".join(str(found[key]) for key in ("message", "detail") if found.get(key))
     except (ValueError, LookupError, TypeError):
         reason = ""
     if answer.status == 401:
