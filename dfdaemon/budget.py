@@ -2,7 +2,8 @@
 
 Where the downlink's rate is known, another piece is asked for only while less than 97 % of it is spoken for: by the
 parents that send to us, each at the rate it had before, and by our fetches from the origin, as measured. A fetch never
-stops peer downloads altogether. Where the rate is not known, there is a fixed number of slots.
+stops peer downloads altogether. Where the rate is not known, there is a fixed number of slots; slow parents take parts
+of one.
 """
 
 from math import exp
@@ -15,6 +16,8 @@ NEW_TRANSFERS = 3
 """A parent of unknown rate is taken to fill this part of our downlink: few, fast transfers are best."""
 REQUESTS_MAX = 32
 """Requests at once at most, however slow the parents: probes must not become a storm."""
+SLOW_SHARE = 0.5
+"""A parent that sends at less than this part of the typical rate takes a part of a slot: our link has room for more."""
 METER_S = 0.3
 """Time over which the origin's rate is measured: several pieces, yet soon after a fetch ended it is forgotten."""
 
@@ -53,14 +56,21 @@ class RequestBudget:
     def has_room(self, now: float) -> bool:
         """Tell whether another piece may be asked for."""
         if not self._limit:
-            return self.in_flight < self._slots
+            return self._spoken_for < self._slots and self.in_flight < REQUESTS_MAX
         if self.in_flight == 0:
             return True
         return self.in_flight < REQUESTS_MAX and self._spoken_for + self.origin.rate(now) < self._limit
 
-    def take(self, known_bytes_per_s: float) -> float:
-        """A piece was asked for; returns the share to give back, in bytes per second."""
-        share = known_bytes_per_s or self._limit / NEW_TRANSFERS
+    def take(self, known_bytes_per_s: float, typical_bytes_per_s: float) -> float:
+        """A piece was asked for of a parent, of all known ones; returns the share to give back.
+
+        In bytes per second; in slots where the downlink's rate is not known.
+        """
+        if self._limit:
+            share = known_bytes_per_s or self._limit / NEW_TRANSFERS
+        else:
+            is_slow = 0 < known_bytes_per_s < SLOW_SHARE * typical_bytes_per_s
+            share = known_bytes_per_s / typical_bytes_per_s if is_slow else 1.0
         self.in_flight += 1
         self._spoken_for += share
         return share

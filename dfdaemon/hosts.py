@@ -83,6 +83,8 @@ class HostBook:
         self._hosts: OrderedDict[HostId, Host] = OrderedDict()
         self.typical_pace = 0.0
         """Seconds per byte, mean over all hosts; 0: not known."""
+        self.typical_bytes_per_s = 0.0
+        """Rate of a transfer to us, mean over all hosts; 0: not known."""
         self.patience = 1.0
         """By how much deadlines are stretched now: doubles when one is missed, halves when a piece arrives."""
 
@@ -109,6 +111,7 @@ class HostBook:
         host.pace = blend(host.pace, pace)
         host.bytes_per_s = blend(host.bytes_per_s, rate)
         self.typical_pace = blend(self.typical_pace, pace)
+        self.typical_bytes_per_s = blend(self.typical_bytes_per_s, rate)
         self.patience = max(1.0, self.patience / 2)
         host.strikes = 0
 

@@ -63,9 +63,11 @@ class OriginSide:
     # --- beginning ------------------------------------------------------------------------------------------------
 
     def grant(self, said: messages.Lease, now: float) -> None:
-        """The scheduler granted a lease."""
+        """The scheduler granted a lease, or lets one that we have end earlier: others fetch the rest."""
         blob = self._blob
-        if said.epoch in self.leases:
+        known = self.leases.get(said.epoch)
+        if known is not None:
+            self._shorten(known, said.end, now)
             return
         fault = None if self.can_fetch else OriginFault.DENIED
         good = 0 <= said.start < said.end <= blob.table.count and said.epoch != UNGRANTED
@@ -81,6 +83,22 @@ class OriginSide:
         )
         self.leases[said.epoch] = lease
         self.settle(now)
+
+    def _shorten(self, lease: Lease, end: int, now: float) -> None:
+        """End a lease earlier. As long as its run may write beyond, nobody else does."""
+        if not lease.start < end < lease.end:
+            return
+        lease.end = end
+        lease.bits &= availability.span(lease.start, end)
+        if lease.running is None:
+            self._give_up_cut(lease)
+        self._stop_if_past(lease)
+        self.settle(now)
+
+    def _give_up_cut(self, lease: Lease) -> None:
+        given_up = lease.reserved & ~lease.bits
+        lease.reserved &= lease.bits
+        self._blob.free(given_up, Stage.LEASED)
 
     def fetch_own(self, bits: int, now: float) -> bool:
         """Fetch these missing pieces without being asked to; False when that must wait, or cannot be."""
@@ -182,6 +200,7 @@ class OriginSide:
             blob.free(1 << index, Stage.LEASED)
         else:
             blob.write(event.record, Stage.LEASED, None)
+        self._stop_if_past(lease)
 
     def _contradict(self, record: PieceRecord, told: bytes) -> None:
         """The origin gives other bytes than the scheduler was told: who told that is to blame, not who passed it on."""
@@ -206,6 +225,7 @@ class OriginSide:
             fault = OriginFault.CUT  # it says that all arrived, and nothing did
         if fault is not None or lease.voided or self._blob.closing:
             self._release(lease)
+        self._give_up_cut(lease)
         if fault is not None and not lease.voided:
             lease.fault, lease.retry_after_s, lease.true_size = fault, event.retry_after_s, event.size
             self._learn(lease, fault, event.detail, now)
@@ -278,6 +298,11 @@ class OriginSide:
         elif not lease.stopping:
             lease.stopping = True
             self._blob.do(StopFetch(self._blob.task, lease.epoch))
+
+    def _stop_if_past(self, lease: Lease) -> None:
+        """Stop a run beyond the end of its lease: that end has moved."""
+        if lease.running is not None and lease.running[1] > lease.end and lease.place >= lease.end:
+            self._stop(lease)
 
     def stop_own(self, now: float) -> None:
         """Fetch nothing unasked any more: others may have it, or fetch it too."""
@@ -354,7 +379,8 @@ class OriginSide:
         reserved = 0
         for lease in self.leases.values():
             assert not reserved & lease.reserved, "two leases reserve a piece"
-            assert not lease.reserved & ~lease.bits, "a lease reserves what it does not cover"
+            cut_off = lease.reserved & ~lease.bits
+            assert not cut_off or lease.running is not None, "a lease reserves what it does not cover"
             reserved |= lease.reserved
         assert reserved == self._blob.table.at(Stage.LEASED), "leases and table disagree"
         assert len(self.leases) <= LEASES_MAX + 1, "too many leases"

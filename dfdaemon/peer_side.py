@@ -158,7 +158,8 @@ class PeerSide:
 
     def _send(self, peer: Peer, index: int, scratch: bool, now: float) -> None:
         blob = self._blob
-        request = Request(peer, index, scratch, now, self._means.budget.take(peer.host.bytes_per_s))
+        share = self._means.budget.take(peer.host.bytes_per_s, self._means.book.typical_bytes_per_s)
+        request = Request(peer, index, scratch, now, share)
         peer.host.open_requests += 1
         if not scratch:
             blob.table.move(1 << index, Stage.MISSING, Stage.REQUESTED)

@@ -9,11 +9,11 @@ from scheduler.lease import Lease, LeaseEvent, LeaseState
 from scheduler.neighbours import Neighbours
 from scheduler.peer import Peer
 from scheduler.registry import Ranges, Registry
+from scheduler.sourceless import Sourceless
 from scheduler.task import Task, TaskState
 from swarm import availability
 from swarm.ids import Epoch, HostId
-from swarm.messages import Lease as LeaseMessage
-from swarm.messages import LeaseRevoked, NoSource, OriginFault
+from swarm.messages import LeaseRevoked, OriginFault
 
 ATTACH_AGAIN_S = 1.5
 """How long a host whose stream broke keeps its leases: a daemon that lives attaches again within a second."""
@@ -28,6 +28,7 @@ class Granting:
         self._cluster = cluster
         self._neighbours = neighbours
         self._importing = importing
+        self.sourceless = Sourceless(cluster)
 
     # --- granting ------------------------------------------------------------------------------------------
 
@@ -81,7 +82,7 @@ class Granting:
             else:
                 registry.hungry.pop(task.id, None)
         if free and not task.has_fetchers():
-            self.report_no_source(task)
+            self.sourceless.report(task)
 
     def feed(self, registry: Registry) -> None:
         """Offer a registry's free connections to the tasks that wait, the most urgent first; tiny ones need none."""
@@ -181,12 +182,8 @@ class Granting:
             self.serve(task)
             return
         lease.happen(LeaseEvent.SAVED)
-        timeout_s = self._cluster.config.lease.timeout_s
         self.renew(task, lease)
-        message = LeaseMessage(
-            task.id, epoch, lease.start, lease.end, timeout_s, lease.private, lease.inline, lease.no_range
-        )
-        self._cluster.send(owner.host, message)
+        self._cluster.send(owner.host, lease.message(self._cluster.config.lease.timeout_s))
         self._cluster.note("lease_granted", task, owner.host, epoch=epoch, start=lease.start, end=lease.end)
         if not (lease.private or lease.inline):
             self._neighbours.give_children(task, owner)
@@ -209,7 +206,7 @@ class Granting:
         lease.happen(LeaseEvent.ADVANCED)
         grew = registry.measure(max(0, received - lease.received), self._cluster.now)
         learned = self._learn(task, lease, registry)
-        lease.received = max(lease.received, received)
+        lease.measure(received, self._cluster.now)
         if lease.next_piece < min(next_piece, lease.end):
             lease.next_piece = min(next_piece, lease.end)
             self._fruitful(task, lease)
@@ -223,6 +220,23 @@ class Granting:
             self.feed(registry)
         elif was_unanswered:
             self.serve(task)
+        self._relieve(task, lease, registry)
+
+    def _relieve(self, task: Task, lease: Lease, registry: Registry) -> None:
+        """Give most of what a slow owner has left to a faster one, when a connection would idle otherwise."""
+        end = leases.relieved_end(lease, task.pieces, registry)
+        if end == lease.end or task.free() or task.state is not TaskState.ACTIVE:
+            return
+        dice, now = self._cluster.dice, self._cluster.now
+        other = leases.choose_owner(task, self._open_registries(task), now, dice)
+        slow = task.peers.get(lease.host)
+        if other is None or slow is None or other is slow:
+            return
+        lease.end = end
+        task.recount_leased()
+        self._cluster.send(slow.host, lease.message(self._cluster.config.lease.timeout_s))
+        self._cluster.note("lease_relieved", task, slow.host, epoch=lease.epoch, end=end)
+        self.serve(task, owner=other)
 
     def _learn(self, task: Task, lease: Lease, registry: Registry) -> bool:
         """The origin answers part of a blob: it honours Range."""
@@ -355,34 +369,7 @@ class Granting:
         task.hold_until = now + leases.hold_s(task.failures)
         if task.failures >= leases.FRUITLESS_MAX and now - task.failing_since >= leases.FRUITLESS_S:
             task.failures = 0
-            self._warn_all(task, task.free() | task.leased)
-
-    def report_no_source(self, task: Task) -> None:
-        """Nobody may fetch what nobody holds: tell those who wait, once each, unless more hosts may yet attach."""
-        if task.state is TaskState.ACTIVE and not self._cluster.is_recovering():
-            self._warn_all(task, task.free())
-
-    def _warn_all(self, task: Task, missing: int) -> None:
-        for peer in list(task.peers.values()):
-            serves_itself = not peer.stores and peer.may_fetch
-            if peer.is_downloading() and not peer.warned and not serves_itself and missing & ~peer.bits:
-                self._warn(task, peer)
-
-    def _warn(self, task: Task, peer: Peer) -> None:
-        peer.warned = True
-        self._cluster.send(peer.host, NoSource(task.id, task.last_fault))
-        self._cluster.note("no_source", task, peer.host, fault=task.last_fault.name)
-
-    def warn_if_shunned(self, task: Task, peer: Peer, wanted: int) -> None:
-        """Tell a peer that has sorted out every holder of what it wants, and for whom nobody fetches it, to do so.
-
-        Its reports are claims: for all others those pieces count as held, and stay unleased.
-        """
-        if not peer.refused or wanted & (task.leased | task.free()):
-            return
-        holders = (other for other in task.peers.values() if other.bits & wanted and other.serves())
-        if all(other.host.id in peer.refused for other in holders):
-            self._warn(task, peer)
+            self.sourceless.warn_all(task, task.free() | task.leased)
 
     # --- tiny blobs ----------------------------------------------------------------------------------------
 

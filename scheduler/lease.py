@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from swarm import availability
+from swarm import availability, messages
 from swarm.ids import Epoch, HostId, TaskId
 
 NEARLY_DONE = 0.1
 """With this share of its range left, a lease's connection is about to idle, so the next range is granted."""
+
+RATE_S = 1.0
+"""Time over which its rate is measured: it tells what it received twice as often, and with each piece."""
 
 
 class LeaseState(Enum):
@@ -46,7 +49,7 @@ LEASE_STATES = {
 class Lease:
     """One lease of one task. `bytes` is the length of its range when granted; `deadline` moves with progress.
 
-    `adopted`: its owner brought it along when it attached.
+    `adopted`: its owner brought it along when it attached. `rate`: bytes a second, lately; 0 until it is measured.
     """
 
     task: TaskId
@@ -64,6 +67,9 @@ class Lease:
     state: LeaseState = LeaseState.SAVING
     next_piece: int = 0
     received: int = 0
+    rate: float = 0.0
+    _rated_at: float = -1.0
+    _rated: int = 0
 
     def __post_init__(self) -> None:
         self.next_piece = max(self.next_piece, self.start)
@@ -71,6 +77,22 @@ class Lease:
     def happen(self, event: LeaseEvent) -> None:
         """Follow the table; a missing key is a bug."""
         self.state = LEASE_STATES[self.state, event]
+
+    def message(self, timeout_s: float) -> messages.Lease:
+        """Return what its owner is told of it."""
+        return messages.Lease(
+            self.task, self.epoch, self.start, self.end, timeout_s, self.private, self.inline, self.no_range
+        )
+
+    def measure(self, received: int, now: float) -> None:
+        """Take in how many bytes its owner received in all."""
+        self.received = max(self.received, received)
+        elapsed = now - self._rated_at
+        if self._rated_at >= 0 and elapsed < RATE_S:
+            return
+        if self._rated_at >= 0:
+            self.rate = (self.received - self._rated) / elapsed
+        self._rated_at, self._rated = now, self.received
 
     def bits(self) -> int:
         """Return the pieces that nobody else may fetch meanwhile; a private lease keeps none from others."""

@@ -2,7 +2,9 @@
 
 from scheduler.config import LeaseConfig
 from scheduler.host import Host
+from scheduler.lease import Lease, LeaseState
 from scheduler.peer import Peer
+from scheduler.registry import Registry
 from scheduler.task import Task
 from swarm.dice import Dice
 from swarm.messages import OriginFault
@@ -30,6 +32,11 @@ SHRINK = 3
 """A lease has at most this part of what is still free: so the last ones end together, and no origin connection idles
 while another has much left. Guided self-scheduling (Polychronopoulos, Kuck 1987)."""
 
+SLOWER = 1 / 3
+"""An owner with less than this part of what another connection would bring is relieved of most that it has left..."""
+RELIEVED_S = 2.0
+"""... if that would take it this long: every relief is one more request to the origin."""
+
 BLAMED = frozenset({OriginFault.UNREACHABLE, OriginFault.TIMEOUT, OriginFault.CUT, OriginFault.SERVER_ERROR})
 """Faults that may be the host's: another may succeed."""
 FORBIDDEN = frozenset({OriginFault.DENIED, OriginFault.NOT_FOUND, OriginFault.WRONG_CONTENT})
@@ -50,6 +57,23 @@ def next_range(free: int, preferred: int, pieces: PieceMap, config: LeaseConfig)
     blocked = ~(free >> start)
     run = (blocked & -blocked).bit_length() - 1
     return start, start + min(run, lease_pieces(pieces, free.bit_count(), config))
+
+
+def relieved_end(lease: Lease, pieces: PieceMap, registry: Registry) -> int:
+    """Return where a lease should end so that its registry's idle connections help; as before if it is not slow.
+
+    It is when all others are nearly done: its owner keeps what it can fetch while the rest comes at the full rate,
+    and the piece in flight.
+    """
+    left = lease.end - lease.next_piece
+    rate, best = lease.rate, registry.best_rate
+    if left < 2 or not 0 < rate < SLOWER * best / (1 + registry.busy()):
+        return lease.end
+    takes_s = pieces.span_bytes(lease.next_piece, lease.end) / rate
+    alone = lease.private or lease.inline or lease.no_range or lease.state is not LeaseState.STARTED
+    if alone or takes_s < RELIEVED_S:
+        return lease.end
+    return lease.next_piece + 1 + int((left - 1) * rate / (rate + best))
 
 
 def choose_owner(task: Task, registries: frozenset[str], now: float, dice: Dice) -> Peer | None:

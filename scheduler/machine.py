@@ -269,7 +269,7 @@ class SchedulerMachine:
             self._granting.serve(task, wanted, peer)
             if not peer.stores:
                 self._granting.serve_privately(task, peer, wanted)
-            self._granting.warn_if_shunned(task, peer, wanted)
+            self._granting.sourceless.warn_if_shunned(task, peer, wanted)
 
     def _lease(self, host: Host, task: Task, epoch: Epoch, next_piece: int) -> Lease | None:
         """Return the lease that a message is about; ungranted fetches are told apart by their range."""

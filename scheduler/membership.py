@@ -184,7 +184,7 @@ class Membership:
         if freed or ended:
             self._granting.resume(task, ended)
         if task.free() and not task.has_fetchers():
-            self._granting.report_no_source(task)
+            self._granting.sourceless.report(task)
         self._cluster.satisfied(task)
 
     def _end_leases(self, task: Task, peer: Peer, keep: bool) -> list[Lease]:

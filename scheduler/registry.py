@@ -12,6 +12,8 @@ from swarm.ids import TaskId
 
 WINDOW_S = 1.0
 """Time over which rates are compared: long against a round trip, short against a layer."""
+FADING = 0.9
+"""The best rate counts for so much less with each window."""
 GROWTH = 1.03
 """A rate that grew by less is noise."""
 NO_RANGE_S = 600.0
@@ -46,6 +48,7 @@ class Registry:
     window_at: float = 0.0
     window_bytes: int = 0
     last_rate: float = 0.0
+    best_rate: float = 0.0
     slowed_at: float = -WINDOW_S
 
     def busy(self) -> int:
@@ -86,6 +89,7 @@ class Registry:
         if grows:
             self.connections += 1
         self.window_at, self.window_bytes, self.last_rate = now, 0, rate
+        self.best_rate = max(rate, FADING * self.best_rate)
         return grows
 
     def _is_full(self) -> bool:

@@ -27,4 +27,9 @@ class Speed:
             self._next_at = now + MEDIAN_S
             known = sorted(other.upload for other in hosts.values() if other.upload and other.is_attached())
             self._median = known[len(known) // 2] if len(known) >= HOSTS_MIN else 0.0
-        host.is_slow = host.upload < SLOW_SHARE * self._median
+            for other in hosts.values():
+                self._judge(other)
+        self._judge(host)
+
+    def _judge(self, host: Host) -> None:
+        host.is_slow = 0 < host.upload < SLOW_SHARE * self._median

@@ -78,6 +78,16 @@ class Daemon:
     complete: bool = False
     starved_at: float = -STARVING_S
 
+    def heed(self, lease: Lease) -> None:
+        """It may fetch this, or less than it was told before."""
+        known = next((work for work in self.work if work.lease.epoch == lease.epoch), None)
+        if known is None:
+            self.work.append(Work(lease, lease.start))
+        elif known.at >= lease.end:
+            self.work.remove(known)
+        else:
+            known.lease = lease
+
     def hello(self, pieces: PieceMap) -> Hello:
         """What it says when it attaches."""
         held = tuple(HeldLease(w.lease.start, w.lease.end, w.at, w.lease.epoch) for w in self.work)
@@ -138,7 +148,7 @@ class Swarm:
         elif isinstance(message, Imports):
             daemon.imports = message.bits
         elif isinstance(message, Lease):
-            daemon.work.append(Work(message, message.start))
+            daemon.heed(message)
             self.owners.add(daemon.name)
         elif isinstance(message, LeaseRevoked):
             daemon.work = [work for work in daemon.work if work.lease.epoch != message.epoch]
