@@ -300,7 +300,7 @@ class Parents:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The sole right to fetch pieces [start, end) from the origin.
+    """The sole right to fetch pieces [start, end) from the origin. Again, with a smaller `end`: others fetch the rest.
 
     The owner gives up by itself when nothing arrives for `timeout_s`. `private`: the pieces are for this host
     alone (it stores nothing, and nobody else holds them). `inline`: fetch it whole and answer with

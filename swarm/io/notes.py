@@ -43,6 +43,9 @@ SCHEDULER: dict[str, NoteKind] = {
     "lease_failed": NoteKind(
         "warning", "A fetch from the origin ended early; what is missing is leased again."
     ),
+    "lease_relieved": NoteKind(
+        "info", "A lease's owner is slow, and connections idle: others fetch most of the rest."
+    ),
     "lease_expired": NoteKind("warning", "A lease's owner went silent; what is missing is leased again."),
     "import_expired": NoteKind(
         "warning", "A host took nothing of `pieces` from another zone; others of its zone import them."

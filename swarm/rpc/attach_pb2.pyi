@@ -1210,6 +1210,7 @@ class Lease(_message.Message):
     epoch: _builtins.int
     start: _builtins.int
     end: _builtins.int
+    """a lease that the host has, with a smaller end: others fetch the rest"""
     timeout_s: _builtins.float
     private: _builtins.bool
     inline: _builtins.bool

@@ -119,6 +119,44 @@ def test_the_same_lease_twice_is_one(playbook: Playbook) -> None:
     playbook.said(lease(0, 4))
 
 
+def test_a_lease_that_ends_earlier_stops_there_and_no_other_writes_beyond_until_it_has(
+    playbook: Playbook,
+) -> None:
+    playbook.joined(4).said(lease(0, 4)) << fetch(0, 4)
+    table = playbook.machine.downloads[TASK].blob.table
+    playbook.said(lease(0, 1))
+    playbook.with_parents("  11")
+    assert playbook.skip() == [], "the fetch may be beyond its end before it is stopped"
+    brings(playbook, 0) << CommitPiece(TASK, record(0)) << StopFetch(TASK, Epoch(1))
+    playbook >> events.PieceCommitted(TASK, 0)
+    playbook.skip()
+    assert table.missing == 0
+    ends(playbook)
+    assert not playbook.machine.downloads[TASK].origin.leases, "the lease is over"
+    asked = [command.index for command in playbook.skip() if isinstance(command, RequestPiece)]
+    assert asked == [2] or asked == [3], "the rest is for others"
+    assert table.missing >> 1 & 1
+
+
+def test_a_lease_that_ends_before_where_it_is_stops_at_once(playbook: Playbook) -> None:
+    playbook.joined(4).said(lease(0, 4)) << fetch(0, 4)
+    for index in (0, 1):
+        brings(playbook, index) << CommitPiece(TASK, record(index))
+        playbook >> events.PieceCommitted(TASK, index)
+        playbook.skip()
+    playbook.said(lease(0, 1)) << StopFetch(TASK, Epoch(1))
+    ends(playbook)
+    playbook.skip()
+    assert playbook.machine.downloads[TASK].blob.table.missing == 0b1100
+
+
+@pytest.mark.parametrize("end", [0, 4, 5])
+def test_an_end_that_shortens_nothing_changes_nothing(playbook: Playbook, end: int) -> None:
+    playbook.joined(8).said(lease(0, 4)) << fetch(0, 4)
+    playbook.said(lease(0, end))
+    assert playbook.skip() == []
+
+
 def test_a_lease_that_cannot_be_taken_is_given_back(playbook: Playbook) -> None:
     playbook.said(Lease(OTHER_TASK, Epoch(9), 3, 4, 10.0))
     playbook.told(LeaseFailed(OTHER_TASK, Epoch(9), 3, OriginFault.ABANDONED))

@@ -238,3 +238,37 @@ def test_lease_owners_have_three_children() -> None:
     peers = play.machine.cluster.tasks[BLOB].peers
     assert all(len(peer.children) >= 3 for peer in peers.values() if peer.leases)
     assert play.machine.cluster.tasks[BLOB].pieces.size == LAYER
+
+
+def crawling(*names: str, connections: int = 2) -> tuple[Playbook, str, Lease]:
+    """The whole blob is one lease, of an owner that brings a piece a second where the origin once gave 100 MiB."""
+    config = LeaseConfig(bytes_min=LAYER, connections=connections, connections_max=max(2, connections))
+    play = Playbook(SchedulerConfig(lease=config))
+    play.join(*names)
+    owner, lease = play.only_lease_ever()
+    registry = play.machine.cluster.registries[REGISTRY]
+    registry.best_rate = 100 * MIB
+    registry.learned_ranges(True, play.now)
+    for pieces in range(2):
+        play.now += 1.01
+        play.holds(owner, full(pieces))
+        play.fetches(owner, lease, pieces)
+    return play, owner, lease
+
+
+def test_a_slow_owner_is_relieved_of_most_that_it_has_left() -> None:
+    play, owner, lease = crawling("a", "b")
+    given = play.leases()
+    kept, rest = given[owner][0], given[next(name for name in given if name != owner)][0]
+    assert (kept.epoch, kept.start, kept.end) == (lease.epoch, 0, 2)
+    assert (rest.start, rest.end) == (2, 128)
+    assert play.notes("lease_relieved")
+    play.holds(owner, full(2))
+    assert [one.start for one in play.machine.cluster.tasks[BLOB].leases] == [2], "its part is over"
+
+
+@pytest.mark.parametrize(("names", "connections"), [(("a",), 2), (("a", "b"), 1)])
+def test_a_slow_owner_keeps_what_no_other_could_fetch_now(names: tuple[str, ...], connections: int) -> None:
+    play, _, _ = crawling(*names, connections=connections)
+    assert len(play.leases(play.said)) == 1
+    assert not play.notes("lease_relieved")

@@ -46,6 +46,15 @@ def test_a_lease_of_one_piece_is_nearly_done_by_its_bytes(received: int, nearly:
     assert one.nearly_done() == nearly
 
 
+def test_the_rate_is_that_of_the_last_second() -> None:
+    one = lease()
+    for tenth in range(30):
+        one.measure(10 * tenth, 5.0 + tenth / 10)
+    assert one.rate == pytest.approx(100)
+    one.measure(10 * 29, 9.0)
+    assert one.rate < 50
+
+
 def test_a_private_lease_keeps_nobody_away_and_a_tiny_one_takes_no_connection() -> None:
     assert lease(2, 4).bits() == 0b1100
     assert lease(2, 4, private=True).bits() == 0

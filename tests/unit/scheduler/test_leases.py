@@ -5,6 +5,7 @@ from scheduler.config import LeaseConfig
 from scheduler.host import Host, HostEvent
 from scheduler.lease import Lease, LeaseState
 from scheduler.peer import Peer, PeerEvent
+from scheduler.registry import Registry
 from scheduler.task import Task
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, TaskId
@@ -125,3 +126,37 @@ def test_the_pause_between_failures_doubles_up_to_a_bound() -> None:
         1.0,
         leases.HOLD_MAX_S,
     ]
+
+
+def fetching(rate: float, end: int = 100, **more: bool) -> Lease:
+    task, host = TaskId("t"), HostId("a")
+    return Lease(
+        task, host, "r", Epoch(1), 0, end, end * MIB, 9.0, state=LeaseState.STARTED, rate=rate, **more
+    )
+
+
+def relieved_end(lease: Lease, best: float = 120 * MIB, connections: int = 2) -> int:
+    registry = Registry("r", 8, 8, best_rate=best)
+    for number in range(connections):
+        other = Lease(lease.task, HostId(f"h{number}"), "r", Epoch(9), 100, 200, 100 * MIB, 9.0)
+        registry.leases[other] = None
+    return leases.relieved_end(lease, PieceMap(200 * MIB, MIB, 200), registry)
+
+
+def test_a_slow_owner_keeps_what_it_fetches_while_the_rest_comes_at_the_full_rate() -> None:
+    assert relieved_end(fetching(6.0 * MIB)) == 1 + int(99 * 6 / 126)
+
+
+@pytest.mark.parametrize("rate", [0.0, 13.4 * MIB, 40.0 * MIB])
+def test_who_is_not_much_slower_than_another_connection_would_be_keeps_all(rate: float) -> None:
+    assert relieved_end(fetching(rate)) == 100
+
+
+def test_what_is_soon_over_stays() -> None:
+    assert relieved_end(fetching(6.0 * MIB, end=11)) == 11
+    assert relieved_end(fetching(0.1 * MIB, end=1)) == 1, "the piece in flight is not divided"
+
+
+@pytest.mark.parametrize("kind", ["private", "inline", "no_range"])
+def test_what_others_cannot_take_over_stays(kind: str) -> None:
+    assert relieved_end(fetching(6.0 * MIB, **{kind: True})) == 100

@@ -80,3 +80,10 @@ def test_those_who_wait_are_bounded() -> None:
     for number in range(HUNGRY_MAX + 10):
         one.wait(TaskId(f"t{number}"))
     assert len(one.hungry) == HUNGRY_MAX
+
+
+def test_the_best_rate_is_remembered_and_fades() -> None:
+    one = Registry("r", 2, connections_max=2)
+    for second, received in enumerate((0, 100, 100, 10, 10)):
+        one.measure(received * MIB, second + 1.0)
+    assert 70 * MIB < one.best_rate < 100 * MIB

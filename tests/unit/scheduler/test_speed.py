@@ -22,6 +22,14 @@ def test_below_half_the_median_is_slow() -> None:
     assert not slow.is_slow
 
 
+def test_a_new_median_is_for_all() -> None:
+    table, speed = hosts(40, 0, 0, 0), Speed()
+    early = table[HostId("h0")]
+    for number in range(1, 4):
+        speed.measured(table[HostId(f"h{number}")], Load(100, 0, 1), table, 2.0 * number)
+    assert early.is_slow, "it was measured when there was nothing to compare it with"
+
+
 def test_who_sent_nothing_is_not_slow_and_few_hosts_have_no_median() -> None:
     table, speed = hosts(100, 100, 100, 100), Speed()
     idle = table[HostId("h0")]
