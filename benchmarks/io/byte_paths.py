@@ -15,11 +15,13 @@ from pathlib import Path as File
 from benchmarks.byte_figures import Path, Turn
 from benchmarks.io.bytes_stage import REPOSITORY, Blob, Stage
 from benchmarks.io.bytes_worker import CONNECTIONS, WORKER, WorkerTask
-from benchmarks.io.cheap_client import ClientFailed, http_sockets, pieces_plan, ranges_plan, whole_plan
+from benchmarks.io.c_program import CProgramFailed
+from benchmarks.io.cheap_client import http_sockets, pieces_plan, ranges_plan, whole_plan
 from benchmarks.io.child_process import Child
 from benchmarks.io.daemon_lag import lag_buckets, lag_figures
 from benchmarks.io.flame_graph import flame_graph
 from benchmarks.io.go_server import go_server
+from benchmarks.io.held_sender import HeldSender
 from benchmarks.io.local_cluster import Node
 from benchmarks.io.page_cache import drop_pages
 from benchmarks.io.peer_sockets import Server, data_sockets
@@ -91,6 +93,19 @@ class Paths:
             held.process.child.pid,
             lambda: self._pieces(held, blob, SHAPED_CONNECTIONS, self._shaped_count()),
             lambda: self._pieces(free, blob, SHAPED_CONNECTIONS),
+        )
+
+    async def shaped_c(self, name: str) -> Path:
+        """A program that does nothing but send and keeps to the same limit, against itself without one."""
+        stage, blob = self.stage, self.stage.large
+        sender = await HeldSender.compile(stage.folder)
+        held_bytes = self._shaped_count() * blob.pieces.piece_bytes
+        return await self._in_turns(
+            name,
+            "the same, not limited",
+            os.getpid(),
+            lambda: sender.run(blob.file, held_bytes, stage.shaped_bytes_per_s),
+            lambda: sender.run(blob.file, self.turn_bytes),
         )
 
     async def warm_hit(self, name: str) -> Path:
@@ -208,7 +223,7 @@ class Paths:
             *words, "--range", f"0-{size - 1}", "--output", os.devnull, address
         )
         if await process.wait():
-            raise ClientFailed(f"curl ended with {process.returncode}")
+            raise CProgramFailed(f"curl ended with {process.returncode}")
         return Turn(clock() - began, _children_cpu_s() - before_s, size)
 
     def _stored_count(self) -> int:
@@ -286,8 +301,11 @@ PATHS: dict[str, Measure] = {
     "shaped": lambda paths, name: paths.shaped(name),
 }
 """What is measured, by the name of its figures."""
-OPTIONAL: dict[str, Measure] = {"upload_go": lambda paths, name: paths.upload_go(name)}
-"""What is measured only if it is asked for: it takes programs that few have."""
+OPTIONAL: dict[str, Measure] = {
+    "upload_go": lambda paths, name: paths.upload_go(name),
+    "shaped_c": lambda paths, name: paths.shaped_c(name),
+}
+"""What is measured only if it is asked for: it takes a program that few have, or says nothing of a daemon."""
 
 
 def _server(node: Node) -> Server:

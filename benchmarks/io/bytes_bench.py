@@ -17,7 +17,7 @@ from benchmarks.io import plots
 from benchmarks.io.arguments import count_of_bytes, positive
 from benchmarks.io.byte_paths import OPTIONAL, PATHS, Paths
 from benchmarks.io.bytes_stage import stage
-from benchmarks.io.cheap_client import ClientFailed
+from benchmarks.io.c_program import CProgramFailed
 from benchmarks.io.child_process import ChildFailed
 from benchmarks.io.flame_graph import NoProfiler
 from benchmarks.io.local_cluster import ProcessFailed
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         figures, paths = asyncio.run(_measure(options))
     except (
         ChildFailed,
-        ClientFailed,
+        CProgramFailed,
         NginxFailed,
         NoProfiler,
         ProcessFailed,

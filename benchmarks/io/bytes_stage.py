@@ -70,6 +70,7 @@ class Stage:
     small: Blob
     daemon: Node
     shaped: Node
+    shaped_bytes_per_s: int
 
     def stored(self, node: Node, blob: Blob) -> Path:
         """Return the file in which a daemon keeps a blob."""
@@ -90,7 +91,7 @@ class Stage:
 async def stage(
     folder: Path, large_bytes: int, small_bytes: int, shaped_bytes_per_s: int
 ) -> AsyncIterator[Stage]:
-    """Set everything up, and take it down however it ends. Raises NginxFailed, ClientFailed and ProcessFailed."""
+    """Set everything up, and take it down however it ends. Raises NginxFailed, CProgramFailed and ProcessFailed."""
     root, nginx_folder = folder / "root", folder / "nginx"
     nginx_folder.mkdir()
     client = await CheapClient.compile(folder)
@@ -104,7 +105,7 @@ async def stage(
             for blob, node in ((large, daemon), (small, daemon), (large, shaped)):
                 await pull(node.mirror, blob)
             await asyncio.to_thread(os.sync)  # what is still to be written would disturb what is measured
-            yield Stage(folder, cluster, nginx, client, large, small, daemon, shaped)
+            yield Stage(folder, cluster, nginx, client, large, small, daemon, shaped, shaped_bytes_per_s)
         finally:
             await nginx.stop()
 

@@ -3,9 +3,7 @@
 It is the limit for receivers too: recv into a buffer that stays in the cache, and pwrite, without a hash.
 """
 
-import asyncio
 import json
-import shutil
 import socket
 import struct
 import tempfile
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.byte_figures import Turn
+from benchmarks.io.c_program import compiled, output_of
 from swarm.frames import PieceFrame, RequestFrame
 from swarm.ids import Epoch, TaskId
 from swarm.messages import PieceRecord
@@ -25,12 +24,6 @@ RECORD = struct.Struct("=III2sQQ")
 """A record of the plan, as the program reads it: socket, bytes of the request, of the head, its begin, body, place."""
 PIECE = encode(PieceFrame(0, 1, PieceRecord(0, bytes(16), Epoch(0))))
 """What comes before a piece's bytes, but for its numbers."""
-TURN_S_MAX = 120.0
-"""A turn takes a second; on a loaded machine more."""
-
-
-class ClientFailed(Exception):
-    """The client cannot be made, or did not get what it asked for; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +93,8 @@ class CheapClient:
 
     @classmethod
     async def compile(cls, folder: Path) -> "CheapClient":
-        """Compile it into a folder; raises ClientFailed without a C compiler."""
-        compiler = shutil.which("gcc") or shutil.which("cc")
-        if compiler is None:
-            raise ClientFailed("the client is compiled on the spot: apt-get install gcc libc6-dev")
-        program = folder / "cheap_client"
-        await _run([compiler, "-O2", "-pthread", "-o", str(program), str(SOURCE)], ())
-        return cls(program)
+        """Compile it into a folder; raises CProgramFailed without a C compiler."""
+        return cls(await compiled(SOURCE, folder))
 
     async def run(
         self,
@@ -117,7 +105,7 @@ class CheapClient:
     ) -> Turn:
         """Carry a plan out and close the sockets. `store`: the file that bodies go to; None drops them.
 
-        `core`: the only one that it may use. Raises ClientFailed.
+        `core`: the only one that it may use. Raises CProgramFailed.
         """
         for each in sockets:
             each.setblocking(True)
@@ -128,24 +116,7 @@ class CheapClient:
             pinned = [] if core is None else ["taskset", "-c", str(core)]
             words = [*pinned, str(self._program), file.name, str(store or "-"), *map(str, fds)]
             try:
-                return Turn(**json.loads(await _run(words, fds)))
+                return Turn(**json.loads(await output_of(words, fds)))
             finally:
                 for each in sockets:
                     each.close()
-
-
-async def _run(words: list[str], fds: tuple[int, ...]) -> bytes:
-    pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *words, pass_fds=fds, stdout=pipe, stderr=pipe, start_new_session=True
-    )
-    try:
-        async with asyncio.timeout(TURN_S_MAX):
-            output, errors = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
-    if process.returncode:
-        raise ClientFailed(f"{words[0]} failed: {errors.decode(errors='replace').strip()[-500:]}")
-    return output

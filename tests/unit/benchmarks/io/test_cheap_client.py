@@ -8,14 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.io.cheap_client import (
-    CheapClient,
-    ClientFailed,
-    http_sockets,
-    pieces_plan,
-    ranges_plan,
-    whole_plan,
-)
+from benchmarks.io.c_program import CProgramFailed
+from benchmarks.io.cheap_client import CheapClient, http_sockets, pieces_plan, ranges_plan, whole_plan
 from swarm.frames import REQUESTS, BusyFrame, PieceFrame, RequestFrame
 from swarm.ids import Epoch, TaskId
 from swarm.messages import PieceRecord
@@ -60,7 +54,7 @@ async def test_bodies_are_dropped_and_counted(tmp_path: Path) -> None:
 async def test_a_refusal_is_told(tmp_path: Path) -> None:
     client = await CheapClient.compile(tmp_path)
     async with server(b"HTTP/1.1 404 Not Found\r\n\r\n", []) as address:
-        with pytest.raises(ClientFailed, match="404"):
+        with pytest.raises(CProgramFailed, match="404"):
             await client.run(http_sockets(address, 1), whole_plan("/file", 1, 1, 1))
 
 
@@ -106,7 +100,7 @@ async def test_a_parent_that_says_busy_ends_the_run(tmp_path: Path) -> None:
     client = await CheapClient.compile(tmp_path)
     ours, theirs = socket.socketpair()
     serving = asyncio.create_task(_serve_pieces(theirs, True))
-    with pytest.raises(ClientFailed, match="refused"):
+    with pytest.raises(CProgramFailed, match="refused"):
         await client.run([ours], pieces_plan(TASK, PIECES, [0], 1))
     with suppress(ConnectionError):  # it left without reading all
         await serving
