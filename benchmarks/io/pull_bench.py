@@ -17,6 +17,8 @@ from rich.console import Console
 
 from benchmarks.io import plots
 from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.bystander import bystander
+from benchmarks.io.child_process import ChildFailed
 from benchmarks.io.image import Image, generate_image
 from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_cluster
 from benchmarks.io.memory_limit import limited_memory
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     except (NoNamespaces, PartsMissing) as error:
         console.print(f"dfbench pull: {error}", markup=False)
         return CANNOT
-    except (ProcessFailed, PullFailed, OSError, ExceptionGroup) as error:
+    except (ChildFailed, ProcessFailed, PullFailed, OSError, ExceptionGroup) as error:
         console.print(f"the benchmark failed: {error}", markup=False)
         return 1
     except KeyboardInterrupt:
@@ -96,10 +98,12 @@ async def _measure(options: argparse.Namespace, places: dict[str, Place], folder
     }
     figures: dict[str, Any] = {}
     paths: dict[str, dict[str, Any]] = {}
-    async with local_cluster(folder) as cluster:
+    async with local_cluster(folder) as cluster, bystander(folder) as other:
         bench = await Bench.prepare(options, cluster, places, folder)
         for name in options.paths:
+            await other.figures()
             shown, paths[name] = await bench.measure(name)
+            paths[name] |= await other.figures()
             figures |= shown
             line = " ".join(f"{key} {value}" for key, value in (shown | paths[name]).items())
             print(f"{name:<12} {line}", flush=True)
