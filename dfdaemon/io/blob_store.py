@@ -84,6 +84,13 @@ class BlobStore:
         blob = self._table.blobs.get(task)
         return None if blob is None else blob.stored()
 
+    def is_verified(self, task: TaskId) -> bool:
+        """Tell whether what is there of a blob may be served, or a crash may have damaged it; raises KeyError.
+
+        As get() would, but that puts all records together, and every upload asks.
+        """
+        return self._table.blobs[task].verified
+
     def copies(self, content: TaskId) -> list[TaskId]:
         """Return under which names there is a blob of this digest, whole or in part."""
         blobs = self._table.blobs.values()

@@ -13,7 +13,6 @@ from dfdaemon.io.scheduler_client import SchedulerClient
 from dfdaemon.io.store_commands import verify
 from swarm.ids import HostId, TaskId
 from swarm.io.telemetry import Telemetry
-from swarm.pieces import PieceMap
 
 
 class PeerCommands:
@@ -90,24 +89,21 @@ class PeerCommands:
 
     def _upload(self, command: commands.StartUpload) -> None:
         """Send a piece. What a crash left unchecked is checked first: until then the child is told to wait."""
-        stored = self._store.get(command.task)
-        if stored is None or not stored.verified:
-            if stored is not None:
-                self._jobs.start(self._verify(command.task, command.child))
-            self._server.refuse(command.child, command.request, stored is None)
-            self._upload_failed(command)
-            return
         try:
-            file = self._store.file(command.task)
+            file = self._store.file(command.task) if self._store.is_verified(command.task) else None
         except KeyError:
-            self._server.refuse(command.child, command.request, True)
-            self._upload_failed(command)
+            self._refuse_upload(command, gone=True)
             return
-        length = PieceMap.of(stored.size).length(command.record.index)
+        if file is None:
+            self._jobs.start(self._verify(command.task, command.child))
+            self._refuse_upload(command, gone=False)
+            return
+        length = file.pieces.length(command.record.index)
         self._server.start_upload(command.child, command.request, command.task, command.record, file, length)
         file.release()
 
-    def _upload_failed(self, command: commands.StartUpload) -> None:
+    def _refuse_upload(self, command: commands.StartUpload, gone: bool) -> None:
+        self._server.refuse(command.child, command.request, gone)
         self._post(events.UploadEnded(command.child, command.request, command.task, 0, 0.0, failed=True))
 
     async def _verify(self, task: TaskId, child: HostId) -> None:

@@ -110,8 +110,10 @@ async def test_after_a_crash_a_part_keeps_what_its_bytes_bear_out(stores: Stores
     stores.damage(ONE, 1)
     store = stores.start()
     assert not store.inventory()[0].verified
+    assert not store.is_verified(ONE.task)
     stored = await store.open(ONE.task, ONE.size)
     assert (stored.records, stored.verified) == ((ONE.record(0), ONE.record(2)), True)
+    assert store.is_verified(ONE.task)
     assert [note.name for note in store.problems] == ["store_pieces_damaged"]
     take_piece(store, ONE, 1)
     take_piece(store, ONE, 3)
