@@ -36,7 +36,7 @@ async def client_of(
 ) -> AsyncIterator[OriginClient]:
     config = OriginConfig(
         registries=(RegistryConfig(name="r.test", url=origin.url), *more),
-        **({"retries": 2, "connect_timeout_s": 1.0, "read_timeout_s": 0.3} | settings),
+        **({"retries": 2, "connect_timeout_s": 2.0, "read_timeout_s": 1.0} | settings),
     )
     client = OriginClient(config, Dice(7), resolver=resolver, wall_clock=lambda: NOON)
     try:
