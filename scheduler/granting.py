@@ -227,10 +227,11 @@ class Granting:
         end = leases.relieved_end(lease, task.pieces, registry)
         if end == lease.end or task.free() or task.state is not TaskState.ACTIVE:
             return
-        dice, now = self._cluster.dice, self._cluster.now
-        other = leases.choose_owner(task, self._open_registries(task), now, dice)
-        slow = task.peers.get(lease.host)
-        if other is None or slow is None or other is slow:
+        slow, registries = task.peers.get(lease.host), self._open_registries(task)
+        if slow is None or not registries:
+            return
+        other = leases.choose_owner(task, registries, self._cluster.now, self._cluster.dice)
+        if other is None or other is slow:
             return
         lease.end = end
         task.recount_leased()
