@@ -22,11 +22,10 @@ EPOCH_MAX = Epoch(2**63)
 HOSTS_PER_PACE = 2000
 """So many hosts tell their progress four times a second; the pace halves each time they double."""
 PACE_MIN_S, PACE_MAX_S = 0.25, 2.0
-STARVING_PER_PACE = 0.5
-"""A host may call for help twice as often as it tells its progress, within PACE_MIN_S and STARVING_MAX_S: one whose
+STARVING_MAX_S = 1.0
+"""A host may call for help as often as it tells its progress, and once a second in the largest clusters: one whose
 parents all had too many children in a herd's first second fell behind by as long as its next call had to wait, and
 never made it up (simulated, docs/decisions/0074)."""
-STARVING_MAX_S = 1.0
 UNSURE_PACES = 1.2
 """Within this part of the pace, and the time on the way, every host has told of what it took from one that is lost."""
 UNSURE_S_MAX = 1.0
@@ -45,8 +44,7 @@ def pace_s(hosts: int, current_s: float) -> float:
 
 def settings_at(pace: float) -> Settings:
     """Return how hosts should behave that tell their progress every `pace` seconds."""
-    starving_s = min(STARVING_MAX_S, max(PACE_MIN_S, STARVING_PER_PACE * pace))
-    return Settings(pace, starving_s, leases_imports=True)
+    return Settings(pace, min(STARVING_MAX_S, pace), leases_imports=True)
 
 
 class Attachment:

@@ -45,7 +45,7 @@ def test_everybody_hears_of_a_new_pace() -> None:
 
 
 def test_large_clusters_call_for_help_less_often() -> None:
-    assert [settings_at(pace).starving_interval_s for pace in (0.25, 0.5, 1.0, 2.0)] == [0.25, 0.25, 0.5, 1.0]
+    assert [settings_at(pace).starving_interval_s for pace in (0.25, 0.5, 1.0, 2.0)] == [0.25, 0.5, 1.0, 1.0]
 
 
 def test_a_host_that_attaches_again_keeps_its_pieces() -> None:
