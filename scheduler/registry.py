@@ -12,8 +12,8 @@ from swarm.ids import TaskId
 
 WINDOW_S = 1.0
 """Time over which rates are compared: long against a round trip, short against a layer."""
-FADING = 0.9
-"""The best rate counts for so much less with each window."""
+FADING = 0.5
+"""The best rate counts for so much less with each window: an origin, or a whole cluster, may have become slower."""
 GROWTH = 1.03
 """A rate that grew by less is noise."""
 NO_RANGE_S = 600.0

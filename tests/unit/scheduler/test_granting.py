@@ -241,13 +241,13 @@ def test_lease_owners_have_three_children() -> None:
 
 
 def crawling(*names: str, connections: int = 2) -> tuple[Playbook, str, Lease]:
-    """The whole blob is one lease, of an owner that brings a piece a second where the origin once gave 100 MiB."""
+    """The whole blob is one lease, of an owner that brings a piece a second where the origin gave 1,000 MiB."""
     config = LeaseConfig(bytes_min=LAYER, connections=connections, connections_max=max(2, connections))
     play = Playbook(SchedulerConfig(lease=config))
     play.join(*names)
     owner, lease = play.only_lease_ever()
     registry = play.machine.cluster.registries[REGISTRY]
-    registry.best_rate = 100 * MIB
+    registry.best_rate = 1000 * MIB
     registry.learned_ranges(True, play.now)
     for pieces in range(2):
         play.now += 1.01
