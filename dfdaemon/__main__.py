@@ -31,6 +31,7 @@ from dfdaemon.io.origin_commands import OriginCommands
 from dfdaemon.io.peer_client import PeerClient
 from dfdaemon.io.peer_commands import PeerCommands
 from dfdaemon.io.peer_server import PeerServer
+from dfdaemon.io.peer_tls import PeerTls
 from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.registry_proxy import RegistryProxy
 from dfdaemon.io.scheduler_client import SchedulerClient
@@ -135,7 +136,9 @@ async def build(
     closing.push_async_callback(store.close)
     own = host_info(config, parse_address(config.peer.listen, "peer.listen"), VERSION)
     patience = Patience()
-    server = PeerServer(own, token, config.peer, patience, lambda event: taking.served(event), telemetry.note)  # noqa: PLW0108 - made below
+    tls = PeerTls(config.peer, telemetry.note)
+    served: Callable[[Event], None] = lambda event: taking.served(event)  # noqa: E731, PLW0108 - made below
+    server = PeerServer(own, token, config.peer, patience, served, telemetry.note, tls)
     closing.push_async_callback(server.close, 0.0)
     info = host_info(config, await server.start(), VERSION)
     dice = Dice(secrets.randbits(64))
@@ -150,7 +153,7 @@ async def build(
     scheduler = attachment(config, info, token, driver, telemetry)
     closing.push_async_callback(scheduler.close)
     heard: Callable[[Event], None] = lambda event: taking.heard(event)  # noqa: E731, PLW0108 - made below
-    peers = PeerClient(info, token, config.peer, threads.receivers, patience, heard, telemetry.note)
+    peers = PeerClient(info, token, config.peer, threads.receivers, patience, heard, telemetry.note, tls)
     closing.push_async_callback(peers.close)
     storing = StoreCommands(store, blobs, jobs, telemetry, driver.post)
     taking = PeerCommands(store, blobs, peers, server, scheduler, jobs, telemetry, driver.post)

@@ -22,6 +22,7 @@ TRUSTED_REGISTRIES = (
 """Public registries whose operators run them for everybody: no customer decides what they answer about a digest."""
 EVERY_NODE, FIRST_NODES = VERIFY = ("every-node", "first-nodes")
 """Who computes the digest of a blob that is whole."""
+TLS_MODES = ("off", "accept", "prefer", "require")
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
@@ -94,6 +95,18 @@ class PeerConfig:
     )
     token_file: str = setting("", "File with the cluster token that peers prove to know.")
     insecure_no_token: bool = setting(False, "Serve peers beyond loopback without a cluster token.")
+    tls: str = setting(
+        "off",
+        'TLS between hosts: "off"; "accept": taken beside plain connections, which are opened; "prefer": opened, '
+        'plain ones still taken; "require". Go through them in this order, each on all hosts before the next.',
+    )
+    certificate_file: str = setting(
+        "", "This host's certificate (PEM), which other hosts check; read again when it changes."
+    )
+    key_file: str = setting("", "The key (PEM) of peer.certificate_file; empty: it is in the same file.")
+    ca_file: str = setting(
+        "", "Certificates (PEM) of the authority that certifies the hosts of this cluster, and nobody else."
+    )
     upload_slots: int = setting(5, "Uploads at once, while the host's rate is unknown.")
     download_slots: int = setting(5, "Requests to parents at once, for all blobs together.")
     children_max: int = setting(64, "Hosts that may be connected to take pieces; more are refused.")
@@ -121,6 +134,13 @@ class PeerConfig:
             "peer.listen",
             self.listen,
             "beyond loopback a cluster token is needed: set peer.token_file, or peer.insecure_no_token = true",
+        )
+        require(self.tls in TLS_MODES, "peer.tls", self.tls, ", ".join(TLS_MODES))
+        require(
+            self.tls == "off" or bool(self.certificate_file and self.ca_file),
+            "peer.tls",
+            self.tls,
+            "with peer.certificate_file and peer.ca_file; or off",
         )
         require(1 <= self.upload_slots <= 64, "peer.upload_slots", self.upload_slots, "1 to 64")
         require(1 <= self.download_slots <= 64, "peer.download_slots", self.download_slots, "1 to 64")

@@ -166,9 +166,9 @@ class Paths:
 
     # --- downloads ------------------------------------------------------------------------------------------
 
-    async def download(self, name: str, core: int | None) -> Path:
-        """Pieces from a daemon: verified and stored by ours, stored by C."""
-        async with self._worker(name, "download", core) as (worker, _), self._pinned(core):
+    async def download(self, name: str, core: int | None, kind: str = "download") -> Path:
+        """Pieces from a daemon: verified and stored by ours, maybe over TLS; over plain TCP stored by C."""
+        async with self._worker(name, kind, core) as (worker, _), self._pinned(core):
             return await self._in_turns(
                 name,
                 "C, recv and pwrite",
@@ -256,7 +256,8 @@ class Paths:
         if kind == "origin":
             tls = {"address": f"https://{nginx.tls}", "certificate": str(nginx.certificate)}
             return tls | {"repository": REPOSITORY}
-        return {"address": node.peers, "parent": node.name}
+        secured = {"certificate": str(nginx.certificate), "key": str(nginx.key)}
+        return {"address": node.peers, "parent": node.name} | (secured if kind == "download_tls" else {})
 
     @asynccontextmanager
     async def _pinned(self, core: int | None) -> AsyncIterator[None]:
@@ -294,6 +295,8 @@ PATHS: dict[str, Measure] = {
     "cold_files": lambda paths, name: paths.cold_files(name),
     "download": lambda paths, name: paths.download(name, CORE),
     "download_2core": lambda paths, name: paths.download(name, None),
+    "download_tls": lambda paths, name: paths.download(name, CORE, "download_tls"),
+    "download_tls_2core": lambda paths, name: paths.download(name, None, "download_tls"),
     "relay_1core": lambda paths, name: paths.relay(name, CORE),
     "relay_2core": lambda paths, name: paths.relay(name, None),
     "warm_hit": lambda paths, name: paths.warm_hit(name),

@@ -134,6 +134,8 @@ async def _daemon(cluster: LocalCluster, folder: Path, name: str, nginx: Nginx, 
             rate=bytes_per_s,
             registry=REGISTRY,
             origin=nginx.plain,
+            certificate=nginx.certificate,
+            key=nginx.key,
         ),
     )
 
@@ -150,6 +152,10 @@ listen = "127.0.0.1:0"
 listen = "127.0.0.1:0"
 upload_slots = {slots}
 upload_bytes_per_s_max = {rate}
+tls = "accept"
+certificate_file = "{certificate}"
+key_file = "{key}"
+ca_file = "{certificate}"
 
 [store]
 directory = "{folder}/blobs"

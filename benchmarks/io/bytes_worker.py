@@ -50,7 +50,7 @@ class WorkerTask:
     """What to do: `kind` is a key of KINDS; the first `count` pieces of a blob go to their places in `file`.
 
     Pieces come from the daemon `parent` at `address` (host:port), or of `repository` from the registry at `address` (an
-    URL) with this certificate.
+    URL) with this certificate; from the daemon over TLS if there is a `key` to it, which is then also ours.
     """
 
     kind: str
@@ -62,6 +62,7 @@ class WorkerTask:
     parent: str = ""
     repository: str = ""
     certificate: str = ""
+    key: str = ""
 
 
 class Download:
@@ -74,7 +75,12 @@ class Download:
         self._on_piece = on_piece
         self._digest = Digest.parse(task.digest)
         self._file = PieceFile.on_disk(Path(task.file), PieceMap.of(task.size))
-        config = PeerConfig()
+        config = PeerConfig(
+            tls="require" if task.key else "off",
+            certificate_file=task.certificate,
+            key_file=task.key,
+            ca_file=task.certificate,
+        )
         receivers = ReceiverPool(config.receive_threads, config.piece_digest)
         self._client = PeerClient(HostInfo(WORKER, ()), b"", config, receivers, Patience(), self._heard)
         self._wanted: deque[int] = deque()
@@ -203,6 +209,7 @@ class OriginDownload:
 
 KINDS: dict[str, Callable[[WorkerTask], Any]] = {
     "download": Download,
+    "download_tls": Download,
     "relay": Relay,
     "origin": OriginDownload,
 }

@@ -58,6 +58,11 @@ class Nginx:
     tls: str
     certificate: Path
 
+    @property
+    def key(self) -> Path:
+        """The certificate's key."""
+        return self.certificate.with_name("key.pem")
+
     @classmethod
     async def start(cls, folder: Path, root: Path) -> "Nginx":
         """Serve the files below `root`; `folder` is for its own. Raises NginxFailed."""

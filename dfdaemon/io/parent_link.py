@@ -1,7 +1,6 @@
 """All that connects us to one parent: a control connection, and data connections opened as needed."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,6 +11,8 @@ from dfdaemon.events import PeerFault
 from dfdaemon.io.peer_connection import ControlConnection
 from dfdaemon.io.peer_handshake import Identity, greet, refused
 from dfdaemon.io.peer_socket import Target, connect, connect_first
+from dfdaemon.io.peer_stream import PeerStream, carry
+from dfdaemon.io.peer_tls import PeerTls
 from dfdaemon.io.piece_connection import Answer, Key, PieceConnection, Taken, Wish
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
@@ -54,6 +55,7 @@ class ParentLink:
         self,
         parent: Parent,
         identity: Identity,
+        tls: PeerTls,
         receivers: ReceiverPool,
         patience: Patience,
         limit: TokenBucket | None,
@@ -65,6 +67,7 @@ class ParentLink:
         self.fault: PeerFault | None = None
         self._parent = parent
         self._identity = identity
+        self._tls = tls
         self._receivers = receivers
         self._patience = patience
         self._limit = limit
@@ -162,9 +165,10 @@ class ParentLink:
         try:
             sock = await connect(self._parent.addresses, self._patience)
             target = (sock.family, sock.getpeername())
-            welcomed = await greet(sock, self._identity, self._parent.host, Purpose.CONTROL, self._patience)
+            stream = await self._tls.open(sock, self._patience)
+            welcomed = await greet(stream, self._identity, self._parent.host, Purpose.CONTROL, self._patience)
             self._control = control = ControlConnection(FROM_PARENT, self._heard, self._lost)
-            await self._loop.create_connection(lambda: control, sock=sock)
+            await carry(stream, control)
         except (PeerError, OSError) as error:
             self._lost(_fault_of(error), str(error))
             return
@@ -180,7 +184,8 @@ class ParentLink:
             if not self._waiting:
                 sock.close()  # it was taken back meanwhile: nobody is left waiting for an OPEN
                 return
-            opening = await self._introduce(sock)
+            stream = await self._tls.open(sock, self._patience)
+            opening = await self._introduce(stream)
         except PeerError as error:
             self._note("parent_data_failed", str(error))
             if self._waiting:
@@ -188,18 +193,18 @@ class ParentLink:
             return
         self._idle.append(
             PieceConnection(
-                sock, opening, self._receivers, self._patience, self._limit, self._answered, self._closed
+                stream, opening, self._receivers, self._patience, self._limit, self._answered, self._closed
             )
         )
 
-    async def _introduce(self, sock: socket.socket) -> bytes:
+    async def _introduce(self, stream: PeerStream) -> bytes:
         """Return what goes out before the first REQUEST: OPEN, or nothing, after a handshake.
 
         Until the parent was heard, OPEN may overtake our PROOF, and be refused.
         """
         if self._opener is not None and self._is_let_in:
             return encode(self._opener.open())
-        await greet(sock, self._identity, self._parent.host, Purpose.DATA, self._patience)
+        await greet(stream, self._identity, self._parent.host, Purpose.DATA, self._patience)
         return b""
 
     # --- the control connection -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from dfdaemon.config import PeerConfig
 from dfdaemon.events import Event, ParentLost, PeerFault, PieceFailed
 from dfdaemon.io.parent_link import ParentLink
 from dfdaemon.io.peer_handshake import Identity
+from dfdaemon.io.peer_tls import PeerTls
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.token_bucket import TokenBucket
@@ -41,9 +42,11 @@ class PeerClient:
         patience: Patience,
         emit: Callable[[Event], None],
         on_note: Callable[[Note], None] = _unheard,
+        tls: PeerTls | None = None,
     ) -> None:
         """Connect to nobody yet. `token` is the cluster's (empty: none); `receivers` stays the caller's."""
         self._identity = Identity(identity.host, token, identity.zone)
+        self._tls = tls or PeerTls(config, on_note)
         self._receivers = receivers
         self._patience = patience
         self._limit = TokenBucket.of(config.download_bytes_per_s_max)
@@ -61,6 +64,7 @@ class PeerClient:
             self._links[host] = ParentLink(
                 parent,
                 self._identity,
+                self._tls,
                 self._receivers,
                 self._patience,
                 self._limit,

@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from dfdaemon.io.peer_stream import PeerStream, receive, send_all
 from dfdaemon.patience import LIMIT_S_MAX, Patience
 from swarm import frames
 from swarm.errors import PeerRefused, PeerUnreachable, WireError
@@ -64,7 +64,7 @@ class Greeting:
 
 
 async def greet(
-    sock: socket.socket, me: Identity, parent: HostId, purpose: Purpose, patience: Patience
+    sock: PeerStream, me: Identity, parent: HostId, purpose: Purpose, patience: Patience
 ) -> Welcomed:
     """Open a connection to a parent as its child, with a handshake.
 
@@ -78,7 +78,7 @@ async def greet(
 
 
 async def _greet(
-    sock: socket.socket, me: Identity, parent: HostId, purpose: Purpose, patience: Patience
+    sock: PeerStream, me: Identity, parent: HostId, purpose: Purpose, patience: Patience
 ) -> Welcomed:
     nonce = secrets.token_bytes(NONCE_BYTES)
     hello = HelloFrame(frames.VERSION_MIN, me.version_max, purpose, me.host, nonce, me.zone)
@@ -106,7 +106,7 @@ async def _greet(
 class FirstFrame:
     """What whoever connects to us says first, read to the byte."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: PeerStream) -> None:
         self._sock = sock
         self._decoder = Decoder(frames.HELLO_OR_OPEN)
 
@@ -136,7 +136,7 @@ class FirstFrame:
         return frame
 
 
-async def take_greeting(sock: socket.socket, hello: HelloFrame, me: Identity, patience: Patience) -> Greeting:
+async def take_greeting(sock: PeerStream, hello: HelloFrame, me: Identity, patience: Patience) -> Greeting:
     """Answer a child's HELLO, as its parent. Only from children that prove the token is patience learned.
 
     It waits long: a child whose turn comes late is no worse than another. Whose place is needed is up to the caller.
@@ -169,7 +169,7 @@ async def take_greeting(sock: socket.socket, hello: HelloFrame, me: Identity, pa
     return Greeting(hello.host, hello.purpose, version, opening_key(me.token, *said), hello.zone)
 
 
-def refuse(sock: socket.socket, child: HostId, reason: Refusal, text: str) -> PeerRefused:
+def refuse(sock: PeerStream, child: HostId, reason: Refusal, text: str) -> PeerRefused:
     """Tell a child why not; return the error that says so here. The socket is then to be closed.
 
     There is room for so little: nothing else is on its way. The child's REQUEST is read, since closing a socket with
@@ -196,14 +196,13 @@ def _check_welcome(welcome: WelcomeFrame, hello: HelloFrame, me: Identity, paren
         raise PeerRefused(f"{parent} has another cluster token: give all hosts the same one")
 
 
-async def _send(sock: socket.socket, frame: Frame) -> None:
-    await asyncio.get_running_loop().sock_sendall(sock, encode(frame))
+async def _send(sock: PeerStream, frame: Frame) -> None:
+    await send_all(sock, encode(frame))
 
 
-async def _receive(sock: socket.socket, decoder: Decoder) -> Frame:
-    loop = asyncio.get_running_loop()
+async def _receive(sock: PeerStream, decoder: Decoder) -> Frame:
     while True:
-        frame = _decode(decoder, await loop.sock_recv(sock, decoder.wanted_bytes))
+        frame = _decode(decoder, await receive(sock, decoder.wanted_bytes))
         if frame is not None:
             return frame
 

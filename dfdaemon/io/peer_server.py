@@ -26,6 +26,8 @@ from dfdaemon.io.identity import parse_address
 from dfdaemon.io.peer_connection import ControlConnection
 from dfdaemon.io.peer_handshake import HANDSHAKE_S, FirstFrame, Greeting, Identity, refuse, take_greeting
 from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
+from dfdaemon.io.peer_stream import PeerStream, carry
+from dfdaemon.io.peer_tls import PeerTls
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.io.upload_connection import Sent, UploadConnection
@@ -99,8 +101,10 @@ class PeerServer:
         patience: Patience,
         emit: Callable[[Event], None],
         on_note: Callable[[Note], None] = _unheard,
+        tls: PeerTls | None = None,
     ) -> None:
         """Listen nowhere yet. `token` is the cluster's (empty: none)."""
+        self._tls = tls or PeerTls(config, on_note)
         self._identity = Identity(identity.host, token, identity.zone)
         self._config = config
         self._patience = patience
@@ -242,10 +246,11 @@ class PeerServer:
 
     def _let_in(self, sock: socket.socket) -> None:
         """Take a data connection whose OPEN is here already, as nearly all are; others get a task."""
-        first = FirstFrame(sock)
+        first, frame = FirstFrame(sock), None
         try:
             tune(sock)
-            frame = first.read()
+            if not self._tls.takes:
+                frame = first.read()
             if isinstance(frame, OpenFrame):
                 self._admit_data(sock, self._opened_by(sock, frame))
                 return
@@ -271,15 +276,19 @@ class PeerServer:
 
     async def _admit(self, sock: socket.socket, first: FirstFrame, hello: HelloFrame | None) -> None:
         try:
+            stream: PeerStream = sock
+            if self._tls.takes:
+                stream = await self._tls.accept(sock)
+                first = FirstFrame(stream)
             frame = hello or await first.wait()
             if isinstance(frame, OpenFrame):
-                self._admit_data(sock, self._opened_by(sock, frame))
+                self._admit_data(stream, self._opened_by(stream, frame))
                 return
-            greeting = await take_greeting(sock, frame, self._identity, self._patience)
+            greeting = await take_greeting(stream, frame, self._identity, self._patience)
             if greeting.purpose is Purpose.CONTROL:
-                await self._admit_control(sock, greeting)
+                await self._admit_control(stream, greeting)
             else:
-                self._admit_data(sock, self._child(sock, greeting.child))
+                self._admit_data(stream, self._child(stream, greeting.child))
         except (PeerError, OSError) as error:
             self._turn_away(sock, error)
         except BaseException:
@@ -291,7 +300,7 @@ class PeerServer:
         self._refused += 1
         self._note("child_refused", None, str(error))
 
-    async def _admit_control(self, sock: socket.socket, greeting: Greeting) -> None:
+    async def _admit_control(self, sock: PeerStream, greeting: Greeting) -> None:
         host = greeting.child
         if host not in self._children and len(self._children) >= self._config.children_max:
             raise refuse(sock, host, Refusal.CHILDREN, f"{len(self._children)} children are enough")
@@ -303,22 +312,22 @@ class PeerServer:
             lambda fault, reason: self._drop(child, reason),
         )
         child = self._children[host] = _Child(host, greeting.zone, control, Gate(greeting.key))
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: control, sock)
+        await carry(sock, control)
 
-    def _child(self, sock: socket.socket, host: HostId) -> _Child:
+    def _child(self, sock: PeerStream, host: HostId) -> _Child:
         child = self._children.get(host)
         if child is None:
             raise refuse(sock, host, Refusal.STRANGER, "a control connection comes first")
         return child
 
-    def _opened_by(self, sock: socket.socket, frame: OpenFrame) -> _Child:
+    def _opened_by(self, sock: PeerStream, frame: OpenFrame) -> _Child:
         child = self._child(sock, frame.host)
         if not child.gate.admits(frame):
             text = "its OPEN is of another control connection, or not new"
             raise refuse(sock, frame.host, Refusal.OPENING, text)
         return child
 
-    def _admit_data(self, sock: socket.socket, child: _Child) -> None:
+    def _admit_data(self, sock: PeerStream, child: _Child) -> None:
         if len(child.connections) >= UPLOAD_CONNECTIONS_MAX:
             text = f"{UPLOAD_CONNECTIONS_MAX} data connections are enough"
             raise refuse(sock, child.host, Refusal.CONNECTIONS, text)

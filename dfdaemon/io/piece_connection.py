@@ -1,11 +1,11 @@
 """The child's end of a data connection: one REQUEST at a time, its answer, its bytes to the receivers."""
 
 import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dfdaemon.events import PeerFault
+from dfdaemon.io.peer_stream import PeerStream, pending, watch
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.piece_transfer import Outcome, PieceTransfer, Received
 from dfdaemon.io.receiver import ReceiverPool
@@ -60,7 +60,7 @@ class PieceConnection:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: PeerStream,
         opening: bytes,
         receivers: ReceiverPool,
         patience: Patience,
@@ -89,7 +89,7 @@ class PieceConnection:
         self._transfer: PieceTransfer | None = None
         self._fault = PeerFault.CANCELLED
         self._timer = self._loop.call_later(IDLE_S_MAX, self._fail, PeerFault.CLOSED)
-        self._loop.add_reader(sock, self._readable)
+        watch(sock, self._readable)
 
     def ask(self, wish: Wish) -> None:
         """Send a REQUEST on an idle connection. `on_answer` comes once, never from inside this call."""
@@ -161,6 +161,8 @@ class PieceConnection:
                 self._fail(PeerFault.CLOSED)
             elif received:
                 self._replied(received[0])
+            elif pending(self._sock):
+                self._readable()
 
     def _silent(self) -> None:
         self._patience.missed(self._limit_s)
@@ -189,7 +191,7 @@ class PieceConnection:
         def done(outcome: Outcome) -> None:
             self._transfer = None
             if isinstance(outcome, Received):
-                self._loop.add_reader(self._sock, self._readable)
+                watch(self._sock, self._readable)
                 self._answer(wish, Taken(frame.record, outcome.digest))
             else:
                 if outcome is PeerFault.TIMEOUT:

@@ -1,12 +1,11 @@
 """A piece on its way from a parent to its place, as a receiver's thread moves it."""
 
 import os
-import socket
 import time
 from dataclasses import dataclass
 
 from dfdaemon.events import PeerFault
-from dfdaemon.io.low_water import LowWater
+from dfdaemon.io.peer_stream import PeerStream, expectation, pending
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import Step, Transfer
 from dfdaemon.io.token_bucket import TokenBucket
@@ -35,7 +34,7 @@ class PieceTransfer(Transfer[Outcome]):
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: PeerStream,
         file: PieceFile,
         index: int,
         piece_hash: PieceHash,
@@ -44,19 +43,24 @@ class PieceTransfer(Transfer[Outcome]):
     ) -> None:
         super().__init__(sock.fileno(), silence_s_max, limit)
         self._sock = sock
-        self._low_water = LowWater(sock)
+        self._expect = expectation(sock)
         self._file_fd = file.fd
         self._place = file.place(index)
         self._left = file.pieces.length(index)
         self._hash = piece_hash
         self._started = self.touched
 
+    @property
+    def pending(self) -> bool:
+        """Whether bytes wait that the socket will not tell of."""
+        return pending(self._sock)
+
     def step(self, room: memoryview) -> Step | Outcome:
         """Read once, hash and store it."""
         try:
             count = self._sock.recv_into(room, min(self._left, len(room)))
         except (BlockingIOError, InterruptedError):
-            self._low_water.expect(self._left)
+            self._expect(self._left)
             return Step.WAIT
         except OSError:
             count = 0
@@ -69,7 +73,7 @@ class PieceTransfer(Transfer[Outcome]):
             self._store(room[:count])
         except OSError:
             return PeerFault.DISK
-        self._low_water.expect(self._left)
+        self._expect(self._left)
         if self._left:
             return Step.READ
         return Received(self._hash.digest(), self.touched - self._started)

@@ -2,13 +2,13 @@
 
 import asyncio
 import fcntl
-import os
 import socket
 import struct
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dfdaemon.io.peer_stream import PeerStream, flush, pending, send_file, unsent_bytes, watch
 from dfdaemon.io.piece_file import DISK_FAULTS, PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
@@ -81,7 +81,7 @@ class UploadConnection:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: PeerStream,
         patience: Patience,
         limit: TokenBucket | None,
         on_request: Callable[["UploadConnection", RequestFrame], None],
@@ -100,7 +100,7 @@ class UploadConnection:
         self._writes = False
         self._closed = False
         self._timer = self._rest()
-        self._loop.add_reader(sock, self._readable)
+        watch(sock, self._readable)
 
     def refuse(self, gone: bool) -> None:
         """Answer the request: BUSY, or that the piece is not here."""
@@ -153,6 +153,8 @@ class UploadConnection:
         for frame in received:
             assert isinstance(frame, RequestFrame), "the decoder lets nothing else through"
             self._take(frame)
+        if pending(self._sock) and not self._closed:
+            self._readable()
 
     def _take(self, frame: RequestFrame) -> None:
         if self._closed:
@@ -167,6 +169,9 @@ class UploadConnection:
     def _push(self) -> None:
         upload, limit = self._upload, self._limit
         assert upload is not None, "only an upload waits for room"
+        if not upload.left:
+            self._finish()
+            return
         if limit is not None and not upload.granted and not self._may_go_on(upload, limit):
             return
         wanted = upload.granted or min(upload.left, QUANTUM_BYTES)
@@ -174,7 +179,7 @@ class UploadConnection:
             while upload.header:
                 sent = self._sock.send(upload.header, socket.MSG_MORE)
                 upload.header = upload.header[sent:]
-            count = os.sendfile(self._sock.fileno(), upload.file.fd, upload.place, wanted)
+            count = send_file(self._sock, upload.file.fd, upload.place, wanted)
         except (BlockingIOError, InterruptedError):
             self._await_room()
             return
@@ -192,8 +197,20 @@ class UploadConnection:
         elif upload.left and (limit is None or upload.granted or self._may_go_on(upload, limit)):
             self._await_room()
         elif not upload.left:
+            self._finish()
+
+    def _finish(self) -> None:
+        """End an upload of which everything was taken, as soon as all is in the socket."""
+        try:
+            sent = flush(self._sock)
+        except OSError as error:
+            self.close(str(error))
+            return
+        if sent:
             self._end_upload(failed=False)
             self._timer = self._rest()
+        else:
+            self._await_room()
 
     def _may_go_on(self, upload: _Upload, limit: TokenBucket) -> bool:
         """Ask for the next step of a limited upload; where it must wait it goes on by itself then."""
@@ -228,7 +245,7 @@ class UploadConnection:
         upload = self._upload
         assert upload is not None, "the timer ends with the upload"
         queued: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
-        taken = upload.length - upload.left - queued
+        taken = upload.length - upload.left - queued - unsent_bytes(self._sock)
         now = self._loop.time()
         if taken > upload.taken:
             upload.taken, upload.touched = taken, now

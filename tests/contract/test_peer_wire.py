@@ -1,4 +1,9 @@
-"""Both ends of the peer wire together, over real sockets on loopback, on both event loops."""
+"""Both ends of the peer wire together, over real sockets on loopback, plain and with TLS, on both event loops."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 
 from dfdaemon.events import (
     ChildLost,
@@ -24,10 +29,30 @@ from swarm.ids import Epoch, HostId
 from swarm.messages import Address, Parent, PieceRecord
 from swarm.pieces import MIB
 from tests.support.loops import on_both_loops
-from tests.support.peers import CHILD, PARENT, Blob, Ends, Inbox, read_piece, serving, taking, two_ends
+from tests.support.peers import (
+    CHILD,
+    PARENT,
+    SECURED,
+    Blob,
+    Ends,
+    Inbox,
+    read_piece,
+    serving,
+    taking,
+    tls_settings,
+    two_ends,
+)
 
 SMALL = Blob(3 * MIB + 5)
 LARGE = Blob(8 * MIB, seed=8)
+
+
+@pytest.fixture(autouse=True, params=["plain", "TLS"])
+def _wire(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Every test here runs over both."""
+    token = SECURED.set(tls_settings(tmp_path) if request.param == "TLS" else None)
+    yield
+    SECURED.reset(token)
 
 
 async def subscribe(ends: Ends, blob: Blob = SMALL) -> None:

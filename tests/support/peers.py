@@ -4,8 +4,10 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from dfdaemon.config import PeerConfig
 from dfdaemon.events import Event
@@ -21,10 +23,20 @@ from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import Address, HostInfo, Parent, PieceRecord
 from swarm.piece_digest import piece_digest
 from swarm.pieces import PieceMap
+from tests.support.certificates import make_certificate
 
 E = TypeVar("E")
 PARENT, CHILD = HostId("parent"), HostId("child")
 TOKEN = b"a token of the tests"
+SECURED: ContextVar[dict[str, Any] | None] = ContextVar("SECURED", default=None)
+"""Settings of TLS that both ends have, unless a test says otherwise."""
+
+
+def tls_settings(directory: Path, mode: str = "require") -> dict[str, Any]:
+    """Return settings of TLS between hosts, with an authority made for them."""
+    certificate, key = make_certificate(directory, "127.0.0.1")
+    files = {"certificate_file": str(certificate), "key_file": str(key), "ca_file": str(certificate)}
+    return {"tls": mode} | files
 
 
 class Inbox:
@@ -135,8 +147,10 @@ async def serving(
     listen: str = "127.0.0.1:0",
     children_max: int = 8,
     version_max: int = VERSION_MAX,
+    secured: dict[str, Any] | None = None,
 ) -> AsyncIterator[tuple[PeerServer, Address]]:
-    config = PeerConfig(listen=listen, children_max=children_max)
+    settings = secured or SECURED.get() or {}
+    config = PeerConfig(listen=listen, children_max=children_max, **settings)
     server = PeerServer(HostInfo(host, ()), token, config, quick(), inbox.emit, inbox.notes.append)
     server._identity = replace(server._identity, version_max=version_max)
     at = await server.start()
@@ -154,10 +168,12 @@ async def taking(
     token: bytes = TOKEN,
     pool: ReceiverPool | None = None,
     version_max: int = VERSION_MAX,
+    secured: dict[str, Any] | None = None,
 ) -> AsyncIterator[PeerClient]:
+    config = PeerConfig(**(secured or SECURED.get() or {}))
     async with receivers() as own:
         client = PeerClient(
-            HostInfo(host, ()), token, PeerConfig(), pool or own, quick(), inbox.emit, inbox.notes.append
+            HostInfo(host, ()), token, config, pool or own, quick(), inbox.emit, inbox.notes.append
         )
         client._identity = replace(client._identity, version_max=version_max)
         try:

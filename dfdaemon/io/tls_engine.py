@@ -1,0 +1,81 @@
+"""TLS of one connection, fed from memory: whoever owns the socket moves the sealed bytes.
+
+`ssl.SSLSocket` reads one record of 16 KiB with two system calls, and belongs to one event loop; here a hundred records
+come from each call, and any thread may take them. One thread at a time owns an engine.
+"""
+
+import ssl
+from threading import local
+from typing import cast
+
+SEALED_BYTES = 256 * 1024
+"""What is taken from a socket at once and handed to TLS; each thread has one such buffer."""
+SEALED_BYTES_MIN = 4096
+"""Less is never asked for: a record's own bytes come on top of its content."""
+
+_kept = local()
+
+
+def sealed_room(count: int) -> memoryview:
+    """Return room in this thread's buffer for what seals about `count` bytes."""
+    if not hasattr(_kept, "room"):
+        _kept.room = memoryview(bytearray(SEALED_BYTES))
+    room: memoryview = _kept.room
+    return room[: max(count, SEALED_BYTES_MIN)]
+
+
+class TlsEngine:
+    """One side of TLS. `host`: who the other side must prove to be, where the context asks for that."""
+
+    def __init__(self, context: ssl.SSLContext, host: str | None = None, server_side: bool = False) -> None:
+        self._came, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._came, self._out, server_side=server_side, server_hostname=host)
+
+    @property
+    def pending(self) -> bool:
+        """Whether sealed or opened bytes wait here; an unfinished record may be all there is."""
+        return self._tls.pending() > 0 or self._came.pending > 0
+
+    def shake_hands(self) -> bool:
+        """Take the next step of the handshake; False until it is done: send what is sealed, and take more.
+
+        Raises ssl.SSLError.
+        """
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def take(self, sealed: bytes | memoryview) -> None:
+        """Take bytes of the other side; none: it has ended."""
+        if len(sealed):
+            self._came.write(sealed)
+        else:
+            self._came.write_eof()
+
+    def open(self, room: memoryview) -> int:
+        """Open what is there into `room`; return how many bytes, 0 at the end, -1 if none are there.
+
+        Raises ssl.SSLError.
+        """
+        count = 0
+        try:
+            while count < len(room):
+                step = cast(int, self._tls.read(len(room) - count, cast(bytearray, room[count:])))
+                if not step:
+                    return count
+                count += step
+        except ssl.SSLWantReadError:
+            return count or -1
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return count  # one side's end without a farewell is common: who counts bytes sees what is missing
+        return count
+
+    def seal(self, data: bytes | memoryview) -> None:
+        """Seal bytes for the other side. Raises ssl.SSLError."""
+        self._tls.write(data)
+
+    def sealed(self) -> bytes:
+        """Return what is to be sent, which may be nothing; it is not returned again."""
+        return self._out.read()
