@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from swarm.piece_digest import DIGEST_BYTES, piece_digest
 
 TOUCH_INTERVAL_S = 60.0
 """The time of last use is written at most this often: losing a minute of it spoils no eviction."""
+LOOK_S = 1.0
+"""A data file that is open is looked for on the disk at most this often: it is asked for with every piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class DiskBlob:
         self._journal: Journal | None = None
         self._file: PieceFile | None = None
         self._kept: PieceFile | None = None
+        self._look_at = 0.0
         self._stored: StoredBlob | None = None
 
     @classmethod
@@ -115,9 +119,11 @@ class DiskBlob:
         """Return its data file, held once more, for the caller to release; raises OSError, also when it was deleted."""
         if self._file is None or not self._file.try_retain():
             self._file = self.file_apart()
-        elif os.fstat(self._file.fd).st_nlink == 0:
-            self._file.release()
-            raise FileNotFoundError(errno.ENOENT, "it was deleted while it was open", str(self._data))
+        elif (now := time.monotonic()) >= self._look_at:
+            if os.fstat(self._file.fd).st_nlink == 0:
+                self._file.release()
+                raise FileNotFoundError(errno.ENOENT, "it was deleted while it was open", str(self._data))
+            self._look_at = now + LOOK_S
         return self._file
 
     def keep_open(self) -> None:

@@ -88,7 +88,8 @@ class PieceConnection:
         self._wish: Wish | None = None
         self._transfer: PieceTransfer | None = None
         self._fault = PeerFault.CANCELLED
-        self._timer = self._loop.call_later(IDLE_S_MAX, self._fail, PeerFault.CLOSED)
+        self._rested_at = self._loop.time()
+        self._look_at_time(self._rested_at + IDLE_S_MAX)
         watch(sock, self._readable)
 
     def ask(self, wish: Wish) -> None:
@@ -99,9 +100,10 @@ class PieceConnection:
         self._number = (self._number + 1) & 0xFFFFFFFF
         frame = self._opening + encode(RequestFrame(self._number, wish.task, wish.index))
         self._opening = b""
-        self._timer.cancel()
         self._asked, self._limit_s = self._loop.time(), self._patience.limit_s(REPLY_S)
-        self._timer = self._loop.call_at(self._asked + self._limit_s, self._silent)
+        if self._asked + self._limit_s < self._look_at:
+            self._timer.cancel()
+            self._look_at_time(self._asked + self._limit_s)
         try:
             sent = self._sock.send(frame)
         except OSError:
@@ -164,9 +166,26 @@ class PieceConnection:
             elif pending(self._sock):
                 self._readable()
 
-    def _silent(self) -> None:
-        self._patience.missed(self._limit_s)
-        self._fail(PeerFault.TIMEOUT)
+    def _look_at_time(self, at: float) -> None:
+        """Look then. The one timer goes on from piece to piece: most are answered long before."""
+        self._look_at = at
+        self._timer = self._loop.call_at(at, self._look)
+
+    def _look(self) -> None:
+        """End what waits for an answer, or for work, for too long."""
+        now = self._loop.time()
+        if self._wish is None:
+            due, fault = self._rested_at + IDLE_S_MAX, PeerFault.CLOSED
+        elif self._transfer is None:
+            due, fault = self._asked + self._limit_s, PeerFault.TIMEOUT
+        else:  # the receivers watch over it
+            due, fault = now + self._limit_s, PeerFault.TIMEOUT
+        if due > now:
+            self._look_at_time(due)
+            return
+        if fault is PeerFault.TIMEOUT:
+            self._patience.missed(self._limit_s)
+        self._fail(fault)
 
     def _replied(self, frame: Frame) -> None:
         wish = self._wish
@@ -185,7 +204,6 @@ class PieceConnection:
         if (frame.record.index, frame.length) != right:
             self._fail(PeerFault.PROTOCOL)
             return
-        self._timer.cancel()
         self._loop.remove_reader(self._sock)
 
         def done(outcome: Outcome) -> None:
@@ -205,6 +223,5 @@ class PieceConnection:
 
     def _answer(self, wish: Wish, answer: Answer) -> None:
         self._wish = None
-        self._timer.cancel()
-        self._timer = self._loop.call_later(IDLE_S_MAX, self._fail, PeerFault.CLOSED)
+        self._rested_at = self._loop.time()
         self._on_answer(self, wish, answer)

@@ -25,7 +25,7 @@ STALL_S = 1.0
 """An upload whose child takes nothing for this long, where nobody is busy (patience.py), is ended: the slot is worth
 more to another."""
 LOOK_S = 0.5
-"""How often an upload that waits for room is looked at."""
+"""How often an upload is looked at, and whether its child takes anything."""
 IDLE_S_MAX = 60.0
 """An unused connection is closed after this; children close theirs after half of it."""
 
@@ -99,7 +99,10 @@ class UploadConnection:
         self._upload: _Upload | None = None
         self._writes = False
         self._closed = False
-        self._timer = self._rest()
+        self._pause: asyncio.TimerHandle | None = None
+        """Set while the limit holds an upload back."""
+        self._rested_at = self._loop.time()
+        self._look_in(IDLE_S_MAX)
         watch(sock, self._readable)
 
     def refuse(self, gone: bool) -> None:
@@ -108,7 +111,7 @@ class UploadConnection:
             return  # the connection broke in the meantime
         frame: Frame = AbsentFrame(self._asked) if gone else BusyFrame(self._asked)
         self._asked = None
-        self._timer = self._rest()
+        self._rested_at = self._loop.time()
         try:
             sent = self._sock.send(encode(frame))
         except OSError:
@@ -121,7 +124,11 @@ class UploadConnection:
         assert self._asked is not None, "pieces are sent when they were asked for"
         frame = PieceFrame(self._asked, length, record)
         self._asked = None
-        self._upload = _Upload(frame, file, self._loop.time(), on_end)
+        now = self._loop.time()
+        self._upload = _Upload(frame, file, now, on_end)
+        if now + LOOK_S < self._look_at:
+            self._timer.cancel()
+            self._look_in(LOOK_S)
         self._push()
 
     def close(self, reason: str) -> None:
@@ -135,9 +142,6 @@ class UploadConnection:
         self._end_upload(failed=True)
         self._sock.close()
         self._on_closed(self, reason)
-
-    def _rest(self) -> asyncio.TimerHandle:
-        return self._loop.call_later(IDLE_S_MAX, self.close, f"unused for {IDLE_S_MAX:g} s")
 
     def _readable(self) -> None:
         try:
@@ -162,13 +166,13 @@ class UploadConnection:
         if self._asked is not None or self._upload is not None:
             self.close("it asked again before it was answered")
             return
-        self._timer.cancel()
         self._asked = frame.request
         self._on_request(self, frame)
 
     def _push(self) -> None:
         upload, limit = self._upload, self._limit
         assert upload is not None, "only an upload waits for room"
+        self._pause = None
         if not upload.left:
             self._finish()
             return
@@ -207,8 +211,8 @@ class UploadConnection:
             self.close(str(error))
             return
         if sent:
+            self._rested_at = self._loop.time()
             self._end_upload(failed=False)
-            self._timer = self._rest()
         else:
             self._await_room()
 
@@ -224,26 +228,37 @@ class UploadConnection:
         """Go on when the limit allows it. The child is not to blame for this time."""
         assert self._upload is not None, "only an upload is limited"
         self._no_room_awaited()
-        self._timer.cancel()
         self._upload.touched = self._loop.time() + seconds
-        self._timer = self._loop.call_later(seconds, self._push)
+        self._pause = self._loop.call_later(seconds, self._push)
 
     def _no_room_awaited(self) -> None:
         if self._writes:
             self._writes = False
             self._loop.remove_writer(self._sock)
-            self._timer.cancel()
 
     def _await_room(self) -> None:
         if not self._writes:
             self._writes = True
             self._loop.add_writer(self._sock, self._push)
-            self._timer = self._loop.call_later(LOOK_S, self._look)
+
+    def _look_in(self, seconds: float) -> None:
+        """Look after a while. The one timer goes on from piece to piece: setting it for each costs a tenth of one."""
+        self._look_at = self._loop.time() + seconds
+        self._timer = self._loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        """End the upload if the child took nothing for too long; room in our own buffer is no sign."""
-        upload = self._upload
-        assert upload is not None, "the timer ends with the upload"
+        """Close what is unused, or whose child takes nothing."""
+        if self._upload is None:
+            rests_s = 0.0 if self._asked is not None else self._loop.time() - self._rested_at
+            if rests_s >= IDLE_S_MAX:
+                self.close(f"unused for {IDLE_S_MAX:g} s")
+            else:
+                self._look_in(IDLE_S_MAX - rests_s)
+        elif self._pause is not None or self._is_taken(self._upload):
+            self._look_in(LOOK_S)
+
+    def _is_taken(self, upload: _Upload) -> bool:
+        """End an upload whose child took nothing for too long; room in our own buffer is no sign."""
         queued: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
         taken = upload.length - upload.left - queued - unsent_bytes(self._sock)
         now = self._loop.time()
@@ -251,14 +266,15 @@ class UploadConnection:
             upload.taken, upload.touched = taken, now
         if now - upload.touched >= self._patience.limit_s(STALL_S):
             self.close(f"it took nothing for {now - upload.touched:.3g} s")
-        else:
-            self._timer = self._loop.call_later(LOOK_S, self._look)
+        return not self._closed
 
     def _end_upload(self, failed: bool) -> None:
         upload, self._upload = self._upload, None
         if upload is None:
             return
         self._no_room_awaited()
+        if self._pause is not None:
+            self._pause.cancel()
         if upload.granted and self._limit is not None:
             self._limit.reserve(-upload.granted, self._loop.time())
         upload.file.release()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dfdaemon.config import StoreConfig
+from dfdaemon.io import disk_blob
 from dfdaemon.io.blob_table import OPEN_MAX, PROBLEMS_MAX, BlobTable
 from dfdaemon.io.disk_blob import DiskBlob, fill
 from dfdaemon.io.journal import Header
@@ -253,8 +254,9 @@ async def test_a_file_that_stays_open_is_no_use_of_its_blob(tables: Tables) -> N
 
 
 async def test_data_that_goes_while_it_stays_open_takes_its_blob_along(
-    tables: Tables, tmp_path: Path
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(disk_blob, "LOOK_S", 0.0)
     table = tables()
     blob = await keep(table, SAMPLES[0])
     file = table.file(blob)
