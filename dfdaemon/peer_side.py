@@ -140,6 +140,8 @@ class PeerSide:
         if not wanted:
             self._no_need(now)
             return False
+        if not self.transfers.may_start(blob.table.verified.bit_count(), self._means.budget.in_flight):
+            return False
         length = blob.pieces.piece_bytes
         far = self.imports.far(wanted)
         open_parents, offered = self.parents.with_room(wanted, far, length, now)
@@ -384,9 +386,7 @@ class PeerSide:
         """Assert that requests, hedges and the table agree."""
         self.parents.validate(self._blob.table.count)
         brought = set(self.transfers.requests) | set(self._won)
-        for index, hedge in self.transfers.hedges.items():
-            if not hedge.cancelled:
-                brought.add(index)
+        brought |= {index for index, hedge in self.transfers.hedges.items() if not hedge.cancelled}
         requested = self._blob.table.at(Stage.REQUESTED)
         for index in self.transfers.requests:
             assert requested >> index & 1, f"piece {index} is asked for, but the table does not say so"

@@ -20,6 +20,11 @@ DEADLINE_AGE = 8.0
 """A request this many times older than expected is taken back."""
 DEADLINE_S = 1.0
 """No request is taken back sooner."""
+FIRST_REQUESTS = 2
+"""A download that holds nothing begins another request only while fewer than so many are in flight in all. In a herd
+whoever comes last finds the slots of parents full of requests of hosts that hold nothing, and can give nothing yet."""
+PIECES_PER_REQUEST = 4
+"""For so many pieces that it holds, one more may be in flight."""
 LOOK_GRID_S = 0.05
 """Looks at requests are put on this grid, so that a timer serves several of them."""
 
@@ -71,6 +76,10 @@ class Transfers:
     def __iter__(self) -> Iterator[Request]:
         yield from self.requests.values()
         yield from self.hedges.values()
+
+    def may_start(self, held: int, in_flight: int) -> bool:
+        """Tell whether a download that holds so many pieces may ask for another; `in_flight`: of all downloads."""
+        return not len(self) or in_flight < FIRST_REQUESTS + held // PIECES_PER_REQUEST
 
     def start(self, request: Request, length: int, last: bool) -> None:
         """A request was sent; `last`: no piece is left to ask for."""

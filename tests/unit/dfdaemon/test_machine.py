@@ -2,7 +2,7 @@
 
 import pytest
 
-from dfdaemon import events
+from dfdaemon import events, transfers
 from dfdaemon.commands import (
     CloseTask,
     FailReaders,
@@ -81,7 +81,8 @@ def test_a_blob_that_rotted_is_not_served(playbook: Playbook) -> None:
     assert [note.name for note in playbook.notes[1:]] == ["blob_damaged"]
 
 
-def test_blobs_progress_together() -> None:
+def test_blobs_progress_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "FIRST_REQUESTS", 4)
     playbook = Playbook(slots=4).attached()
     playbook.joined(8).with_parents(*["11111111"] * 4).skip()
     playbook.joined(8, OTHER_TASK)

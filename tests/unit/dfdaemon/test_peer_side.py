@@ -2,7 +2,7 @@
 
 import pytest
 
-from dfdaemon import events
+from dfdaemon import events, transfers
 from dfdaemon.commands import CancelRequest, CommitPiece, FetchRange, RequestPiece, Subscribe
 from dfdaemon.events import PeerFault
 from dfdaemon.hosts import BUSY_S
@@ -42,11 +42,36 @@ def fails(
     return playbook >> events.PieceFailed(parent, TASK, index, fault, scratch)
 
 
-def test_each_parent_is_asked_for_one_piece(playbook: Playbook) -> None:
+def test_each_parent_is_asked_for_one_piece(playbook: Playbook, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfers, "FIRST_REQUESTS", 4)
     playbook.joined(8).with_parents("11111111", "11111111", "11111111")
     asked = [*playbook.waiting, *playbook.skip()]
     assert {command.parent for command in asked} == {B, C}
     assert len({command.index for command in asked}) == 2
+
+
+def test_who_holds_nothing_begins_with_two_requests_and_has_one_more_for_each_four_pieces() -> None:
+    playbook = Playbook(slots=5).attached().joined(40).with_parents("1" * 40, "1" * 40, "1" * 40, "1" * 40)
+    (download,) = playbook.machine.downloads.values()
+    seen = {}
+    for held in range(30):
+        seen[held] = len(download.peers.transfers)
+        request = next(iter(download.peers.transfers))
+        playbook.skip()
+        playbook.arrives(request.peer.name, request.index).skip()
+        playbook >> events.PieceCommitted(TASK, request.index)
+    numbers = [seen[held] for held in (0, 4, 5, 8, 9, 13, 17, 29)]
+    assert numbers == [2, 2, 3, 3, 4, 4, 4, 4], "four parents take one each"
+
+
+def test_a_blob_that_is_new_waits_for_no_other(playbook: Playbook) -> None:
+    playbook.joined(8).with_parents("11111111", "11111111").skip()
+    playbook.joined(8, OTHER_TASK)
+    playbook.said(Parents(OTHER_TASK, (Parent(HostId("e"), ()), Parent(HostId("f"), ())))).skip()
+    for name in "ef":
+        playbook >> events.ParentAvailable(HostId(name), OTHER_TASK, 0b11111111)
+        playbook.skip()
+    assert [download.in_flight for download in playbook.machine.downloads.values()] == [2, 1]
 
 
 def test_requests_for_all_blobs_together_have_so_many_slots() -> None:
