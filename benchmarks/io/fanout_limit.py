@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import xxhash
-
 from benchmarks.io.child_process import Child
 from benchmarks.report import MachineLimit
+from dfdaemon.io.piece_hash import piece_hash
 
 BUFFER_BYTES = 512 * 1024
 """As the daemon's receivers have."""
@@ -87,7 +86,7 @@ class _Node:
     fd: int
     have: int = 0
     source: socket.socket | None = None
-    hash: Any = field(default_factory=xxhash.xxh3_128)
+    hash: Any = field(default_factory=piece_hash("xxh3"))
     feeds: list[_Feed] = field(default_factory=list)
 
 

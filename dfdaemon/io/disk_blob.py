@@ -9,12 +9,13 @@ from pathlib import Path
 
 from dfdaemon.io.journal import Header, Journal, begin_state, read_state, write_state
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.piece_hash import piece_hash
 from swarm import availability
 from swarm.digest import Digest
 from swarm.errors import StoreBroken, StoreError
 from swarm.ids import UNGRANTED, TaskId
 from swarm.messages import PieceRecord
-from swarm.piece_digest import DIGEST_BYTES, piece_digest
+from swarm.piece_digest import DIGEST_BYTES
 
 TOUCH_INTERVAL_S = 60.0
 """The time of last use is written at most this often: losing a minute of it spoils no eviction."""
@@ -257,7 +258,7 @@ def reread(
 
 def digest_of(file: PieceFile, index: int, kind: str) -> bytes:
     """Return the digest of a piece's bytes; blocks. Raises StoreError when they cannot be read."""
-    hasher = piece_digest(kind)()
+    hasher = piece_hash(kind)()
     file.feed(index, hasher.update)
     return hasher.digest()
 
@@ -267,7 +268,7 @@ def fill(file: PieceFile, content: bytes, kind: str) -> tuple[PieceRecord, ...]:
     records = []
     for index in range(file.pieces.count):
         data = memoryview(content)[file.pieces.start(index) : file.pieces.end(index)]
-        hasher = piece_digest(kind)()
+        hasher = piece_hash(kind)()
         hasher.update(data)
         records.append(PieceRecord(index, hasher.digest(), UNGRANTED))
         place = file.place(index)

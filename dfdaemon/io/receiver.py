@@ -19,8 +19,8 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+from dfdaemon.io.piece_hash import piece_hash
 from dfdaemon.io.token_bucket import TokenBucket
-from swarm.piece_digest import piece_digest
 
 BUFFER_BYTES = 512 * 1024
 """One buffer per thread, reused: fresh memory costs page faults, a small one costs system calls. It is mapped, so that
@@ -106,7 +106,7 @@ class ReceiverPool:
 
     def __init__(self, threads: int, kind: str) -> None:
         """Start `threads` workers; pieces get digests of this kind ("xxh3" or "blake3")."""
-        self.make_hash = piece_digest(kind)
+        self.make_hash = piece_hash(kind)
         self._workers = [_Worker(number) for number in range(threads)]
 
     def start(self, transfer: Transfer[T], on_done: Callable[[T], None]) -> None:
