@@ -7,6 +7,7 @@ before it is kept: containerd then asks again for the rest.
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -57,14 +58,14 @@ class BodySender:
         if transport is None:
             raise ConnectionResetError("the client is gone")
         try:
-            with _socket_of(transport) as fd:
-                if fd is not None:
+            with _socket_of(transport) as sock:
+                if sock is not None:
                     _limit_buffer(transport, 0)  # so that drain() waits until the headers are out
                 writer = await response.prepare(self._request)
                 assert writer is not None, "a response is sent once"
                 async with asyncio.timeout(CLIENT_TIMEOUT_S):
                     await writer.drain()
-                await self._send_spans(fd, writer, first)
+                await self._send_spans(sock, writer, first)
         except DamselflyError as error:
             transport.close()  # a reset would end the whole pull
             return error
@@ -79,31 +80,36 @@ class BodySender:
         """Write the bytes to a response that has begun; raises what send() returns, and TimeoutError."""
         await self._send_spans(None, writer, first)
 
-    async def _send_spans(self, fd: int | None, writer: AbstractStreamWriter, first: Span | None) -> None:
+    async def _send_spans(
+        self, sock: socket.socket | None, writer: AbstractStreamWriter, first: Span | None
+    ) -> None:
         BodySender.sending += 1
         try:
             with disk_faults():
-                await self._send_in_turns(fd, writer, first)
+                await self._send_in_turns(sock, writer, first)
         finally:
             BodySender.sending -= 1
 
-    async def _send_in_turns(self, fd: int | None, writer: AbstractStreamWriter, first: Span | None) -> None:
+    async def _send_in_turns(
+        self, sock: socket.socket | None, writer: AbstractStreamWriter, first: Span | None
+    ) -> None:
         turn = self.at
         while self.at < self._end:
             span = first or await self._reader.span(self.at)
             first = None
             stop = min(self._end, self.at + span.length)
             shift = span.place - self.at
-            while self.at < stop:
-                if fd is None:
-                    sent = await self._write(writer, span, self.at + shift, stop - self.at)
-                else:
-                    sent = await _send_some(fd, span, self.at + shift, stop - self.at)
-                self.at += sent
-                self._reader.advance(self.at)
-                if self.at - turn >= turn_bytes(BodySender.sending):
-                    turn = self.at
-                    await asyncio.sleep(0)
+            with _held(sock, stop - self.at):
+                while self.at < stop:
+                    if sock is None:
+                        sent = await self._write(writer, span, self.at + shift, stop - self.at)
+                    else:
+                        sent = await _send_some(sock.fileno(), span, self.at + shift, stop - self.at)
+                    self.at += sent
+                    self._reader.advance(self.at)
+                    if self.at - turn >= turn_bytes(BodySender.sending):
+                        turn = self.at
+                        await asyncio.sleep(0)
 
     async def _write(self, writer: AbstractStreamWriter, span: Span, place: int, count: int) -> int:
         data = os.pread(span.file.fd, min(count, COPY_BYTES), place)
@@ -155,19 +161,31 @@ def _limit_buffer(transport: asyncio.WriteTransport, high: int | None) -> None:
 
 
 @contextlib.contextmanager
-def _socket_of(transport: asyncio.BaseTransport) -> Iterator[int | None]:
-    """Give a descriptor of the transport's own socket, or None where bytes must pass the transport (TLS)."""
+def _held(sock: socket.socket | None, count: int) -> Iterator[None]:
+    """Send only full segments of what takes several calls, each of which would end with a small one."""
+    if sock is None or count <= STEP_BYTES:
+        yield
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the client is gone
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+
+
+@contextlib.contextmanager
+def _socket_of(transport: asyncio.BaseTransport) -> Iterator[socket.socket | None]:
+    """Give the transport's own socket once more, or None where bytes must pass the transport (TLS)."""
     connection = transport.get_extra_info("socket")
     if connection is None or transport.get_extra_info("sslcontext") is not None:
         yield None
         return
     if connection.fileno() < 0:
         raise ConnectionResetError("the client is gone")
-    fd = os.dup(connection.fileno())
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    kind = connection.family, connection.type, connection.proto
+    with socket.socket(*kind, fileno=os.dup(connection.fileno())) as sock:
+        yield sock
 
 
 def _short(span: Span) -> StoreBroken:

@@ -31,9 +31,21 @@ def unsent_bytes(stream: PeerStream) -> int:
     return stream.unsent_bytes if isinstance(stream, TlsSocket) else 0
 
 
+def hold(stream: PeerStream) -> None:
+    """Send only full segments from now on, until `flush`: each sendfile would end with a small one. Raises OSError.
+
+    What is held back goes out after 0.2 s in any case.
+    """
+    if not isinstance(stream, TlsSocket):
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+
+
 def flush(stream: PeerStream) -> bool:
-    """Move unsent bytes to the socket; tell whether all are there. Raises OSError."""
-    return not isinstance(stream, TlsSocket) or stream.flush()
+    """Move unsent and held bytes on their way; tell whether the socket has all of them. Raises OSError."""
+    if isinstance(stream, TlsSocket):
+        return stream.flush()
+    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+    return True
 
 
 def send_file(stream: PeerStream, fd: int, place: int, count: int) -> int:

@@ -7,8 +7,9 @@ import struct
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
-from dfdaemon.io.peer_stream import PeerStream, flush, pending, send_file, unsent_bytes, watch
+from dfdaemon.io.peer_stream import PeerStream, flush, hold, pending, send_file, unsent_bytes, watch
 from dfdaemon.io.piece_file import DISK_FAULTS, PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
@@ -17,8 +18,10 @@ from swarm.frames import REQUESTS, AbsentFrame, BusyFrame, Frame, PieceFrame, Re
 from swarm.messages import PieceRecord
 from swarm.wire import Decoder, encode
 
-QUANTUM_BYTES = 1 << 20
-"""Sent in one go before other connections get their turn: 0.1 ms of the loop's time."""
+QUANTUM_BYTES_MIN, QUANTUM_BYTES_MAX = 1 << 20, 4 << 20
+"""Sent in one go before other connections get their turn: 0.1 ms of the loop's time each MiB."""
+ROUND_BYTES = 32 << 20
+"""All uploads together send so much before the loop does something else: some 3 ms. With many, turns are shorter."""
 REQUEST_BYTES = 256
 """Read at once: more than a request has, so that it takes one call and not two."""
 STALL_S = 1.0
@@ -28,6 +31,11 @@ LOOK_S = 0.5
 """How often an upload is looked at, and whether its child takes anything."""
 IDLE_S_MAX = 60.0
 """An unused connection is closed after this; children close theirs after half of it."""
+
+
+def quantum_bytes(uploads: int) -> int:
+    """Return how many bytes one of so many uploads sends in one go."""
+    return max(QUANTUM_BYTES_MIN, min(QUANTUM_BYTES_MAX, ROUND_BYTES // uploads))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,9 @@ class _Upload:
 class UploadConnection:
     """A data connection of one child. Requests come by `on_request`, one at a time."""
 
+    sending: ClassVar[int] = 0
+    """How many pieces are on their way."""
+
     def __init__(
         self,
         sock: PeerStream,
@@ -126,6 +137,7 @@ class UploadConnection:
         self._asked = None
         now = self._loop.time()
         self._upload = _Upload(frame, file, now, on_end)
+        UploadConnection.sending += 1
         if now + LOOK_S < self._look_at:
             self._timer.cancel()
             self._look_in(LOOK_S)
@@ -178,11 +190,10 @@ class UploadConnection:
             return
         if limit is not None and not upload.granted and not self._may_go_on(upload, limit):
             return
-        wanted = upload.granted or min(upload.left, QUANTUM_BYTES)
+        wanted = upload.granted or min(upload.left, quantum_bytes(UploadConnection.sending))
         try:
-            while upload.header:
-                sent = self._sock.send(upload.header, socket.MSG_MORE)
-                upload.header = upload.header[sent:]
+            if upload.header:
+                self._send_header(upload)
             count = send_file(self._sock, upload.file.fd, upload.place, wanted)
         except (BlockingIOError, InterruptedError):
             self._await_room()
@@ -202,6 +213,13 @@ class UploadConnection:
             self._await_room()
         elif not upload.left:
             self._finish()
+
+    def _send_header(self, upload: _Upload) -> None:
+        """Send what comes before a piece, so that it travels with it. Raises OSError."""
+        hold(self._sock)
+        while upload.header:
+            sent = self._sock.send(upload.header, socket.MSG_MORE)
+            upload.header = upload.header[sent:]
 
     def _finish(self) -> None:
         """End an upload of which everything was taken, as soon as all is in the socket."""
@@ -272,6 +290,7 @@ class UploadConnection:
         upload, self._upload = self._upload, None
         if upload is None:
             return
+        UploadConnection.sending -= 1
         self._no_room_awaited()
         if self._pause is not None:
             self._pause.cancel()

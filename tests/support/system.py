@@ -34,6 +34,13 @@ class ScriptedSocket:
         return self._sock.recv_into(room, most if read is None else min(read, most)) if read != 0 else 0
 
 
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a connection over loopback: TCP, where options of TCP matter."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        return one, listener.accept()[0]
+
+
 def full_disk(pieces: PieceMap) -> PieceFile:
     """Return a file every write to which fails with ENOSPC."""
     return PieceFile(os.open("/dev/full", os.O_RDWR), pieces)

@@ -21,6 +21,7 @@ from swarm.frames import REPLIES, AbsentFrame, BusyFrame, Frame, PieceFrame, Pin
 from swarm.pieces import MIB
 from swarm.wire import Decoder, encode
 from tests.support.peers import Blob, quick
+from tests.support.system import tcp_pair
 
 BLOB = Blob(24 * MIB, seed=3)
 """24 MiB in pieces of 512 KiB."""
@@ -73,10 +74,11 @@ class Script:
 
 @asynccontextmanager
 async def scripted(limit: TokenBucket | None = None) -> AsyncIterator[Script]:
-    child, parent = socket.socketpair()
+    child, parent = tcp_pair()
     child.settimeout(10)
     parent.setblocking(False)
-    parent.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32 * 1024)  # so that a piece does not fit at once
+    for sock, option in ((parent, socket.SO_SNDBUF), (child, socket.SO_RCVBUF)):
+        sock.setsockopt(socket.SOL_SOCKET, option, 32 * 1024)  # so that a piece does not fit at once
     with child:
         script = Script(child, parent, limit)
         yield script
@@ -97,6 +99,19 @@ async def test_pieces_are_sent_one_after_another(bytes_per_s: int) -> None:
             assert await asyncio.to_thread(script.read, length) == BLOB.piece(index)
             ended = await script.ends.get()
             assert (ended.sent_bytes, ended.failed) == (length, False)
+            assert script.connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == 0, (
+                "nothing is held back"
+            )
+
+
+def test_many_uploads_take_shorter_turns() -> None:
+    assert [upload_connection.quantum_bytes(uploads) >> 20 for uploads in (1, 8, 16, 32, 500)] == [
+        4,
+        4,
+        2,
+        1,
+        1,
+    ]
 
 
 async def test_a_file_that_is_too_short_is_told() -> None:
