@@ -35,6 +35,7 @@ from dfdaemon.io.peer_tls import PeerTls
 from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.io.registry_proxy import RegistryProxy
 from dfdaemon.io.scheduler_client import SchedulerClient
+from dfdaemon.io.scheduler_tls import LinkTls
 from dfdaemon.io.store_commands import StoreCommands
 from dfdaemon.io.store_workers import StoreWorkers
 from dfdaemon.machine import DaemonMachine
@@ -173,7 +174,9 @@ def attachment(
     """Build the link to the scheduler. A seed may have a token of its own to show there."""
     as_seed = read_token(config.scheduler.seed_token_file, "scheduler.seed_token_file")
     answered = partial(telemetry.observe, "join_answer_seconds")
-    return SchedulerClient(config.scheduler, info.host, as_seed or token, driver.said, answered)
+    return SchedulerClient(
+        config.scheduler, info.host, as_seed or token, driver.said, answered, LinkTls(config)
+    )
 
 
 def open_mirror(

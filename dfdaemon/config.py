@@ -165,6 +165,14 @@ class SchedulerLinkConfig:
         "",
         "File with the token that a seed shows instead of the cluster's, where the scheduler asks for one.",
     )
+    tls: bool = setting(
+        False,
+        "Attach over TLS, to the scheduler's tls_listen. Its certificate must name the host of the address; ours is "
+        "peer.certificate_file, if there is one.",
+    )
+    ca_file: str = setting(
+        "", "Certificates (PEM) that the scheduler's is checked with; empty: those of peer.ca_file."
+    )
     connect_timeout_s: float = setting(3.0, "Seconds to wait for a scheduler to take the stream.")
     retry_max_s: float = setting(5.0, "Longest pause between attempts to attach again.")
 
@@ -363,6 +371,12 @@ class DaemonConfig:
             "verify",
             self.verify,
             'xxh3 can be forged, so it takes peer.piece_digest = "blake3"; or set every-node',
+        )
+        require(
+            bool(self.scheduler.ca_file or self.peer.ca_file) or not self.scheduler.tls,
+            "scheduler.tls",
+            "true",
+            "with scheduler.ca_file or peer.ca_file; or false",
         )
         require(self.upload_bytes_per_s >= 0, "upload_bytes_per_s", self.upload_bytes_per_s, "0 or more")
         require(

@@ -14,6 +14,7 @@ from scheduler.io.denials_file import DenialsFile
 from scheduler.io.inline_cache import InlineCache
 from scheduler.io.loop import SchedulerLoop
 from scheduler.io.server import AttachServer
+from scheduler.io.server_tls import ServerTls
 from scheduler.io.service import AttachService
 from scheduler.io.state_store import MemoryStore
 from scheduler.machine import SchedulerMachine
@@ -54,7 +55,8 @@ async def run(config: SchedulerConfig) -> None:
     loop = SchedulerLoop(machine, store, inline, telemetry, denials=denials)
     seed_token = read_token(config.seed_token_file, "seed_token_file")
     service = AttachService(loop, read_token(config.token_file), telemetry, seed_token=seed_token)
-    server = AttachServer(config.listen, service)
+    tls = ServerTls(config, telemetry.note) if config.tls_listen else None
+    server = AttachServer(config.listen, service, tls_listen=config.tls_listen, tls=tls)
     admin_token = read_token(config.admin_token_file, "admin_token_file")
     admin = Admin(config.metrics_listen, admin_token, loop, machine.denials)
     missing = lambda: ["stopping"] if stopped.is_set() else []  # noqa: E731
@@ -64,8 +66,10 @@ async def run(config: SchedulerConfig) -> None:
     telemetry.gauge("tasks", lambda: len(machine.cluster.tasks))
     telemetry.gauge("inline_cache_bytes", lambda: inline.usage_bytes)
     try:
-        fields = (("listen", await server.start()), ("metrics", await health.start()))
-        telemetry.note(Note("scheduler_ready", fields=fields))
+        fields = [("listen", await server.start()), ("metrics", await health.start())]
+        if server.tls_address:
+            fields.append(("tls_listen", server.tls_address))
+        telemetry.note(Note("scheduler_ready", fields=tuple(fields)))
         await stopped.wait()
     finally:
         await loop.close()

@@ -64,6 +64,15 @@ class SchedulerConfig:
     """All settings of one dfscheduler."""
 
     listen: str = setting("127.0.0.1:4010", "Address on which daemons attach.")
+    tls_listen: str = setting("", "Address on which daemons attach over TLS, beside `listen`; empty: none.")
+    certificate_file: str = setting(
+        "", "The scheduler's certificate (PEM) for tls_listen; read again when it changes."
+    )
+    key_file: str = setting("", "The key (PEM) of certificate_file; empty: it is in the same file.")
+    ca_file: str = setting(
+        "",
+        "Certificates (PEM) of the authority that certifies daemons at tls_listen; empty: the token is enough.",
+    )
     metrics_listen: str = setting("127.0.0.1:4011", "Address of /healthz, /readyz and /metrics.")
     token_file: str = setting("", "File with the cluster token that daemons must show.")
     insecure_no_token: bool = setting(False, "Take daemons beyond loopback without a cluster token.")
@@ -85,12 +94,19 @@ class SchedulerConfig:
     lease: LeaseConfig = setting(LeaseConfig, "Who fetches what from the origin.")
 
     def __post_init__(self) -> None:
-        loopback = self.listen.startswith(("127.", "localhost:", "[::1]:"))
+        for key, address in (("listen", self.listen), ("tls_listen", self.tls_listen)):
+            loopback = not address or address.startswith(("127.", "localhost:", "[::1]:"))
+            require(
+                bool(self.token_file) or self.insecure_no_token or loopback,
+                key,
+                address,
+                "beyond loopback a cluster token is needed: set token_file, or insecure_no_token = true",
+            )
         require(
-            bool(self.token_file) or self.insecure_no_token or loopback,
-            "listen",
-            self.listen,
-            "beyond loopback a cluster token is needed: set token_file, or insecure_no_token = true",
+            bool(self.certificate_file) or not self.tls_listen,
+            "tls_listen",
+            self.tls_listen,
+            "with certificate_file; or empty",
         )
         require(0.1 <= self.tag_ttl_s <= 3600, "tag_ttl_s", self.tag_ttl_s, "0.1 to 3600")
         require(self.inline_cache_bytes >= 0, "inline_cache_bytes", self.inline_cache_bytes, "0 or more")

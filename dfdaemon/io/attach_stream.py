@@ -35,9 +35,15 @@ T = TypeVar("T")
 class AttachStream:
     """A stream to one scheduler. Every method raises SchedulerError, which says which scheduler and why."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, credentials: grpc.ChannelCredentials | None = None) -> None:
+        """Connect, with TLS if there are credentials."""
         self._address = address
-        self._channel = grpc.aio.insecure_channel(address, options=client_options())
+        options = client_options()
+        self._channel = (
+            grpc.aio.insecure_channel(address, options=options)
+            if credentials is None
+            else grpc.aio.secure_channel(address, credentials, options=options)
+        )
         self._call = rpc.SchedulerStub(self._channel).Attach()
 
     async def handshake(self, host: HostId, token: bytes) -> None:

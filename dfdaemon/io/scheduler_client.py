@@ -8,6 +8,7 @@ from time import monotonic
 from dfdaemon.config import SchedulerLinkConfig
 from dfdaemon.events import SchedulerAttached, SchedulerLost, SchedulerSaid
 from dfdaemon.io.attach_stream import AttachStream
+from dfdaemon.io.scheduler_tls import LinkTls
 from swarm.errors import SchedulerError
 from swarm.ids import HostId, TaskId
 from swarm.io.attach_codec import FromDaemon, FromScheduler
@@ -45,6 +46,7 @@ class SchedulerClient:
         token: bytes,
         emit: Callable[[LinkEvent], None],
         on_answer: Callable[[float], None] = lambda seconds: None,
+        tls: LinkTls | None = None,
     ) -> None:
         self.attached = False
         """Whether Hello was told on a stream that lives."""
@@ -55,6 +57,7 @@ class SchedulerClient:
         self._token = token
         self._emit = emit
         self._on_answer = on_answer
+        self._tls = tls
         self._dice = SystemRandom()
         self._running: asyncio.Task[None] | None = None
         self._closing = False
@@ -127,9 +130,9 @@ class SchedulerClient:
 
     async def _attach(self, address: str) -> tuple[bool, str]:
         """Attach to one scheduler, until that ends. Returns whether it took us, and why it ended."""
-        was_open = False
-        stream = AttachStream(address)
+        was_open, stream = False, None
         try:
+            stream = AttachStream(address, self._tls.credentials() if self._tls is not None else None)
             async with asyncio.timeout(self._config.connect_timeout_s):
                 await stream.handshake(self._host, self._token)
             was_open = True
@@ -150,7 +153,8 @@ class SchedulerClient:
             return was_open, f"a fault of our own: {error}"
         finally:
             self._drop()
-            await stream.close()
+            if stream is not None:
+                await stream.close()
 
     # --- an open stream -------------------------------------------------------------------------------
 

@@ -9,11 +9,14 @@ from contextlib import asynccontextmanager
 from dfdaemon.config import SchedulerLinkConfig
 from dfdaemon.events import SchedulerAttached, SchedulerLost, SchedulerSaid
 from dfdaemon.io.scheduler_client import LinkEvent, SchedulerClient
+from dfdaemon.io.scheduler_tls import LinkTls
 from scheduler.commands import Command
+from scheduler.config import SchedulerConfig
 from scheduler.events import Event, HostAttached, HostLost, HostSaid
 from scheduler.io.inline_cache import InlineCache
 from scheduler.io.loop import Machine, SchedulerLoop
 from scheduler.io.server import AttachServer
+from scheduler.io.server_tls import ServerTls
 from scheduler.io.service import AttachService
 from scheduler.io.state_store import MemoryStore, StateStore
 from swarm.ids import HostId
@@ -69,12 +72,15 @@ class Scheduler:
         inline_bytes: int = 1 << 20,
         handshake_s: float = 10.0,
         seed_token: bytes = b"",
+        tls: SchedulerConfig | None = None,
     ) -> None:
+        """`tls`: settings of an address with TLS, which is then the one to attach at."""
         self.log = io.StringIO()
         self.telemetry = Telemetry("scheduler", stream=self.log)
         self.loop = SchedulerLoop(machine, self.store(), InlineCache(inline_bytes), self.telemetry)
         self.service = AttachService(self.loop, token, self.telemetry, handshake_s, seed_token)
         self.address = "127.0.0.1:0"
+        self._tls = tls and ServerTls(tls, self.telemetry.note)
 
     def store(self) -> StateStore:
         return MemoryStore()
@@ -82,10 +88,10 @@ class Scheduler:
     @asynccontextmanager
     async def running(self, keepalive_s: float = KEEPALIVE_S) -> AsyncIterator[str]:
         """Serve; gives the address. The next time it is the same one."""
-        server = AttachServer(self.address, self.service, keepalive_s)
+        server = AttachServer(self.address, self.service, keepalive_s, "127.0.0.1:0", self._tls)
         self.address = await server.start()
         try:
-            yield self.address
+            yield server.tls_address or self.address
         finally:
             await self.loop.close()
             await server.stop()
@@ -95,14 +101,19 @@ class Daemon:
     """A daemon's link, with what it heard."""
 
     def __init__(
-        self, host: str, addresses: list[str], token: bytes = b"", hello: Hello | None = None
+        self,
+        host: str,
+        addresses: list[str],
+        token: bytes = b"",
+        hello: Hello | None = None,
+        tls: LinkTls | None = None,
     ) -> None:
         self.hello = hello or Hello(HostInfo(HostId(host), (Address("10.0.0.1", 4002),)))
         self.events: list[LinkEvent] = []
         self.answers: list[float] = []
         self._changed = asyncio.Event()
         config = SchedulerLinkConfig(tuple(addresses), connect_timeout_s=5.0, retry_max_s=0.2)
-        self.client = SchedulerClient(config, HostId(host), token, self._emit, self.answers.append)
+        self.client = SchedulerClient(config, HostId(host), token, self._emit, self.answers.append, tls)
 
     def _emit(self, event: LinkEvent) -> None:
         self.events.append(event)

@@ -1,0 +1,35 @@
+"""How the link to the scheduler is secured. Files are read for each attempt, so that new ones count."""
+
+import grpc
+
+from dfdaemon.config import DaemonConfig
+from swarm.errors import ConfigError, SchedulerError
+from swarm.io.pem_file import read_pem
+
+
+class LinkTls:
+    """What `scheduler.tls` says."""
+
+    def __init__(self, config: DaemonConfig) -> None:
+        peer, link = config.peer, config.scheduler
+        self._wanted = link.tls
+        self._ca_file = (
+            (link.ca_file, "scheduler.ca_file") if link.ca_file else (peer.ca_file, "peer.ca_file")
+        )
+        self._certificate_file = peer.certificate_file
+        self._key_file = peer.key_file or peer.certificate_file
+
+    def credentials(self) -> grpc.ChannelCredentials | None:
+        """Return what a channel is made with; None: it is plain. Raises SchedulerError when a file cannot be read."""
+        if not self._wanted:
+            return None
+        try:
+            authority = read_pem(*self._ca_file)
+            if not self._certificate_file:
+                return grpc.ssl_channel_credentials(authority)
+            certificate = read_pem(self._certificate_file, "peer.certificate_file")
+            return grpc.ssl_channel_credentials(
+                authority, read_pem(self._key_file, "peer.key_file"), certificate
+            )
+        except ConfigError as error:
+            raise SchedulerError(f"no TLS to the scheduler: {error}") from error
