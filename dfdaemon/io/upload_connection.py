@@ -18,7 +18,7 @@ from swarm.frames import REQUESTS, AbsentFrame, BusyFrame, Frame, PieceFrame, Re
 from swarm.messages import PieceRecord
 from swarm.wire import Decoder, encode
 
-QUANTUM_BYTES_MIN, QUANTUM_BYTES_MAX = 1 << 20, 4 << 20
+QUANTUM_BYTES_MIN, QUANTUM_BYTES_MAX = 512 * 1024, 4 << 20
 """Sent in one go before other connections get their turn: 0.1 ms of the loop's time each MiB."""
 ROUND_BYTES = 32 << 20
 """All uploads together send so much before the loop does something else: some 3 ms. With many, turns are shorter."""
@@ -33,9 +33,9 @@ IDLE_S_MAX = 60.0
 """An unused connection is closed after this; children close theirs after half of it."""
 
 
-def quantum_bytes(uploads: int) -> int:
-    """Return how many bytes one of so many uploads sends in one go."""
-    return max(QUANTUM_BYTES_MIN, min(QUANTUM_BYTES_MAX, ROUND_BYTES // uploads))
+def quantum_bytes(requests: int) -> int:
+    """Return how many bytes are sent in one go for one of so many requests."""
+    return max(QUANTUM_BYTES_MIN, min(QUANTUM_BYTES_MAX, ROUND_BYTES // requests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class _Upload:
 class UploadConnection:
     """A data connection of one child. Requests come by `on_request`, one at a time."""
 
-    sending: ClassVar[int] = 0
-    """How many pieces are on their way."""
+    requests: ClassVar[int] = 0
+    """How many are not answered to the end, of all connections."""
 
     def __init__(
         self,
@@ -122,6 +122,7 @@ class UploadConnection:
             return  # the connection broke in the meantime
         frame: Frame = AbsentFrame(self._asked) if gone else BusyFrame(self._asked)
         self._asked = None
+        UploadConnection.requests -= 1
         self._rested_at = self._loop.time()
         try:
             sent = self._sock.send(encode(frame))
@@ -137,7 +138,6 @@ class UploadConnection:
         self._asked = None
         now = self._loop.time()
         self._upload = _Upload(frame, file, now, on_end)
-        UploadConnection.sending += 1
         if now + LOOK_S < self._look_at:
             self._timer.cancel()
             self._look_in(LOOK_S)
@@ -148,6 +148,7 @@ class UploadConnection:
         if self._closed:
             return
         self._closed = True
+        UploadConnection.requests -= self._asked is not None
         self._asked = None
         self._timer.cancel()
         self._loop.remove_reader(self._sock)
@@ -179,6 +180,7 @@ class UploadConnection:
             self.close("it asked again before it was answered")
             return
         self._asked = frame.request
+        UploadConnection.requests += 1
         self._on_request(self, frame)
 
     def _push(self) -> None:
@@ -190,7 +192,7 @@ class UploadConnection:
             return
         if limit is not None and not upload.granted and not self._may_go_on(upload, limit):
             return
-        wanted = upload.granted or min(upload.left, quantum_bytes(UploadConnection.sending))
+        wanted = upload.granted or min(upload.left, quantum_bytes(UploadConnection.requests))
         try:
             if upload.header:
                 self._send_header(upload)
@@ -290,7 +292,7 @@ class UploadConnection:
         upload, self._upload = self._upload, None
         if upload is None:
             return
-        UploadConnection.sending -= 1
+        UploadConnection.requests -= 1
         self._no_room_awaited()
         if self._pause is not None:
             self._pause.cancel()
