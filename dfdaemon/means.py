@@ -50,13 +50,18 @@ class Means:
     """Downloads that may find something to ask for, in the order in which that came about."""
     dry: dict[TaskId, None] = field(default_factory=dict)
     """Downloads that found nothing to ask for when they last looked; those that called for help of late are last."""
+    held_back: dict[TaskId, None] = field(default_factory=dict)
+    """Downloads that ask for more when fewer requests are in flight."""
     own_fetches: int = 0
     """Ungranted fetches that run, of all downloads."""
 
     def room_at_a_host(self) -> None:
-        """A host has room again: those that found nothing may find something now."""
+        """A request ended: those that found nothing, or held themselves back, may ask now."""
         if self.dry:
             self.ripe.update(self.dry)
+        if self.held_back:
+            self.ripe.update(self.held_back)
+            self.held_back.clear()
 
     def call_for_help(self, task: TaskId, wanted: int, now: float) -> float:
         """Tell the scheduler that a download starves, if it is time, each in turn. Returns when it may be told next."""

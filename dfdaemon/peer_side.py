@@ -140,7 +140,8 @@ class PeerSide:
         if not wanted:
             self._no_need(now)
             return False
-        if not self.transfers.may_start(blob.table.verified.bit_count(), self._means.budget.in_flight):
+        if not self.transfers.may_start(blob.table.had, self._means.budget.in_flight):
+            self._means.held_back[blob.task] = None
             return False
         length = blob.pieces.piece_bytes
         far = self.imports.far(wanted)
@@ -385,7 +386,7 @@ class PeerSide:
     def validate(self) -> None:
         """Assert that requests, hedges and the table agree."""
         self.parents.validate(self._blob.table.count)
-        brought = set(self.transfers.requests) | set(self._won)
+        brought = self.transfers.requests.keys() | self._won.keys()
         brought |= {index for index, hedge in self.transfers.hedges.items() if not hedge.cancelled}
         requested = self._blob.table.at(Stage.REQUESTED)
         for index in self.transfers.requests:

@@ -69,6 +69,11 @@ class PieceTable:
         return self._bits[4]
 
     @property
+    def had(self) -> int:
+        """How many pieces are verified, or were before they left a ring."""
+        return (self._bits[4] | self._bits[5]).bit_count()
+
+    @property
     def is_whole(self) -> bool:
         """Whether every piece is verified."""
         return self._bits[4] == self.everything

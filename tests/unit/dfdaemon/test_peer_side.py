@@ -7,6 +7,7 @@ from dfdaemon.commands import CancelRequest, CommitPiece, FetchRange, RequestPie
 from dfdaemon.events import PeerFault
 from dfdaemon.hosts import BUSY_S
 from dfdaemon.peer_side import REFUSED_S, STARVING_BUSY_S, STARVING_EMPTY_S, THIRST_S
+from dfdaemon.piece_table import Stage
 from swarm.ids import UNGRANTED, Epoch, HostId
 from swarm.messages import (
     Lease,
@@ -71,7 +72,21 @@ def test_a_blob_that_is_new_waits_for_no_other(playbook: Playbook) -> None:
     for name in "ef":
         playbook >> events.ParentAvailable(HostId(name), OTHER_TASK, 0b11111111)
         playbook.skip()
-    assert [download.in_flight for download in playbook.machine.downloads.values()] == [2, 1]
+    first, second = playbook.machine.downloads.values()
+    assert (first.in_flight, second.in_flight) == (2, 1)
+    for request in list(first.peers.transfers):  # it held itself back, and hears that others ended
+        playbook >> events.PieceFailed(request.peer.name, TASK, request.index, PeerFault.CLOSED)
+        playbook.skip()
+    assert second.in_flight == 2
+
+
+def test_pieces_that_left_a_ring_count_as_held(playbook: Playbook) -> None:
+    playbook.joined(40)
+    (download,) = playbook.machine.downloads.values()
+    for index in range(8):
+        download.blob.table.move(1 << index, Stage.MISSING, Stage.VERIFIED)
+    download.blob.table.move(0b111111, Stage.VERIFIED, Stage.PASSED)
+    assert download.blob.table.had == 8
 
 
 def test_requests_for_all_blobs_together_have_so_many_slots() -> None:
