@@ -55,7 +55,8 @@ async def run(config: SchedulerConfig) -> None:
     loop = SchedulerLoop(machine, store, inline, telemetry, denials=denials)
     seed_token = read_token(config.seed_token_file, "seed_token_file")
     service = AttachService(loop, read_token(config.token_file), telemetry, seed_token=seed_token)
-    tls = ServerTls(config, telemetry.note) if config.tls_listen else None
+    tell = asyncio.get_running_loop().call_soon_threadsafe  # gRPC asks for certificates in threads of its own
+    tls = ServerTls(config, lambda note: tell(telemetry.note, note)) if config.tls_listen else None
     server = AttachServer(config.listen, service, tls_listen=config.tls_listen, tls=tls)
     admin_token = read_token(config.admin_token_file, "admin_token_file")
     admin = Admin(config.metrics_listen, admin_token, loop, machine.denials)

@@ -163,7 +163,7 @@ def _limit_buffer(transport: asyncio.WriteTransport, high: int | None) -> None:
 @contextlib.contextmanager
 def _held(sock: socket.socket | None, count: int) -> Iterator[None]:
     """Send only full segments of what takes several calls, each of which would end with a small one."""
-    if sock is None or count <= STEP_BYTES:
+    if sock is None or sock.family == socket.AF_UNIX or count <= STEP_BYTES:
         yield
         return
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)

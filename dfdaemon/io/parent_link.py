@@ -181,10 +181,10 @@ class ParentLink:
     async def _open_data(self, target: Target) -> None:
         try:
             sock = await connect_first([target], self._patience)
-            if not self._waiting:
-                sock.close()  # it was taken back meanwhile: nobody is left waiting for an OPEN
-                return
             stream = await self._tls.open(sock, self._patience)
+            if not self._waiting:
+                stream.close()  # it was taken back meanwhile: nobody is left waiting for an OPEN
+                return
             opening = await self._introduce(stream)
         except PeerError as error:
             self._note("parent_data_failed", str(error))

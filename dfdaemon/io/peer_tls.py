@@ -5,6 +5,7 @@ import contextlib
 import os
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 
 from dfdaemon.config import PeerConfig
@@ -19,6 +20,8 @@ HANDSHAKE_S = 2.0
 """For the keys where nobody is busy (patience.py says when it is more)."""
 HELLO_OF_TLS = 0x16
 """First byte of whoever begins TLS: a record of the handshake (RFC 8446, section 5.1). No frame of ours begins so."""
+RETRY_S = 10.0
+"""Files that could not be used are tried again after this."""
 
 
 def _unheard(note: Note) -> None:
@@ -37,7 +40,8 @@ class PeerTls:
         self._takes_plain = config.tls != "require"
         self._files = config.certificate_file, config.key_file, config.ca_file
         self._on_note = on_note
-        self._read: tuple[int, ...] = ()
+        self._read: tuple[tuple[int, ...], ...] = ()
+        self._retry_at = 0.0
         self._contexts: tuple[ssl.SSLContext, ssl.SSLContext] | None = None
         if self.takes:
             self._read = self._changed()
@@ -47,8 +51,16 @@ class PeerTls:
         """Return how to speak to a parent over a fresh socket. Raises PeerUnreachable, and then closes it."""
         if not self.opens:
             return sock
-        limit_s = patience.limit_s(HANDSHAKE_S)
-        return await self._secure(sock, server_side=False, limit_s=limit_s, who="a parent")
+        clock, limit_s = asyncio.get_running_loop().time, patience.limit_s(HANDSHAKE_S)
+        began = clock()
+        try:
+            stream = await self._secure(sock, server_side=False, limit_s=limit_s, who="a parent")
+        except PeerUnreachable:
+            if clock() - began >= limit_s:
+                patience.missed(limit_s)
+            raise
+        patience.heard(clock() - began)
+        return stream
 
     async def accept(self, sock: socket.socket) -> PeerStream:
         """Return how to speak to whoever connected; waits long, as for its HELLO. Raises PeerUnreachable."""
@@ -61,35 +73,31 @@ class PeerTls:
         return sock
 
     async def _secure(self, sock: socket.socket, server_side: bool, limit_s: float, who: str) -> TlsSocket:
-        stream = TlsSocket(sock, self._context(server_side), server_side)
         try:
             async with _within(limit_s, f"TLS with {who} failed"):
+                stream = TlsSocket(sock, self._context(server_side), server_side)
                 await stream.handshake()
         except BaseException:
-            stream.close()
+            sock.close()
             raise
         return stream
 
     def _context(self, server_side: bool) -> ssl.SSLContext:
         """Return the settings of TLS; read anew when a file changed, as mounted secrets do."""
-        now = self._changed()
-        if now != self._read:
-            self._read = now
+        changed, now = self._changed(), time.monotonic()
+        if changed != self._read and now >= self._retry_at:
             try:
                 self._contexts = self._load()
+                self._read = changed
             except ConfigError as error:  # what was read before still counts
+                self._retry_at = now + RETRY_S
                 self._on_note(Note("peer_tls_unreadable", fields=(("reason", str(error)),)))
         assert self._contexts is not None, "without TLS nobody asks"
         return self._contexts[server_side]
 
-    def _changed(self) -> tuple[int, ...]:
-        changed = []
-        for file in self._files:
-            try:
-                changed.append(os.stat(file).st_mtime_ns if file else 0)
-            except OSError:
-                changed.append(-1)
-        return tuple(changed)
+    def _changed(self) -> tuple[tuple[int, ...], ...]:
+        """Return what is different after a file was changed, replaced, or made readable."""
+        return tuple([_state(file) for file in self._files if file])
 
     def _load(self) -> tuple[ssl.SSLContext, ssl.SSLContext]:
         """Return the settings of a child's end and of a parent's."""
@@ -144,6 +152,14 @@ async def _first_byte(sock: socket.socket) -> int:
         if not begins:
             raise ConnectionResetError("it closed the connection")
         return begins[0]
+
+
+def _state(file: str) -> tuple[int, ...]:
+    try:
+        seen = os.stat(file)
+    except OSError:
+        return ()
+    return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_size
 
 
 def _no_password() -> str:

@@ -149,6 +149,8 @@ class PieceConnection:
             self._on_answer(self, wish, fault)
 
     def _readable(self) -> None:
+        if self.closed or self._transfer is not None:
+            return  # called late: the bytes are the receivers' now, or nobody's
         try:
             data = self._sock.recv(self._decoder.wanted_bytes)
             received = self._decoder.feed(data)

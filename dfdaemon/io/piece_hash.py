@@ -54,7 +54,10 @@ class SystemXxh3:
 
     def __init__(self, library: _Library) -> None:
         self._library = library
-        self._state = library.spare.pop() if library.spare else library.create()
+        try:
+            self._state = library.spare.pop()
+        except IndexError:
+            self._state = library.create()
         if self._state is None:
             raise MemoryError("no memory for the state of a piece digest")
         library.reset(self._state)

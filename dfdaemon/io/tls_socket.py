@@ -13,6 +13,8 @@ from dfdaemon.io.tls_engine import SEALED_BYTES, SEALED_BYTES_MIN, TlsEngine, se
 
 WRITTEN_BYTES = 128 * 1024
 """Sealed at once of a file: below what fits a processor's cache together with what comes of it."""
+ANSWERS_BYTES_MAX = 16 * 1024
+"""Answers to new keys that wait behind unsent bytes: some hundred of them."""
 
 
 class TlsSocket:
@@ -65,11 +67,15 @@ class TlsSocket:
     def recv_into(self, room: memoryview, count: int = 0) -> int:
         """Open what is there, record after record, at most `count` bytes. Raises as recv does."""
         room = room[:count] if count else room
-        came = self._engine.open(room)
-        while came < 0:
-            self._receive(len(room))
+        try:
             came = self._engine.open(room)
-        self._seal_answers()
+            if came < 0:
+                self._receive(len(room))
+                came = self._engine.open(room)
+        finally:
+            self._send_answers()
+        if came < 0:  # part of a record, or nothing but new keys
+            raise BlockingIOError(errno.EAGAIN, "no content is there")
         return came
 
     def send(self, data: bytes, flags: int = 0) -> int:
@@ -134,10 +140,12 @@ class TlsSocket:
         sealed = sealed_room(count)
         self._engine.take(sealed[: self.raw.recv_into(sealed)])
 
-    def _seal_answers(self) -> None:
-        """New keys are answered; nobody waits for that."""
+    def _send_answers(self) -> None:
+        """New keys are answered; nobody waits for that. Who asks for many and takes no answer is left."""
         with contextlib.suppress(OSError):
             self.flush()
+        if self._engine.unsent_bytes > ANSWERS_BYTES_MAX:
+            raise ConnectionError("it asks for new keys again and again")
 
 
 class _Carrier(asyncio.Transport, asyncio.Protocol):
@@ -194,7 +202,7 @@ class _Carrier(asyncio.Transport, asyncio.Protocol):
         try:
             while (count := self._engine.open(self._room)) > 0:
                 self._protocol.data_received(bytes(self._room[:count]))
-        except ssl.SSLError as error:
+        except OSError as error:
             count = 0
             self._protocol.connection_lost(error)
         self._send()

@@ -1,5 +1,6 @@
 """The certificates of the scheduler's TLS address, read again when their files change."""
 
+import ssl
 from collections.abc import Callable
 
 import grpc
@@ -9,12 +10,14 @@ from swarm.errors import ConfigError
 from swarm.facts import Note
 from swarm.io.pem_file import read_pem
 
+Contents = tuple[bytes, bytes, bytes]
+
 
 class ServerTls:
     """What the scheduler shows to daemons, and what it asks of them."""
 
-    def __init__(self, config: SchedulerConfig, on_note: Callable[[Note], None]) -> None:
-        """Read the files; raises ConfigError when one cannot be read."""
+    def __init__(self, config: SchedulerConfig, on_note: Callable[[Note], object]) -> None:
+        """Read the files; raises ConfigError when one cannot be used. `on_note` is called in threads of gRPC."""
         self._config = config
         self._on_note = on_note
         self._read = self._contents()
@@ -28,7 +31,7 @@ class ServerTls:
     def _renewed(self) -> grpc.ServerCertificateConfiguration:
         """Return what is shown from now on. gRPC asks for each connection."""
         try:
-            self._read = self._contents()
+            self._read = self._contents(self._read)
         except ConfigError as error:  # what was read before still counts
             self._on_note(Note("tls_unreadable", fields=(("reason", str(error)),)))
         return self._shown()
@@ -37,8 +40,30 @@ class ServerTls:
         certificate, key, authority = self._read
         return grpc.ssl_server_certificate_configuration([(key, certificate)], authority or None)
 
-    def _contents(self) -> tuple[bytes, bytes, bytes]:
+    def _contents(self, known: Contents | None = None) -> Contents:
+        """Return what the files hold, checked unless it is known. Raises ConfigError."""
         config = self._config
         certificate = read_pem(config.certificate_file, "certificate_file")
         key = read_pem(config.key_file, "key_file") if config.key_file else certificate
-        return certificate, key, read_pem(config.ca_file, "ca_file") if config.ca_file else b""
+        found = certificate, key, read_pem(config.ca_file, "ca_file") if config.ca_file else b""
+        if found != known:
+            _check(config)
+        return found
+
+
+def _check(config: SchedulerConfig) -> None:
+    """Try the files as gRPC would, which tells nobody what is wrong with them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    reading = "certificate_file and key_file"
+    try:
+        context.load_cert_chain(config.certificate_file, config.key_file or None, password=_no_password)
+        reading = "ca_file"
+        if config.ca_file:
+            context.load_verify_locations(cafile=config.ca_file)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"tls_listen cannot be served: {error}; check {reading}") from error
+
+
+def _no_password() -> str:
+    """Keep OpenSSL from asking a terminal for the password of a key."""
+    raise ValueError("its key has a password")

@@ -80,7 +80,8 @@ class Scheduler:
         self.loop = SchedulerLoop(machine, self.store(), InlineCache(inline_bytes), self.telemetry)
         self.service = AttachService(self.loop, token, self.telemetry, handshake_s, seed_token)
         self.address = "127.0.0.1:0"
-        self._tls = tls and ServerTls(tls, self.telemetry.note)
+        loop = asyncio.get_running_loop()
+        self._tls = tls and ServerTls(tls, lambda note: loop.call_soon_threadsafe(self.telemetry.note, note))
 
     def store(self) -> StateStore:
         return MemoryStore()

@@ -98,12 +98,17 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(reader: Reader, context: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+async def serving(
+    reader: Reader, context: ssl.SSLContext | None = None, path: Path | None = None
+) -> AsyncIterator[Server]:
+    """Serve over TCP; at `path` on a Unix socket too."""
     server = Server(reader)
     runner = web.ServerRunner(web.Server(server.handle, handler_cancellation=True), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
     server.port = runner.addresses[0][1]
+    if path is not None:
+        await web.UnixSite(runner, str(path)).start()
     try:
         yield server
     finally:
@@ -145,6 +150,20 @@ def test_all_bytes_arrive_and_the_connection_is_kept(
             writer.write(b"GET / HTTP/1.1\r\nHost: mirror\r\nConnection: close\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")
             assert await reader.read() == content
+            writer.close()
+
+    run(dialogue())
+
+
+def test_tools_of_the_machine_get_it_over_their_own_socket(
+    run: Run, file: PieceFile, content: bytes, tmp_path: Path
+) -> None:
+    async def dialogue() -> None:
+        async with serving(Reader(file), path=tmp_path / "s"):
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+            writer.write(b"GET / HTTP/1.1\r\nHost: mirror\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(SIZE) == content
             writer.close()
 
     run(dialogue())

@@ -3,7 +3,9 @@
 import itertools
 import os
 import shutil
+import socket
 import ssl
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import pytest
 
 from dfdaemon.config import PeerConfig
 from dfdaemon.events import ParentAvailable, ParentLost, PeerFault, PieceArrived
+from dfdaemon.io import peer_tls
 from dfdaemon.io.peer_tls import PeerTls
+from dfdaemon.patience import Patience
 from swarm.availability import full
-from swarm.errors import ConfigError
+from swarm.errors import ConfigError, PeerUnreachable
 from swarm.facts import Note
 from swarm.messages import Parent
 from tests.support.peers import CHILD, PARENT, Blob, Inbox, serving, taking, tls_settings
@@ -115,13 +119,38 @@ async def test_new_files_count_from_the_next_connection_and_broken_ones_never(tm
     first = tls._context(server_side=True)
     assert tls._context(server_side=True) is first
     Path(settings["ca_file"]).write_text("no certificate")
-    assert tls._context(server_side=True) is first
+    for _ in range(2):  # it is not tried, and told, for each connection
+        assert tls._context(server_side=True) is first
     assert [note.name for note in notes] == ["peer_tls_unreadable"]
+    shutil.copy(new["ca_file"], settings["ca_file"])
+    tls._retry_at = 0.0
     for key in ("certificate_file", "key_file"):
         shutil.copy(new[key], settings[key])
-        os.utime(settings[key], ns=(1, 1))
     assert tls._context(server_side=True) is not first
     assert len(notes) == 1
+
+
+async def test_a_file_that_is_made_readable_counts_though_nothing_in_it_changed(tmp_path: Path) -> None:
+    settings = tls_settings(tmp_path)
+    tls = PeerTls(PeerConfig(**settings))
+    first = tls._context(server_side=True)
+    os.chmod(settings["key_file"], 0o640)
+    assert tls._context(server_side=True) is not first
+
+
+async def test_patience_is_learned_from_handshakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_tls, "HANDSHAKE_S", 0.05)
+    with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as silent:
+        tls = PeerTls(PeerConfig(**tls_settings(Path(directory))))
+        patience = Patience(start_s=0.0)
+        limits = []
+        for _ in range(2):
+            sock = socket.create_connection(silent.getsockname())
+            sock.setblocking(False)
+            limits.append(patience.limit_s(0.05))
+            with pytest.raises(PeerUnreachable, match=r"TLS with a parent failed: nothing more came within"):
+                await tls.open(sock, patience)
+        assert limits[1] > limits[0]
 
 
 @pytest.mark.parametrize("broken", ["certificate_file", "key_file", "ca_file"])

@@ -102,6 +102,20 @@ async def test_a_piece_comes_and_the_connection_is_good_for_another() -> None:
             assert read_piece(script.file, 4) == BLOB.piece(4)
 
 
+async def test_while_a_piece_comes_its_bytes_are_the_receivers_alone() -> None:
+    """A call for bytes that were pending may come late."""
+    async with scripted() as script:
+        await script.request()
+        script.reply(encode(PIECE) + BLOB.piece(4)[:2])
+        await asyncio.sleep(0.05)
+        assert script.connection._transfer is not None
+        script.reply(BLOB.piece(4)[2:])
+        for _ in range(100):
+            script.connection._readable()
+        assert await script.answers.get() == Taken(RECORD, RECORD.digest)
+        assert read_piece(script.file, 4) == BLOB.piece(4)
+
+
 async def test_an_answer_may_come_byte_by_byte() -> None:
     async with scripted() as script:
         await script.request()

@@ -1,6 +1,7 @@
 """TLS in the place of a socket: what it took arrives, whatever room its socket has, and ends are told."""
 
 import asyncio
+import contextlib
 import os
 import random
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dfdaemon.io.peer_stream import carry, flush, pending, receive, send_all, unsent_bytes
+from dfdaemon.io.tls_engine import EMPTY_BYTES_MAX, SEALED_BYTES_MIN, TlsEngine
 from dfdaemon.io.tls_socket import WRITTEN_BYTES, TlsSocket
 from tests.support.tls import tls_pair
 
@@ -115,6 +117,35 @@ async def test_bytes_that_were_changed_on_the_way_are_no_content(tmp_path: Path)
         parent.raw.send(bytes([0x17, 3, 3, 0, 40]) + bytes(40))  # a record that nobody sealed
         with pytest.raises(ssl.SSLError):
             child.recv(10)
+
+
+async def test_records_without_content_end_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As endless new keys are; each call takes from the socket once."""
+
+    def read(engine: TlsEngine, room: memoryview) -> tuple[int, bool]:
+        return 0, False
+
+    async with two_ends(tmp_path) as (parent, child):
+        monkeypatch.setattr(TlsEngine, "_open", read)
+        taken = 0
+        with pytest.raises(ConnectionError, match="bytes without any content"):  # noqa: PT012 - at some call
+            while True:
+                parent.raw.send(bytes(SEALED_BYTES_MIN))
+                with contextlib.suppress(BlockingIOError):
+                    child.recv(10)
+                taken += SEALED_BYTES_MIN
+        assert EMPTY_BYTES_MAX - SEALED_BYTES_MIN <= taken <= EMPTY_BYTES_MAX
+
+
+async def test_who_takes_no_answers_is_left(tmp_path: Path) -> None:
+    async with two_ends(tmp_path, room=4096) as (parent, _):
+        with pytest.raises(BlockingIOError):
+            parent.send(bytes(1_000_000))
+        parent._engine.seal(bytes(20_000))
+        with pytest.raises(ConnectionError, match="again and again"):
+            parent.recv(10)
 
 
 async def test_a_handshake_with_something_else_fails(tmp_path: Path) -> None:
