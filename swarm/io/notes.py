@@ -36,6 +36,10 @@ SCHEDULER: dict[str, NoteKind] = {
     "host_left": NoteKind("info", "A daemon stopped, and said so."),
     "stream_ended": NoteKind("info", "A daemon's stream is over; `reason` says how."),
     "stream_refused": NoteKind("warning", "The scheduler ended a stream; `reason` says what the daemon did."),
+    "tls_unreadable": NoteKind(
+        "error",
+        "A file of tls_listen changed and cannot be used; `reason` says which. The last one still counts.",
+    ),
     "join": NoteKind("debug", "A host wants a blob."),
     "complete": NoteKind("debug", "A host has a whole blob, its digest checked."),
     "rescue": NoteKind("debug", "A host without a source for its window got more parents."),
@@ -131,6 +135,10 @@ DAEMON: dict[str, NoteKind] = {
     "parent_data_failed": NoteKind("info", "A data connection to a parent failed."),
     "child_lost": NoteKind("info", "A host that takes pieces went away."),
     "child_refused": NoteKind("warning", "A host was not let in; `reason` says why."),
+    "peer_tls_unreadable": NoteKind(
+        "error",
+        "A file of TLS between hosts changed and cannot be used; `reason` says which. The last one still counts.",
+    ),
     "children_not_accepted": NoteKind(
         "error", "The peer server cannot accept connections now; `reason` says why."
     ),
