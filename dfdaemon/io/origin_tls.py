@@ -7,6 +7,7 @@ from yarl import URL
 
 from dfdaemon.endpoints import Endpoint
 from swarm.errors import OurselvesError
+from swarm.io.pem_file import no_password
 
 Key = tuple[bool, str, str, str, tuple[int, ...]]
 
@@ -50,7 +51,7 @@ def _context(verified: bool, ca_file: str, certificate_file: str, key_file: str)
     reading = "certificate_file"
     try:
         if certificate_file:
-            context.load_cert_chain(certificate_file, key_file or None, password=_no_password)
+            context.load_cert_chain(certificate_file, key_file or None, password=no_password)
         reading = "ca_file"
         if verified and ca_file:
             context.load_verify_locations(cafile=ca_file)
@@ -61,8 +62,3 @@ def _context(verified: bool, ca_file: str, certificate_file: str, key_file: str)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _no_password() -> str:
-    """Keep OpenSSL from asking a terminal for the password of a key."""
-    raise ValueError("its key has a password")

@@ -15,6 +15,7 @@ from dfdaemon.io.tls_socket import TlsSocket
 from dfdaemon.patience import LIMIT_S_MAX, Patience
 from swarm.errors import ConfigError, PeerUnreachable
 from swarm.facts import Note
+from swarm.io.pem_file import no_password
 
 HANDSHAKE_S = 2.0
 """For the keys where nobody is busy (patience.py says when it is more)."""
@@ -113,7 +114,7 @@ class PeerTls:
             context.num_tickets = 0  # nobody resumes a session
         reading = "peer.certificate_file"
         try:
-            context.load_cert_chain(certificate_file, key_file or None, password=_no_password)
+            context.load_cert_chain(certificate_file, key_file or None, password=no_password)
             reading = "peer.ca_file"
             context.load_verify_locations(cafile=ca_file)
         except (OSError, ssl.SSLError, ValueError) as error:
@@ -160,8 +161,3 @@ def _state(file: str) -> tuple[int, ...]:
     except OSError:
         return ()
     return seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino, seen.st_size
-
-
-def _no_password() -> str:
-    """Keep OpenSSL from asking a terminal for the password of a key."""
-    raise ValueError("its key has a password")

@@ -8,7 +8,7 @@ import grpc
 from scheduler.config import SchedulerConfig
 from swarm.errors import ConfigError
 from swarm.facts import Note
-from swarm.io.pem_file import read_pem
+from swarm.io.pem_file import no_password, read_pem
 
 Contents = tuple[bytes, bytes, bytes]
 
@@ -56,14 +56,9 @@ def _check(config: SchedulerConfig) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     reading = "certificate_file and key_file"
     try:
-        context.load_cert_chain(config.certificate_file, config.key_file or None, password=_no_password)
+        context.load_cert_chain(config.certificate_file, config.key_file or None, password=no_password)
         reading = "ca_file"
         if config.ca_file:
             context.load_verify_locations(cafile=config.ca_file)
     except (OSError, ValueError) as error:
         raise ConfigError(f"tls_listen cannot be served: {error}; check {reading}") from error
-
-
-def _no_password() -> str:
-    """Keep OpenSSL from asking a terminal for the password of a key."""
-    raise ValueError("its key has a password")

@@ -18,3 +18,8 @@ def read_pem(path: str, key: str) -> bytes:
     if len(content) > PEM_BYTES_MAX or b"-----BEGIN " not in content:
         raise ConfigError(f"{key} = {path!r} is no PEM file: it begins no certificate and no key")
     return content
+
+
+def no_password() -> str:
+    """Keep OpenSSL from asking a terminal for the password of a key."""
+    raise ValueError("its key has a password")
