@@ -7,10 +7,10 @@ import struct
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 from dfdaemon.io.peer_stream import PeerStream, flush, hold, pending, send_file, unsent_bytes, watch
 from dfdaemon.io.piece_file import DISK_FAULTS, PieceFile
+from dfdaemon.io.send_rounds import send_rounds
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.errors import WireError
@@ -18,10 +18,8 @@ from swarm.frames import REQUESTS, AbsentFrame, BusyFrame, Frame, PieceFrame, Re
 from swarm.messages import PieceRecord
 from swarm.wire import Decoder, encode
 
-QUANTUM_BYTES_MIN, QUANTUM_BYTES_MAX = 512 * 1024, 4 << 20
-"""Sent in one go before other connections get their turn: 0.1 ms of the loop's time each MiB."""
-ROUND_BYTES = 32 << 20
-"""All uploads together send so much before the loop does something else: some 3 ms. With many, turns are shorter."""
+STEP_BYTES = 4 << 20
+"""Handed to the socket in one go, if it has room: up to a millisecond."""
 REQUEST_BYTES = 256
 """Read at once: more than a request has, so that it takes one call and not two."""
 STALL_S = 1.0
@@ -31,11 +29,6 @@ LOOK_S = 0.5
 """How often an upload is looked at, and whether its child takes anything."""
 IDLE_S_MAX = 60.0
 """An unused connection is closed after this; children close theirs after half of it."""
-
-
-def quantum_bytes(requests: int) -> int:
-    """Return how many bytes are sent in one go for one of so many requests."""
-    return max(QUANTUM_BYTES_MIN, min(QUANTUM_BYTES_MAX, ROUND_BYTES // requests))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +80,6 @@ class _Upload:
 class UploadConnection:
     """A data connection of one child. Requests come by `on_request`, one at a time."""
 
-    requests: ClassVar[int] = 0
-    """How many are not answered to the end, of all connections."""
-
     def __init__(
         self,
         sock: PeerStream,
@@ -109,6 +99,9 @@ class UploadConnection:
         self._asked: int | None = None
         self._upload: _Upload | None = None
         self._writes = False
+        self._queued = False
+        """Whether it waits for a round of the loop to send in."""
+        self._rounds = send_rounds()
         self._closed = False
         self._pause: asyncio.TimerHandle | None = None
         """Set while the limit holds an upload back."""
@@ -122,7 +115,6 @@ class UploadConnection:
             return  # the connection broke in the meantime
         frame: Frame = AbsentFrame(self._asked) if gone else BusyFrame(self._asked)
         self._asked = None
-        UploadConnection.requests -= 1
         self._rested_at = self._loop.time()
         try:
             sent = self._sock.send(encode(frame))
@@ -148,7 +140,6 @@ class UploadConnection:
         if self._closed:
             return
         self._closed = True
-        UploadConnection.requests -= self._asked is not None
         self._asked = None
         self._timer.cancel()
         self._loop.remove_reader(self._sock)
@@ -180,19 +171,27 @@ class UploadConnection:
             self.close("it asked again before it was answered")
             return
         self._asked = frame.request
-        UploadConnection.requests += 1
         self._on_request(self, frame)
 
     def _push(self) -> None:
+        """Send in the next round that has time."""
+        if not self._queued:
+            self._queued = True
+            self._rounds.run(self._push_now)
+
+    def _push_now(self) -> None:
+        self._queued = False
         upload, limit = self._upload, self._limit
-        assert upload is not None, "only an upload waits for room"
+        if upload is None:
+            return  # it ended while it waited
         self._pause = None
         if not upload.left:
             self._finish()
-            return
-        if limit is not None and not upload.granted and not self._may_go_on(upload, limit):
-            return
-        wanted = upload.granted or min(upload.left, quantum_bytes(UploadConnection.requests))
+        elif limit is None or upload.granted or self._may_go_on(upload, limit):
+            self._send_step(upload, limit)
+
+    def _send_step(self, upload: _Upload, limit: TokenBucket | None) -> None:
+        wanted = upload.granted or min(upload.left, STEP_BYTES)
         try:
             if upload.header:
                 self._send_header(upload)
@@ -282,7 +281,7 @@ class UploadConnection:
         queued: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
         taken = upload.length - upload.left - queued - unsent_bytes(self._sock)
         now = self._loop.time()
-        if taken > upload.taken:
+        if taken > upload.taken or self._queued:
             upload.taken, upload.touched = taken, now
         if now - upload.touched >= self._patience.limit_s(STALL_S):
             self.close(f"it took nothing for {now - upload.touched:.3g} s")
@@ -292,7 +291,6 @@ class UploadConnection:
         upload, self._upload = self._upload, None
         if upload is None:
             return
-        UploadConnection.requests -= 1
         self._no_room_awaited()
         if self._pause is not None:
             self._pause.cancel()

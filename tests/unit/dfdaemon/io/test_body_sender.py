@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,6 @@ def run(request: pytest.FixtureRequest) -> Run:
             runner.run(asyncio.wait_for(dialogue, 30))
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def nobody_is_counted_in_the_end() -> Iterator[None]:
-    yield
-    assert BodySender.sending == 0
-
-
-@pytest.mark.parametrize(("clients", "mib"), [(1, 4), (16, 4), (32, 2), (64, 1), (1000, 1)])
-def test_turns_are_shorter_where_many_wait(clients: int, mib: int) -> None:
-    assert body_sender.turn_bytes(clients) == mib << 20
 
 
 class Reader:

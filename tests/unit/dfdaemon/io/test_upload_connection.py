@@ -7,13 +7,13 @@ import os
 import signal
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from dfdaemon.io import upload_connection
+from dfdaemon.io import send_rounds, upload_connection
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from dfdaemon.io.upload_connection import Sent, UploadConnection
@@ -84,7 +84,6 @@ async def scripted(limit: TokenBucket | None = None) -> AsyncIterator[Script]:
         yield script
         script.connection.close("the test is over")
         assert script.closings.qsize() == 1, "the end is reported once"
-        assert UploadConnection.requests == 0, "each is answered or ended, and counted once"
         assert script.file.references == 1
         script.file.release()
 
@@ -103,11 +102,6 @@ async def test_pieces_are_sent_one_after_another(bytes_per_s: int) -> None:
             assert script.connection._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == 0, (
                 "nothing is held back"
             )
-
-
-def test_many_uploads_take_shorter_turns() -> None:
-    turns = [upload_connection.quantum_bytes(requests) / MIB for requests in (1, 8, 16, 32, 64, 500)]
-    assert turns == [4, 4, 2, 1, 0.5, 0.5]
 
 
 async def test_a_file_that_is_too_short_is_told() -> None:
@@ -317,3 +311,29 @@ async def test_an_upload_that_is_held_back_can_be_ended() -> None:
         script.reply()
         script.connection.close("its slot was taken back")
         assert (await script.ends.get()).failed
+
+
+async def test_uploads_wait_for_each_other_when_a_round_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(send_rounds, "ROUND_S", 0.0)
+    async with scripted() as one, scripted() as other:
+        for script in (one, other):
+            await script.asked()
+        for script in (one, other):
+            script.send()
+        one.connection.close("its slot was taken back")
+        assert (await one.ends.get()).sent_bytes == 0
+        await asyncio.to_thread(other.reply)
+        assert await asyncio.to_thread(other.read, BLOB.pieces.length(0)) == BLOB.piece(0)
+
+
+async def test_an_upload_that_waits_for_its_round_is_not_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_connection, "LOOK_S", 0.01)
+    monkeypatch.setattr(upload_connection, "STALL_S", 0.03)
+    async with scripted() as script:
+        waiting: list[Callable[[], None]] = []
+        monkeypatch.setattr(script.connection._rounds, "run", waiting.append)
+        await script.asked()
+        script.send()
+        await asyncio.sleep(0.1)
+        assert script.ends.empty()
+        assert len(waiting) == 1

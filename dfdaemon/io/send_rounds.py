@@ -1,0 +1,82 @@
+"""Whose turn it is to send: all who send pieces and bodies hold the event loop for a few milliseconds at a time.
+
+What else waits for the loop, such as a hello or the first byte of another client, is late by one round at most.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+ROUND_S = 0.004
+"""Senders go on for so long, and one of them a step longer, before the loop does something else."""
+
+Result = TypeVar("Result")
+
+
+class SendRounds:
+    """The rounds of one event loop. Who comes when a round is over sends in a later one, in the order of coming."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._ends_at = 0.0
+        self._runs = False
+        """Whether a round began in this turn of the loop."""
+
+    def run(self, step: Callable[[], None]) -> None:
+        """Call `step`, which does not wait for its socket, at once or in a later turn of the loop."""
+        if self._waiting or not self._has_time():
+            self._waiting.append(step)
+        else:
+            step()
+
+    async def result(self, step: Callable[[], Result]) -> Result:
+        """Call `step` as `run` does; return what it returns, raise what it raises."""
+        if not self._waiting and self._has_time():
+            return step()
+        ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def run() -> None:
+            if ended.cancelled():
+                return
+            try:
+                ended.set_result(step())
+            except Exception as error:
+                ended.set_exception(error)
+
+        self._waiting.append(run)
+        return await ended
+
+    def _has_time(self) -> bool:
+        if not self._runs:
+            self._begin()
+        return monotonic() < self._ends_at
+
+    def _begin(self) -> None:
+        self._runs = True
+        self._ends_at = monotonic() + ROUND_S
+        asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        """Begin the round of another turn of the loop, if somebody waits for it."""
+        self._runs = False
+        if not self._waiting:
+            return
+        self._begin()
+        self._waiting.popleft()()
+        while self._waiting and monotonic() < self._ends_at:
+            self._waiting.popleft()()
+
+
+_of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, SendRounds] = WeakKeyDictionary()
+
+
+def send_rounds() -> SendRounds:
+    """Return the rounds of the running event loop."""
+    loop = asyncio.get_running_loop()
+    rounds = _of_loops.get(loop)
+    if rounds is None:
+        rounds = _of_loops[loop] = SendRounds()
+    return rounds
