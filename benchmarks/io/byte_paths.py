@@ -144,14 +144,20 @@ class Paths:
             return await self._served(node.process.child.pid, self.stage.client.run(sockets, plan))
 
     async def _ranges(
-        self, blob: Blob, connections: int, pid: int, count: int = 0, address: str = ""
+        self,
+        blob: Blob,
+        connections: int,
+        pid: int,
+        count: int = 0,
+        address: str = "",
+        core: int | None = None,
     ) -> Turn:
         pieces = blob.pieces
         wanted = count or max(connections, self.turn_bytes // pieces.piece_bytes)
         indexes = [number % pieces.count for number in range(wanted)]
         sockets = http_sockets(address or self.stage.nginx.plain, connections)
         plan = ranges_plan(blob.path, pieces, indexes, connections)
-        return await self._served(pid, self.stage.client.run(sockets, plan))
+        return await self._served(pid, self.stage.client.run(sockets, plan, core=core))
 
     async def _whole(self, address: str, path: str, blob: Blob, pid: int) -> Turn:
         times = max(1, self.turn_bytes // (UPLOADS * blob.pieces.size))
@@ -168,7 +174,10 @@ class Paths:
 
     async def download(self, name: str, core: int | None, kind: str = "download") -> Path:
         """Pieces from a daemon: verified and stored by ours, maybe over TLS; over plain TCP stored by C."""
-        async with self._worker(name, kind, core) as (worker, _), self._pinned(core):
+        async with (
+            self._worker(name, kind, core) as (worker, _),
+            _held_to(self.stage.daemon.process.child.pid, core),
+        ):
             return await self._in_turns(
                 name,
                 "C, recv and pwrite",
@@ -179,12 +188,27 @@ class Paths:
 
     async def relay(self, name: str, core: int | None) -> Path:
         """Pieces from a daemon: verified, stored and served on by ours; stored by C."""
-        async with self._worker(name, "relay", core) as (worker, address), self._pinned(core):
+        async with (
+            self._worker(name, "relay", core) as (worker, address),
+            _held_to(self.stage.daemon.process.child.pid, core),
+        ):
             return await self._in_turns(
                 name,
                 "C, recv and pwrite",
                 worker.process.pid,
                 lambda: self._relayed(worker, address, core),
+                lambda: self._stored_by_c(core),
+            )
+
+    async def relay_c(self, name: str, core: int | None) -> Path:
+        """C stores pieces while nginx serves as many: a relay without a hash; against storing alone."""
+        nginx = self.stage.nginx
+        async with _held_to(self.stage.daemon.process.child.pid, core), _held_to(nginx.worker, core):
+            return await self._in_turns(
+                name,
+                "C, recv and pwrite",
+                nginx.worker,
+                lambda: self._relayed_by_c(core),
                 lambda: self._stored_by_c(core),
             )
 
@@ -205,6 +229,14 @@ class Paths:
             finally:
                 received = await receiving
         return Turn(max(served.seconds, received.seconds), received.cpu_s, received.bytes)
+
+    async def _relayed_by_c(self, core: int | None) -> Turn:
+        serving = self._ranges(
+            self.stage.large, CONNECTIONS, self.stage.nginx.worker, self._stored_count(), core=core
+        )
+        stored, served = await asyncio.gather(self._stored_by_c(core), serving)
+        seconds = max(stored.seconds, served.seconds)
+        return Turn(seconds, stored.cpu_s + served.cpu_s, stored.bytes)
 
     async def _stored_by_c(self, core: int | None) -> Turn:
         blob = self.stage.large
@@ -259,17 +291,6 @@ class Paths:
         secured = {"certificate": str(nginx.certificate), "key": str(nginx.key)}
         return {"address": node.peers, "parent": node.name} | (secured if kind == "download_tls" else {})
 
-    @asynccontextmanager
-    async def _pinned(self, core: int | None) -> AsyncIterator[None]:
-        """Hold the daemon that serves to one core too."""
-        pid, all_cores = self.stage.daemon.process.child.pid, os.sched_getaffinity(0)
-        if core is not None:
-            pin(pid, {core})
-        try:
-            yield
-        finally:
-            pin(pid, all_cores)
-
     async def _in_turns(self, name: str, against: str, pid: int, ours: Work, other: Work) -> Path:
         for warm in (other, ours):
             await warm()
@@ -281,6 +302,18 @@ class Paths:
                 turns[1].append(await other())
         self.peaks[name] = peak_bytes(pid)
         return Path(name, turns[0], turns[1], against)
+
+
+@asynccontextmanager
+async def _held_to(pid: int, core: int | None) -> AsyncIterator[None]:
+    """Hold a process to one core for a while, if one is given."""
+    all_cores = os.sched_getaffinity(0)
+    if core is not None:
+        pin(pid, {core})
+    try:
+        yield
+    finally:
+        pin(pid, all_cores)
 
 
 STORED_SHARE = 8
@@ -306,6 +339,8 @@ PATHS: dict[str, Measure] = {
 """What is measured, by the name of its figures."""
 OPTIONAL: dict[str, Measure] = {
     "upload_go": lambda paths, name: paths.upload_go(name),
+    "relay_1core_c": lambda paths, name: paths.relay_c(name, CORE),
+    "relay_2core_c": lambda paths, name: paths.relay_c(name, None),
     "shaped_c": lambda paths, name: paths.shaped_c(name),
 }
 """What is measured only if it is asked for: it takes a program that few have, or says nothing of a daemon."""
