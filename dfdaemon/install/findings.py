@@ -10,6 +10,8 @@ from dfdaemon.install.folders import DEFAULT, Root, of_registries, registry_of
 CLOCK_SKEW_MAX_S = 30.0
 """Registries' tokens are valid for 60 s or more from the second they were made in."""
 READABLE_BY_OTHERS = 0o004
+LEFT_SHARE_MIN = 0.1
+"""Whoever renews certificates does so long before: cert-manager with a third of their life left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,16 @@ class TokenSeen:
 
     path: str
     mode: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSeen:
+    """This node's certificate: since when and until when it counts (seconds since 1970), or why no host takes it."""
+
+    path: str
+    begins_s: float = 0.0
+    ends_s: float = 0.0
     error: str = ""
 
 
@@ -214,6 +226,19 @@ def of_token(seen: TokenSeen) -> Iterator[Finding]:
         yield Finding("token-readable", True, text, f"chmod 600 {seen.path}")
 
 
+def of_certificate(seen: CertificateSeen, now_s: float) -> Iterator[Finding]:
+    """Judge the certificate that this node shows to other hosts."""
+    left_s = seen.ends_s - now_s
+    if seen.error:
+        advice = (
+            "issue the certificate anew, and compare the authority with that of other hosts: peer.ca_file"
+        )
+        yield Finding("certificate-unusable", True, seen.error, advice)
+    elif left_s < LEFT_SHARE_MIN * (seen.ends_s - seen.begins_s):
+        text = f"{seen.path} counts for {_duration(left_s)} more: then no other host lets this node in"
+        yield Finding("certificate-ends", False, text, "renew it; the daemon reads it again by itself")
+
+
 def of_addresses(advertised: Sequence[str], schedulers: Sequence[str]) -> Iterator[Finding]:
     """Judge whether other hosts can reach this one; both are host names or addresses, without ports."""
     elsewhere = [host for host in schedulers if not is_loopback(host)]
@@ -238,6 +263,11 @@ def of_changed_files(missing: Sequence[str], runtime: str) -> Iterator[Finding]:
         text = f"{path} was configured for {runtime}, and our part is no longer in it: something has rewritten it"
         advice = f"dfdaemon configure {runtime}; if it happens again, let the tool that writes it leave the part in"
         yield Finding("configuration-lost", True, text, advice)
+
+
+def _duration(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"
 
 
 def _gib(count: int) -> str:

@@ -5,6 +5,7 @@ import asyncio
 import dataclasses
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -80,6 +81,9 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     token = probes.token(config.peer.token_file, arguments.root)
     if token is not None:
         yield from findings.of_token(token)
+    certificate = probes.certificate(config.peer, arguments.root)
+    if certificate is not None:
+        yield from findings.of_certificate(certificate, time.time())
     if arguments.root == Path("/"):
         yield from _guarded("peer-loopback", partial(_addresses, config))
         yield from asyncio.run(_running(config))
@@ -126,8 +130,9 @@ def _addresses(config: DaemonConfig) -> Iterator[Finding]:
 
 async def _running(config: DaemonConfig) -> list[Finding]:
     """Ask what runs: the mirror, the daemon, the schedulers, a registry's clock; all at once."""
-    addresses = config.scheduler.addresses
-    schedulers = asyncio.gather(*(probes.link(address, "scheduler.addresses") for address in addresses))
+    schedulers = asyncio.gather(
+        *(probes.scheduler(address, config) for address in config.scheduler.addresses)
+    )
     mirror, daemon, clock = await asyncio.gather(
         probes.link(config.mirror.listen, "mirror.listen"),
         probes.daemon(config.control_socket),

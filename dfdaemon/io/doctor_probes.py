@@ -2,18 +2,23 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import email.utils
 import os
+import ssl
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
 
-from dfdaemon.config import DaemonConfig, StoreConfig
+from dfdaemon.config import DaemonConfig, PeerConfig, StoreConfig
 from dfdaemon.endpoints import Endpoints
-from dfdaemon.install.findings import DaemonSeen, DiskSeen, LinkSeen, TokenSeen
+from dfdaemon.install.findings import CertificateSeen, DaemonSeen, DiskSeen, LinkSeen, TokenSeen
 from dfdaemon.io.local_client import LocalDaemon
+from dfdaemon.io.peer_tls import PeerTls, why_refused
+from dfdaemon.io.scheduler_tls import LinkTls
 from swarm.errors import ConfigError, DamselflyError
 from swarm.io.addresses import parse_listen
 from swarm.io.token_file import read_token
@@ -23,20 +28,23 @@ PROBE_S = 3.0
 ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to connect to instead
 
 
-async def link(address: str, key: str) -> LinkSeen:
-    """Try to connect."""
+async def link(address: str, key: str, tls: Callable[[], ssl.SSLContext] | None = None) -> LinkSeen:
+    """Try to connect; `tls` makes how the other side must prove to be who it is."""
     try:
         host, port = parse_listen(address, key)
+        host = ANYWHERE.get(host, host)
         async with asyncio.timeout(PROBE_S):
-            _, writer = await asyncio.open_connection(ANYWHERE.get(host, host), port)
+            _, writer = await asyncio.open_connection(host, port, ssl=tls and tls())
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
     except TimeoutError:
         return LinkSeen(address, f"no answer within {PROBE_S:g} s")
+    except ssl.SSLError as error:
+        return LinkSeen(address, f"TLS failed: {why_refused(error)}")
     except OSError as error:
         return LinkSeen(address, _reason(error))
-    except ConfigError as error:
+    except DamselflyError as error:
         return LinkSeen(address, str(error))
     return LinkSeen(address)
 
@@ -45,6 +53,12 @@ def _reason(error: BaseException) -> str:
     """Return the system's words for an error, if it is one of the system's."""
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number and number > 0 else str(error)
+
+
+async def scheduler(address: str, config: DaemonConfig) -> LinkSeen:
+    """Try to connect to a scheduler, as the daemon does."""
+    tls = LinkTls(config)
+    return await link(address, "scheduler.addresses", tls.context if tls.wanted else None)
 
 
 async def daemon(socket: str) -> DaemonSeen:
@@ -105,6 +119,24 @@ def token(path: str, root: Path) -> TokenSeen | None:
         return TokenSeen(path, stat.S_IMODE(place.stat().st_mode))
     except ConfigError as error:
         return TokenSeen(path, error=str(error))
+
+
+def certificate(config: PeerConfig, root: Path) -> CertificateSeen | None:
+    """Try the certificate on this node's own authority, as another host would; None where TLS is off."""
+    if config.tls == "off":
+        return None
+    certificate_file, key_file, ca_file = (
+        path and str(below(root, path)) for path in (config.certificate_file, config.key_file, config.ca_file)
+    )
+    placed = dataclasses.replace(
+        config, certificate_file=certificate_file, key_file=key_file, ca_file=ca_file
+    )
+    try:
+        found = PeerTls(placed).certificate()
+    except ConfigError as error:
+        return CertificateSeen(config.certificate_file, error=str(error))
+    begins_s, ends_s = (ssl.cert_time_to_seconds(found[name]) for name in ("notBefore", "notAfter"))
+    return CertificateSeen(config.certificate_file, begins_s, ends_s)
 
 
 def below(root: Path, path: str) -> Path:

@@ -7,10 +7,12 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from dfdaemon.config import PeerConfig
 from dfdaemon.io.peer_stream import PeerStream
 from dfdaemon.io.readable import readable
+from dfdaemon.io.tls_engine import TlsEngine
 from dfdaemon.io.tls_socket import TlsSocket
 from dfdaemon.patience import LIMIT_S_MAX, Patience
 from swarm.errors import ConfigError, PeerUnreachable
@@ -83,6 +85,21 @@ class PeerTls:
             raise
         return stream
 
+    def certificate(self) -> dict[str, Any]:
+        """Shake hands with itself, as two hosts with these files do; return one's certificate as the other sees it.
+
+        Raises ConfigError when they do not let each other in.
+        """
+        child, parent = (TlsEngine(self._context(side), server_side=side) for side in (False, True))
+        try:
+            while not all([_has_shaken(child, parent), _has_shaken(parent, child)]):
+                pass  # each step of one makes the next of the other possible, or raises
+        except ssl.SSLError as error:
+            raise ConfigError(
+                f"{self._files[0]} is not let in by hosts of {self._files[2]}: {why_refused(error)}"
+            ) from error
+        return child.certificate
+
     def _context(self, server_side: bool) -> ssl.SSLContext:
         """Return the settings of TLS; read anew when a file changed, as mounted secrets do."""
         changed, now = self._changed(), time.monotonic()
@@ -125,6 +142,21 @@ class PeerTls:
         return context
 
 
+def why_refused(error: ssl.SSLError) -> str:
+    """Return why TLS failed, in words for a log."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not of our authority ({error.verify_message})"
+    return error.reason or str(error)
+
+
+def _has_shaken(one: TlsEngine, other: TlsEngine) -> bool:
+    """Let one take its step, and the other hear of it. Raises ssl.SSLError."""
+    has_shaken = one.shake_hands()
+    if sealed := one.sealed():
+        other.take(sealed)
+    return has_shaken
+
+
 @contextlib.asynccontextmanager
 async def _within(limit_s: float, what: str) -> AsyncIterator[None]:
     try:
@@ -132,12 +164,8 @@ async def _within(limit_s: float, what: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise PeerUnreachable(f"{what}: nothing more came within {limit_s:.3g} s") from error
-    except ssl.SSLCertVerificationError as error:
-        raise PeerUnreachable(
-            f"{what}: its certificate is not of our authority ({error.verify_message})"
-        ) from error
     except ssl.SSLError as error:
-        raise PeerUnreachable(f"{what}: {error.reason or error}") from error
+        raise PeerUnreachable(f"{what}: {why_refused(error)}") from error
     except OSError as error:
         raise PeerUnreachable(f"{what}: {error}") from error
 

@@ -1,10 +1,12 @@
 """How the link to the scheduler is secured. Files are read for each attempt, so that new ones count."""
 
+import ssl
+
 import grpc
 
 from dfdaemon.config import DaemonConfig
 from swarm.errors import ConfigError, SchedulerError
-from swarm.io.pem_file import read_pem
+from swarm.io.pem_file import no_password, read_pem
 
 
 class LinkTls:
@@ -12,7 +14,8 @@ class LinkTls:
 
     def __init__(self, config: DaemonConfig) -> None:
         peer, link = config.peer, config.scheduler
-        self._wanted = link.tls
+        self.wanted = link.tls
+        """Whether the link is TLS at all."""
         self._ca_file = (
             (link.ca_file, "scheduler.ca_file") if link.ca_file else (peer.ca_file, "peer.ca_file")
         )
@@ -21,7 +24,7 @@ class LinkTls:
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """Return what a channel is made with; None: it is plain. Raises SchedulerError when a file cannot be read."""
-        if not self._wanted:
+        if not self.wanted:
             return None
         try:
             authority = read_pem(*self._ca_file)
@@ -33,3 +36,17 @@ class LinkTls:
             )
         except ConfigError as error:
             raise SchedulerError(f"no TLS to the scheduler: {error}") from error
+
+    def context(self) -> ssl.SSLContext:
+        """Return the same for a plain TLS connection. Raises SchedulerError when a file cannot be used."""
+        path, key = self._ca_file
+        reading = f"{key} = {path!r}"
+        try:
+            context = ssl.create_default_context(cafile=path)
+            if self._certificate_file:
+                reading = f"peer.certificate_file = {self._certificate_file!r}"
+                context.load_cert_chain(self._certificate_file, self._key_file, password=no_password)
+        except (OSError, ValueError) as error:
+            raise SchedulerError(f"no TLS to the scheduler: {reading} cannot be used: {error}") from error
+        context.set_alpn_protocols(["h2"])
+        return context

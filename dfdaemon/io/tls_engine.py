@@ -6,7 +6,7 @@ come from each call, and any thread may take them. One thread at a time owns an 
 
 import ssl
 from threading import local
-from typing import cast
+from typing import Any, cast
 
 SEALED_BYTES = 256 * 1024
 """What is taken from a socket at once and handed to TLS; each thread has one such buffer."""
@@ -33,6 +33,11 @@ class TlsEngine:
         self._came, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._empty_bytes = 0
         self._tls = context.wrap_bio(self._came, self._out, server_side=server_side, server_hostname=host)
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """What the other side proved to be, in the form of `ssl.SSLSocket.getpeercert`; empty before it did."""
+        return dict(self._tls.getpeercert() or {})
 
     @property
     def pending(self) -> bool:

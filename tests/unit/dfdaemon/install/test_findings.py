@@ -6,6 +6,7 @@ import pytest
 
 from dfdaemon.install.containerd_config import CriSettings, Version
 from dfdaemon.install.findings import (
+    CertificateSeen,
     ContainerdSeen,
     DaemonSeen,
     DiskSeen,
@@ -13,6 +14,7 @@ from dfdaemon.install.findings import (
     LinkSeen,
     TokenSeen,
     of_addresses,
+    of_certificate,
     of_changed_files,
     of_clock,
     of_containerd,
@@ -186,6 +188,19 @@ def test_only_its_owner_and_group_read_the_token(mode: int, expected: list[str])
 def test_a_token_that_cannot_be_used_is_told_with_its_reason() -> None:
     (finding,) = of_token(TokenSeen("/t", error="/t cannot be read"))
     assert (finding.code, finding.what) == ("token-unusable", "/t cannot be read")
+
+
+def test_a_certificate_is_told_before_it_ends() -> None:
+    assert list(of_certificate(CertificateSeen("/c", 0.0, 100.0), now_s=89.0)) == []
+    for now_s, left in (91.0, "0.0 hours"), (-259100.0, "3 days"):
+        (finding,) = of_certificate(CertificateSeen("/c", -1e7, 100.0), now_s)
+        assert (finding.code, finding.wrong) == ("certificate-ends", False)
+        assert left in finding.what
+
+
+def test_a_certificate_that_no_host_takes_is_wrong() -> None:
+    seen = CertificateSeen("/c", error="/c is not let in by hosts of /ca")
+    assert wrong(of_certificate(seen, now_s=0.0)) == ["certificate-unusable"]
 
 
 @pytest.mark.parametrize(

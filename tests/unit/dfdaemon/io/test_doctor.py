@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from dfdaemon.io import install
 from dfdaemon.io.node_commands import main
+from tests.support.certificates import make_certificate
 from tests.support.node_trees import CERTS, REFUSED, TREES, NodeTree
 
 ROOT = Path(__file__).parents[4]
@@ -108,6 +110,17 @@ def test_the_token_and_the_disk_are_looked_at(root: Path, capsys: pytest.Capture
     token.unlink()
     codes = [finding["code"] for finding in examine(root, capsys)[1]]
     assert codes == ["disk-quota", "token-unusable"]
+
+
+def test_the_certificate_is_looked_at(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_certificate(root / "etc/damselfly", "127.0.0.1")
+    names = {"certificate_file": "certificate", "key_file": "key", "ca_file": "certificate"}
+    files = "".join(f'{name} = "/etc/damselfly/{file}.pem"\n' for name, file in names.items())
+    (root / "etc/damselfly/dfdaemon.toml").write_text(f'[peer]\ntls = "require"\n{files}')
+    assert examine(root, capsys) == (0, [])
+    make_certificate(root / "etc/damselfly", "127.0.0.1", timedelta(hours=-1))
+    (finding,) = examine(root, capsys)[1]
+    assert finding["code"] == "certificate-unusable"
 
 
 def test_a_configuration_that_cannot_be_read_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,16 +1,27 @@
 """What the doctor asks the machine and the network."""
 
+import asyncio
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from dfdaemon.config import DaemonConfig, OriginConfig, RegistryConfig, StoreConfig
+from dfdaemon.config import (
+    DaemonConfig,
+    OriginConfig,
+    PeerConfig,
+    RegistryConfig,
+    SchedulerLinkConfig,
+    StoreConfig,
+)
 from dfdaemon.io import doctor_probes as probes
+from tests.support.certificates import make_certificate
 from tests.support.processes import free_port
 
 HOUR_S = 3600.0
@@ -73,3 +84,60 @@ def test_a_token_is_looked_at_where_the_node_has_it(tmp_path: Path) -> None:
     (tmp_path / "t").write_text("0123456789abcdef")
     (tmp_path / "t").chmod(0o640)
     assert probes.token("/t", tmp_path) == probes.TokenSeen("/t", 0o640)
+
+
+def secured(certificate: Path, key: Path, authority: Path, root: Path) -> PeerConfig:
+    shown, private, trusted = (f"/{path.relative_to(root)}" for path in (certificate, key, authority))
+    return PeerConfig(tls="accept", certificate_file=shown, key_file=private, ca_file=trusted)
+
+
+def test_a_certificate_is_tried_as_another_host_would(tmp_path: Path) -> None:
+    assert probes.certificate(PeerConfig(), tmp_path) is None
+    certificate, key = make_certificate(tmp_path, "127.0.0.1")
+    seen = probes.certificate(secured(certificate, key, certificate, tmp_path), tmp_path)
+    assert seen is not None
+    assert (seen.path, seen.error) == ("/certificate.pem", "")
+    assert seen.begins_s == pytest.approx(time.time() - 24 * HOUR_S, abs=60)
+    assert seen.ends_s == pytest.approx(time.time() + 24 * HOUR_S, abs=60)
+
+
+def test_a_certificate_that_no_host_takes_is_told_with_the_reason(tmp_path: Path) -> None:
+    for name in "ours", "theirs", "old":
+        (tmp_path / name).mkdir()
+    ours, _ = make_certificate(tmp_path / "ours", "127.0.0.1")
+    for certificate, key, authority, reason in (
+        (*make_certificate(tmp_path / "theirs", "127.0.0.1"), ours, "not of our authority"),
+        (*make_certificate(tmp_path / "old", "127.0.0.1", timedelta(hours=-1)), None, "has expired"),
+        (ours, tmp_path / "none", ours, "No such file"),
+    ):
+        seen = probes.certificate(secured(certificate, key, authority or certificate, tmp_path), tmp_path)
+        assert seen is not None
+        assert reason in seen.error
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_scheduler_must_prove_itself_where_the_daemon_asks_for_it(
+    tmp_path: Path, is_ours: bool
+) -> None:
+    for name in "shown", "other":
+        (tmp_path / name).mkdir()
+    certificate, key = make_certificate(tmp_path / "shown", "127.0.0.1")
+    other, _ = make_certificate(tmp_path / "other", "127.0.0.1")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    async with await asyncio.start_server(
+        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context
+    ) as server:
+        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        scheduler = SchedulerLinkConfig(tls=True, ca_file=str(certificate if is_ours else other))
+        seen = await probes.scheduler(address, DaemonConfig(scheduler=scheduler))
+        assert (seen.error == "") == is_ours
+        assert is_ours or "TLS failed: its certificate is not of our authority" in seen.error
+        plain = await probes.scheduler(address, DaemonConfig())
+        assert plain.error == "", "whether it answers is all that is asked then"
+
+
+async def test_a_missing_authority_is_told_with_its_setting() -> None:
+    scheduler = SchedulerLinkConfig(tls=True, ca_file="/none/ca.pem")
+    seen = await probes.scheduler("127.0.0.1:1", DaemonConfig(scheduler=scheduler))
+    assert "scheduler.ca_file = '/none/ca.pem' cannot be used" in seen.error
