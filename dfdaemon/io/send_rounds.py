@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
-ROUND_S = 0.004
+ROUND_S = 0.003
 """Senders go on for so long, and one of them a step longer, before the loop does something else."""
 
 Result = TypeVar("Result")
