@@ -47,10 +47,11 @@ class DiskSeen:
 
 @dataclass(frozen=True, slots=True)
 class LinkSeen:
-    """An attempt to reach something; `error` is empty where it answered."""
+    """An attempt to reach something; `error` is empty where it answered. `listens`: somebody is there."""
 
     address: str
     error: str = ""
+    listens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,16 @@ class TokenSeen:
 
 @dataclass(frozen=True, slots=True)
 class CertificateSeen:
-    """This node's certificate: since when and until when it counts (seconds since 1970), or why no host takes it."""
+    """This node's certificate: since when and until when it counts (seconds since 1970), or why it cannot be used.
+
+    `is_refused`: its files are in order, and another host would not take it.
+    """
 
     path: str
     begins_s: float = 0.0
     ends_s: float = 0.0
     error: str = ""
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +169,11 @@ def of_schedulers(seen: Sequence[LinkSeen], daemon: DaemonSeen) -> Iterator[Find
     for link in seen:
         if link.error:
             text = f"the scheduler {link.address} cannot be reached: {link.error}"
-            yield Finding(
-                "scheduler-unreachable", True, text, "start dfscheduler there, and let the network pass it"
+            start = "start dfscheduler there, and let the network pass it"
+            compare = (
+                "compare names and authorities in the certificates of both; its log says whom it refused"
             )
+            yield Finding("scheduler-unreachable", True, text, compare if link.listens else start)
     if seen and not daemon.error and not daemon.attached and not all(link.error for link in seen):
         text = "the scheduler can be reached, but the daemon is not attached to it"
         yield Finding(
@@ -230,10 +237,9 @@ def of_certificate(seen: CertificateSeen, now_s: float) -> Iterator[Finding]:
     """Judge the certificate that this node shows to other hosts."""
     left_s = seen.ends_s - now_s
     if seen.error:
-        advice = (
-            "issue the certificate anew, and compare the authority with that of other hosts: peer.ca_file"
-        )
-        yield Finding("certificate-unusable", True, seen.error, advice)
+        renew = "issue it anew, and compare the authority with that of other hosts: peer.ca_file"
+        repair = "repair the files that the settings name; run the doctor as a user who may read them"
+        yield Finding("certificate-unusable", True, seen.error, renew if seen.is_refused else repair)
     elif left_s < LEFT_SHARE_MIN * (seen.ends_s - seen.begins_s):
         text = f"{seen.path} counts for {_duration(left_s)} more: then no other host lets this node in"
         yield Finding("certificate-ends", False, text, "renew it; the daemon reads it again by itself")

@@ -8,7 +8,8 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +22,7 @@ from dfdaemon.io.peer_tls import PeerTls, why_refused
 from dfdaemon.io.scheduler_tls import LinkTls
 from swarm.errors import ConfigError, DamselflyError
 from swarm.io.addresses import parse_listen
+from swarm.io.pem_file import read_pem
 from swarm.io.token_file import read_token
 
 PROBE_S = 3.0
@@ -28,37 +30,68 @@ PROBE_S = 3.0
 ANYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what to connect to instead
 
 
-async def link(address: str, key: str, tls: Callable[[], ssl.SSLContext] | None = None) -> LinkSeen:
-    """Try to connect; `tls` makes how the other side must prove to be who it is."""
+async def link(address: str, key: str) -> LinkSeen:
+    """Try to connect."""
+    return await _reached(address, key, _connect)
+
+
+async def scheduler(address: str, config: DaemonConfig) -> LinkSeen:
+    """Try to connect to a scheduler, over TLS where the daemon does."""
+    tls = LinkTls(config)
+    return await _reached(address, "scheduler.addresses", partial(_greeted, tls) if tls.wanted else _connect)
+
+
+async def _reached(address: str, key: str, visit: Callable[[str, int], Awaitable[None]]) -> LinkSeen:
     try:
         host, port = parse_listen(address, key)
-        host = ANYWHERE.get(host, host)
         async with asyncio.timeout(PROBE_S):
-            _, writer = await asyncio.open_connection(host, port, ssl=tls and tls())
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+            await visit(ANYWHERE.get(host, host), port)
     except TimeoutError:
         return LinkSeen(address, f"no answer within {PROBE_S:g} s")
     except ssl.SSLError as error:
-        return LinkSeen(address, f"TLS failed: {why_refused(error)}")
+        return LinkSeen(address, f"TLS failed: {why_refused(error)}", listens=True)
+    except _NotLetIn as error:
+        return LinkSeen(address, f"TLS failed: {error}", listens=True)
     except OSError as error:
         return LinkSeen(address, _reason(error))
     except DamselflyError as error:
         return LinkSeen(address, str(error))
-    return LinkSeen(address)
+    return LinkSeen(address, listens=True)
+
+
+async def _connect(host: str, port: int) -> None:
+    _, writer = await asyncio.open_connection(host, port)
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+class _NotLetIn(Exception):
+    """The other side speaks TLS, but not with us."""
+
+
+async def _greeted(tls: LinkTls, host: str, port: int) -> None:
+    """Wait for the first byte of gRPC, which it sends unasked: our certificate is looked at after the handshake."""
+    context = tls.context()
+    try:
+        reader, writer = await asyncio.open_connection(host, port, ssl=context)
+    except ConnectionResetError as error:
+        raise _NotLetIn("it ended the connection in the middle of the handshake") from error
+    try:
+        if writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
+            raise _NotLetIn("it speaks no gRPC")
+        if not await reader.read(1):
+            raise _NotLetIn(
+                "it ended the connection when it had seen which certificate this node shows, or that it shows none"
+            )
+    finally:
+        writer.transport.abort()
 
 
 def _reason(error: BaseException) -> str:
     """Return the system's words for an error, if it is one of the system's."""
     number = error.errno if isinstance(error, OSError) else None
-    return os.strerror(number) if number and number > 0 else str(error)
-
-
-async def scheduler(address: str, config: DaemonConfig) -> LinkSeen:
-    """Try to connect to a scheduler, as the daemon does."""
-    tls = LinkTls(config)
-    return await link(address, "scheduler.addresses", tls.context if tls.wanted else None)
+    return os.strerror(number) if number and number > 0 else str(error) or type(error).__name__
 
 
 async def daemon(socket: str) -> DaemonSeen:
@@ -132,9 +165,16 @@ def certificate(config: PeerConfig, root: Path) -> CertificateSeen | None:
         config, certificate_file=certificate_file, key_file=key_file, ca_file=ca_file
     )
     try:
-        found = PeerTls(placed).certificate()
+        for name in "certificate_file", "key_file", "ca_file":
+            if path := getattr(placed, name):
+                read_pem(path, f"peer.{name}")
+        tls = PeerTls(placed)
     except ConfigError as error:
         return CertificateSeen(config.certificate_file, error=str(error))
+    try:
+        found = tls.certificate()
+    except ConfigError as error:
+        return CertificateSeen(config.certificate_file, error=str(error), is_refused=True)
     begins_s, ends_s = (ssl.cert_time_to_seconds(found[name]) for name in ("notBefore", "notAfter"))
     return CertificateSeen(config.certificate_file, begins_s, ends_s)
 

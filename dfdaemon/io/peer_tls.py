@@ -23,6 +23,8 @@ HANDSHAKE_S = 2.0
 """For the keys where nobody is busy (patience.py says when it is more)."""
 HELLO_OF_TLS = 0x16
 """First byte of whoever begins TLS: a record of the handshake (RFC 8446, section 5.1). No frame of ours begins so."""
+OF_ANOTHER_NAME = (62, 64)
+"""OpenSSL's X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
 RETRY_S = 10.0
 """Files that could not be used are tried again after this."""
 
@@ -145,6 +147,8 @@ class PeerTls:
 def why_refused(error: ssl.SSLError) -> str:
     """Return why TLS failed, in words for a log."""
     if isinstance(error, ssl.SSLCertVerificationError):
+        if error.verify_code in OF_ANOTHER_NAME:
+            return f"its certificate is of another name ({error.verify_message})"
         return f"its certificate is not of our authority ({error.verify_message})"
     return error.reason or str(error)
 

@@ -38,15 +38,24 @@ class LinkTls:
             raise SchedulerError(f"no TLS to the scheduler: {error}") from error
 
     def context(self) -> ssl.SSLContext:
-        """Return the same for a plain TLS connection. Raises SchedulerError when a file cannot be used."""
-        path, key = self._ca_file
-        reading = f"{key} = {path!r}"
+        """Return the same for a plain TLS connection, as strict as gRPC is. Raises SchedulerError for a bad file."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.set_alpn_protocols(["h2"])
+        reading = self._ca_file[1]
         try:
-            context = ssl.create_default_context(cafile=path)
+            read_pem(*self._ca_file)
+            context.load_verify_locations(cafile=self._ca_file[0])
             if self._certificate_file:
-                reading = f"peer.certificate_file = {self._certificate_file!r}"
+                for file in (
+                    (self._certificate_file, "peer.certificate_file"),
+                    (self._key_file, "peer.key_file"),
+                ):
+                    read_pem(*file)
+                reading = "peer.certificate_file or peer.key_file"
                 context.load_cert_chain(self._certificate_file, self._key_file, password=no_password)
+        except ConfigError as error:
+            raise SchedulerError(f"no TLS to the scheduler: {error}") from error
         except (OSError, ValueError) as error:
             raise SchedulerError(f"no TLS to the scheduler: {reading} cannot be used: {error}") from error
-        context.set_alpn_protocols(["h2"])
         return context

@@ -1,4 +1,4 @@
-"""Whose turn it is to send: all who send pieces and bodies hold the event loop for a few milliseconds at a time.
+"""Whose turn it is to send: all who send pieces and bodies from files hold the event loop for a few milliseconds.
 
 What else waits for the loop, such as a hello or the first byte of another client, is late by one round at most.
 """
@@ -44,7 +44,7 @@ class SendRounds:
             try:
                 ended.set_result(step())
             except Exception as error:
-                ended.set_exception(error)
+                ended.set_exception(error.with_traceback(None))  # it holds this frame, and that the future
 
         self._waiting.append(run)
         return await ended

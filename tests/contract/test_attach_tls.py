@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dfdaemon.config import DaemonConfig, PeerConfig, SchedulerLinkConfig
+from dfdaemon.io import doctor_probes as probes
 from dfdaemon.io.scheduler_tls import LinkTls
 from scheduler.config import SchedulerConfig
 from scheduler.events import HostAttached
@@ -129,3 +130,15 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is no PEM file") as raised:
         ServerTls(served((shown[0], str(key))), lambda note: None)
     assert "secret" not in str(raised.value)
+
+
+async def test_the_doctor_sees_what_daemons_see(tmp_path: Path) -> None:
+    shown, ours, other = (files(tmp_path, name) for name in ("scheduler", "ours", "other"))
+    scheduler = Scheduler(ScriptedMachine(), TOKEN, tls=served(shown, authority=ours[0]))
+    async with scheduler.running() as address:
+        for pair, is_let_in in (ours, True), (other, False), (("", ""), False):
+            peer = PeerConfig(certificate_file=pair[0], key_file=pair[1])
+            own = DaemonConfig(peer=peer, scheduler=SchedulerLinkConfig(tls=True, ca_file=shown[0]))
+            seen = await probes.scheduler(address, own)
+            assert (seen.error == "") == is_let_in
+            assert seen.listens

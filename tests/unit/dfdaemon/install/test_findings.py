@@ -199,8 +199,20 @@ def test_a_certificate_is_told_before_it_ends() -> None:
 
 
 def test_a_certificate_that_no_host_takes_is_wrong() -> None:
-    seen = CertificateSeen("/c", error="/c is not let in by hosts of /ca")
-    assert wrong(of_certificate(seen, now_s=0.0)) == ["certificate-unusable"]
+    for is_refused, advice in (True, "issue"), (False, "repair"):
+        seen = CertificateSeen("/c", error="the reason", is_refused=is_refused)
+        (finding,) = of_certificate(seen, now_s=0.0)
+        assert (finding.code, finding.wrong, finding.what) == ("certificate-unusable", True, "the reason")
+        assert finding.advice.startswith(advice)
+
+
+def test_a_scheduler_that_listens_and_does_not_speak_with_us_is_not_started_again() -> None:
+    for listens, advice in (False, "start"), (True, "compare"):
+        (finding,) = of_schedulers(
+            [LinkSeen("s:4012", "TLS failed", listens)], DaemonSeen("/s", error="none")
+        )
+        assert finding.code == "scheduler-unreachable"
+        assert finding.advice.startswith(advice)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Bodies to slow, fast and leaving clients, on both event loops, over plain sockets and TLS."""
 
 import asyncio
+import fcntl
 import os
 import socket
 import ssl
@@ -175,6 +176,22 @@ def test_bytes_of_a_ring_are_copied(run: Run, content: bytes) -> None:
             writer.close()
 
     run(dialogue())
+    ring.release()
+
+
+def test_a_ring_is_copied_as_far_as_there_is_room(content: bytes) -> None:
+    ring = PieceFile.ring(SIZE, PieceMap.of(SIZE).count)
+    os.pwrite(ring.fd, content, 0)
+    span, (reading, writing) = Span(ring, 0, SIZE), os.pipe2(os.O_NONBLOCK)
+    room = fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 20)
+    sent, wanted = body_sender._copy(writing, span, 0, SIZE)
+    assert room == sent < wanted == body_sender.COPIES * body_sender.COPY_BYTES
+    with pytest.raises(BlockingIOError):
+        body_sender._copy(writing, span, sent, SIZE)
+    assert os.read(reading, SIZE) == content[:sent]
+    assert body_sender._copy(writing, span, SIZE - 10, 10) == (10, 10)
+    for end in reading, writing:
+        os.close(end)
     ring.release()
 
 

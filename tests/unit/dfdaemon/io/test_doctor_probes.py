@@ -4,7 +4,8 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from email.utils import formatdate
 from pathlib import Path
@@ -46,7 +47,7 @@ async def registry() -> AsyncIterator[str]:
 async def test_a_listener_is_reached_also_by_the_name_of_all_addresses(registry: str) -> None:
     port = registry.rpartition(":")[2]
     for address in (registry, f"0.0.0.0:{port}", f":{port}"):
-        assert await probes.link(address, "mirror.listen") == probes.LinkSeen(address)
+        assert await probes.link(address, "mirror.listen") == probes.LinkSeen(address, listens=True)
 
 
 async def test_a_listener_that_is_not_there_is_told_with_the_reason() -> None:
@@ -108,36 +109,116 @@ def test_a_certificate_that_no_host_takes_is_told_with_the_reason(tmp_path: Path
     for certificate, key, authority, reason in (
         (*make_certificate(tmp_path / "theirs", "127.0.0.1"), ours, "not of our authority"),
         (*make_certificate(tmp_path / "old", "127.0.0.1", timedelta(hours=-1)), None, "has expired"),
-        (ours, tmp_path / "none", ours, "No such file"),
+        (ours, tmp_path / "none", ours, "peer.key_file"),
     ):
         seen = probes.certificate(secured(certificate, key, authority or certificate, tmp_path), tmp_path)
         assert seen is not None
         assert reason in seen.error
 
 
-@pytest.mark.parametrize("is_ours", [True, False])
-async def test_a_scheduler_must_prove_itself_where_the_daemon_asks_for_it(
-    tmp_path: Path, is_ours: bool
-) -> None:
-    for name in "shown", "other":
-        (tmp_path / name).mkdir()
-    certificate, key = make_certificate(tmp_path / "shown", "127.0.0.1")
-    other, _ = make_certificate(tmp_path / "other", "127.0.0.1")
+Answer = Callable[[asyncio.StreamWriter], None]
+
+
+def settings(writer: asyncio.StreamWriter) -> None:
+    """What a gRPC server says first, unasked."""
+    writer.write(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+
+
+def nothing(writer: asyncio.StreamWriter) -> None:
+    """Somebody who ends the connection."""
+    writer.close()
+
+
+@asynccontextmanager
+async def scheduler(
+    context: ssl.SSLContext | None, answer: Answer = settings, protocol: str = "h2"
+) -> AsyncIterator[str]:
+    """Whatever listens where a scheduler should; gives its address."""
+    if context is not None:
+        context.set_alpn_protocols([protocol])
+    writers: list[asyncio.StreamWriter] = []
+
+    def met(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        answer(writer)
+
+    server = await asyncio.start_server(met, "127.0.0.1", 0, ssl=context)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        for writer in writers:
+            writer.transport.abort()
+        server.close()
+
+
+def shown(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
-    async with await asyncio.start_server(
-        lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context
-    ) as server:
-        address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        scheduler = SchedulerLinkConfig(tls=True, ca_file=str(certificate if is_ours else other))
-        seen = await probes.scheduler(address, DaemonConfig(scheduler=scheduler))
-        assert (seen.error == "") == is_ours
-        assert is_ours or "TLS failed: its certificate is not of our authority" in seen.error
+    return context
+
+
+def asking(authority: Path, certificate: Path | None = None, key: Path | None = None) -> DaemonConfig:
+    """A daemon that asks for TLS to its scheduler."""
+    return DaemonConfig(
+        peer=PeerConfig(certificate_file=str(certificate or ""), key_file=str(key or "")),
+        scheduler=SchedulerLinkConfig(tls=True, ca_file=str(authority)),
+    )
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, tuple[Path, Path]]:
+    """Certificates that are their own authorities, with their keys."""
+    made = {}
+    for name, address in ("ours", "127.0.0.1"), ("other", "127.0.0.1"), ("elsewhere", "10.0.0.1"):
+        (tmp_path / name).mkdir()
+        made[name] = make_certificate(tmp_path / name, address)
+    return made
+
+
+async def test_a_scheduler_proves_itself_where_the_daemon_asks_for_it(
+    files: dict[str, tuple[Path, Path]],
+) -> None:
+    ours, other = files["ours"], files["other"]
+    async with scheduler(shown(*ours)) as address:
+        assert await probes.scheduler(address, asking(ours[0])) == probes.LinkSeen(address, listens=True)
+        seen = await probes.scheduler(address, asking(other[0]))
+        assert "TLS failed: its certificate is not of our authority" in seen.error
+        assert seen.listens
         plain = await probes.scheduler(address, DaemonConfig())
         assert plain.error == "", "whether it answers is all that is asked then"
+    async with scheduler(shown(*files["elsewhere"])) as address:
+        seen = await probes.scheduler(address, asking(files["elsewhere"][0]))
+        assert "its certificate is of another name" in seen.error
+
+
+@pytest.mark.parametrize("name", ["ours", "other", ""])
+async def test_a_scheduler_that_does_not_take_our_certificate_is_not_reached(
+    files: dict[str, tuple[Path, Path]], name: str
+) -> None:
+    context = shown(*files["ours"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cafile=files["ours"][0])
+    async with scheduler(context) as address:
+        seen = await probes.scheduler(address, asking(files["ours"][0], *files.get(name, ())))
+        assert (seen.error == "") == (name == "ours")
+        assert seen.listens
+
+
+async def test_who_speaks_no_grpc_is_no_scheduler(files: dict[str, tuple[Path, Path]]) -> None:
+    ours = files["ours"]
+    for context, answer, protocol, reason in (
+        (shown(*ours), nothing, "h2", "ended the connection when it had seen"),
+        (shown(*ours), settings, "http/1.1", "no gRPC"),
+        (None, nothing, "", "in the middle of the handshake"),
+        (None, settings, "", "TLS failed"),
+    ):
+        async with scheduler(context, answer, protocol) as address:
+            seen = await probes.scheduler(address, asking(ours[0]))
+            assert reason in seen.error
+            assert seen.listens
 
 
 async def test_a_missing_authority_is_told_with_its_setting() -> None:
     scheduler = SchedulerLinkConfig(tls=True, ca_file="/none/ca.pem")
     seen = await probes.scheduler("127.0.0.1:1", DaemonConfig(scheduler=scheduler))
-    assert "scheduler.ca_file = '/none/ca.pem' cannot be used" in seen.error
+    assert "scheduler.ca_file = '/none/ca.pem' cannot be read" in seen.error
