@@ -25,7 +25,7 @@ from mypyc.build import mypycify
 from setuptools import setup
 files = {files!r}
 options = ["--explicit-package-bases", "--ignore-missing-imports"]
-setup(name="simulator", packages=[], ext_modules=mypycify(options + files, opt_level="1", debug_level="0"))
+setup(name="simulator", packages=[], ext_modules=mypycify(options + files, opt_level="3", debug_level="0"))
 """
 
 
