@@ -8,7 +8,7 @@ import asyncio
 import os
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path as File
 
@@ -174,10 +174,7 @@ class Paths:
 
     async def download(self, name: str, core: int | None, kind: str = "download") -> Path:
         """Pieces from a daemon: verified and stored by ours, maybe over TLS; over plain TCP stored by C."""
-        async with (
-            self._worker(name, kind, core) as (worker, _),
-            _held_to(self.stage.daemon.process.child.pid, core),
-        ):
+        async with self._worker(name, kind, core) as (worker, _), self._pinned(core):
             return await self._in_turns(
                 name,
                 "C, recv and pwrite",
@@ -188,10 +185,7 @@ class Paths:
 
     async def relay(self, name: str, core: int | None) -> Path:
         """Pieces from a daemon: verified, stored and served on by ours; stored by C."""
-        async with (
-            self._worker(name, "relay", core) as (worker, address),
-            _held_to(self.stage.daemon.process.child.pid, core),
-        ):
+        async with self._worker(name, "relay", core) as (worker, address), self._pinned(core):
             return await self._in_turns(
                 name,
                 "C, recv and pwrite",
@@ -203,7 +197,7 @@ class Paths:
     async def relay_c(self, name: str, core: int | None) -> Path:
         """C stores pieces while nginx serves as many: a relay without a hash; against storing alone."""
         nginx = self.stage.nginx
-        async with _held_to(self.stage.daemon.process.child.pid, core), _held_to(nginx.worker, core):
+        async with self._pinned(core), _held_to(nginx.worker, core):
             return await self._in_turns(
                 name,
                 "C, recv and pwrite",
@@ -290,6 +284,10 @@ class Paths:
             return tls | {"repository": REPOSITORY}
         secured = {"certificate": str(nginx.certificate), "key": str(nginx.key)}
         return {"address": node.peers, "parent": node.name} | (secured if kind == "download_tls" else {})
+
+    def _pinned(self, core: int | None) -> AbstractAsyncContextManager[None]:
+        """Hold the daemon that serves to one core too."""
+        return _held_to(self.stage.daemon.process.child.pid, core)
 
     async def _in_turns(self, name: str, against: str, pid: int, ours: Work, other: Work) -> Path:
         for warm in (other, ours):

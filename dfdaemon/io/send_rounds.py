@@ -27,14 +27,14 @@ class SendRounds:
 
     def run(self, step: Callable[[], None]) -> None:
         """Call `step`, which does not wait for its socket, at once or in a later turn of the loop."""
-        if self._waiting or not self._has_time():
-            self._waiting.append(step)
-        else:
+        if self._may_send():
             step()
+        else:
+            self._waiting.append(step)
 
     async def result(self, step: Callable[[], Result]) -> Result:
         """Call `step` as `run` does; return what it returns, raise what it raises."""
-        if not self._waiting and self._has_time():
+        if self._may_send():
             return step()
         ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
@@ -49,7 +49,10 @@ class SendRounds:
         self._waiting.append(run)
         return await ended
 
-    def _has_time(self) -> bool:
+    def _may_send(self) -> bool:
+        """Tell whether nobody waits and the round has time left."""
+        if self._waiting:
+            return False
         if not self._runs:
             self._begin()
         return monotonic() < self._ends_at
