@@ -80,7 +80,11 @@ async def _greeted(tls: LinkTls, host: str, port: int) -> None:
     try:
         if writer.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
             raise _NotLetIn("it speaks no gRPC")
-        if not await reader.read(1):
+        try:
+            first = await reader.read(1)
+        except ConnectionResetError:
+            first = b""
+        if not first:
             raise _NotLetIn(
                 "it ended the connection when it had seen which certificate this node shows, or that it shows none"
             )

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -129,6 +131,13 @@ def nothing(writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
+def a_reset(writer: asyncio.StreamWriter) -> None:
+    """Somebody who leaves so that nothing sent before arrives."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 @asynccontextmanager
 async def scheduler(
     context: ssl.SSLContext | None, answer: Answer = settings, protocol: str = "h2"
@@ -208,6 +217,7 @@ async def test_who_speaks_no_grpc_is_no_scheduler(files: dict[str, tuple[Path, P
     ours = files["ours"]
     for context, answer, protocol, reason in (
         (shown(*ours), nothing, "h2", "ended the connection when it had seen"),
+        (shown(*ours), a_reset, "h2", "TLS failed: it ended the connection"),
         (shown(*ours), settings, "http/1.1", "no gRPC"),
         (None, nothing, "", "in the middle of the handshake"),
         (None, settings, "", "TLS failed"),
