@@ -10,7 +10,7 @@ from tests.support.processes import free_port, short_directory
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(PartsMissing, match="docker-registry, containerd, ctr"):
+    with pytest.raises(PartsMissing, match="docker-registry, containerd;"):
         require_parts()
 
 
