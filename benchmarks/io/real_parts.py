@@ -10,6 +10,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -108,7 +109,7 @@ class Containerd:
     async def _ask(self, method: str, name: str) -> None:
         """Call a method of CRI whose request begins with an image's name; what it answers does not matter."""
         async with grpc.aio.insecure_channel(f"unix://{self.folder}/c.sock") as channel:
-            call = channel.unary_unary(f"{_CRI}/{method}")
+            call: Any = channel.unary_unary(f"{_CRI}/{method}")
             try:
                 await call(_field_1(_field_1(name.encode())), timeout=PULL_S_MAX, wait_for_ready=True)
             except grpc.aio.AioRpcError as error:
