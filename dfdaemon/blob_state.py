@@ -10,6 +10,7 @@ from dfdaemon.ring import Ring
 from swarm import availability
 from swarm.facts import Note
 from swarm.ids import HostId
+from swarm.layers import PAUSE_S, Layer
 from swarm.messages import ActiveTask, HeldLease, Join, PieceRecord, PieceRejected, TaskProgress
 from swarm.pieces import PieceMap
 
@@ -32,6 +33,7 @@ class BlobState:
         self.registry = wanted.registry
         self.may_fetch = wanted.may_fetch
         self.priority = wanted.priority
+        self.layer = wanted.layer
         self.is_part = wanted.part
         """Nobody here wants more of it than its readers read."""
         self.means = means
@@ -58,15 +60,29 @@ class BlobState:
         """Have something done."""
         self.means.out.append(command)
 
+    @property
+    def turn(self) -> Layer | None:
+        """Its place among others; none where it is read in parts, and nothing is unpacked in order."""
+        return None if self.is_part else self.layer
+
+    def waits_its_turn(self, offered: int, now: float) -> bool:
+        """Tell whether it could ask for what parents offer, and does not, for the sake of an earlier layer.
+
+        It gets something every PAUSE_S then: if it does not, it waits for something else.
+        """
+        recent = now - self.moved_at < 2 * PAUSE_S
+        return recent and bool(offered & self.wanted()) and self.means.goes_before(self.turn)
+
     def ripen(self) -> None:
         """There may be something to ask for."""
-        self.means.ripe[self.task] = None
+        self.means.ripe[self.task] = self.turn
 
     def want(self, wanted: BlobWanted) -> bool:
         """Another client wants it. Returns whether the scheduler must hear that there is more to it now."""
         more = (wanted.may_fetch and not self.may_fetch) or (self.is_part and not wanted.part)
         self.may_fetch |= wanted.may_fetch
         self.is_part &= wanted.part
+        self.layer = self.layer or wanted.layer
         self.priority = min(self.priority, wanted.priority)
         return more
 
@@ -113,7 +129,7 @@ class BlobState:
         """Tell the scheduler that we want this blob, and what we hold of it."""
         leased = self.may_fetch and not self.is_part
         said = (self.task, self.pieces.size, self.registry, leased, self.ring is None, self.priority)
-        self.means.session.tell(Join(*said, self._told_bits, self.shares_check))
+        self.means.session.tell(Join(*said, self._told_bits, self.shares_check, self.layer))
 
     def ask_for_records(self, now: float) -> None:
         """Claims about a piece differ: have the scheduler tell what it knows, but not all the time."""
@@ -132,7 +148,7 @@ class BlobState:
             self.may_fetch and not self.is_part,
             self.ring is None,
         )
-        return ActiveTask(*said, leases, self.shares_check)
+        return ActiveTask(*said, leases, self.shares_check, self.layer)
 
     @property
     def _told_bits(self) -> int:

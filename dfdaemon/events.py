@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from swarm.ids import Epoch, HostId, ReaderId, RequestId, TaskId
+from swarm.layers import Layer
 from swarm.messages import OriginFault, PieceRecord, Priority, ToDaemon
 
 
@@ -51,6 +52,7 @@ class BlobWanted:
 
     `may_fetch`: the driver holds a source at the origin for it. `registry` names the origin for its budget.
     `part`: the client reads a small part of it; the rest is not worth fetching for its sake.
+    `layer`: where it stands in its image, if a client read the manifest before.
     """
 
     task: TaskId
@@ -59,6 +61,7 @@ class BlobWanted:
     may_fetch: bool
     priority: Priority = Priority.CONTAINER_START
     part: bool = False
+    layer: Layer | None = None
 
 
 @dataclass(frozen=True, slots=True)

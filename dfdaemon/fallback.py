@@ -163,7 +163,7 @@ class Fallback:
         if self._blob.is_part:
             return self._help_part(now)
         missing = self._blob.wanted()
-        if not self._helping and (self._in_flight() or now - self._blob.moved_at < self._patience()):
+        if not self._helping and not self._is_stalled(self._patience(), now):
             look_s = UNREACHED_S if self._means.session.is_attached else STALL_S
             self.at = now + look_s + self._stall_jitter()
             return ""
@@ -193,7 +193,7 @@ class Fallback:
                 self._origin.refusal
                 or "no host has it, and no credential of this host lets it ask the origin"
             )
-        stalled = not self._in_flight() and now - self._blob.moved_at >= STALL_S
+        stalled = self._is_stalled(STALL_S, now)
         self._origin.fetch_own(wanted & ~self._peers.parents.offered() or (wanted if stalled else 0), now)
         self.at = max(self._origin.own_at, now + PART_S) if len(self._blob.readers) else NEVER
         return ""
@@ -201,7 +201,7 @@ class Fallback:
     def _fetch(self, missing: int, now: float) -> None:
         """Fetch what nobody offers, or anything if what is offered does not come; then look again."""
         offered = self._peers.parents.offered()
-        stalled = not self._in_flight() and now - self._blob.moved_at >= STALL_S
+        stalled = self._is_stalled(STALL_S, now)
         bits = missing & ~offered or (missing if stalled else 0)
         if not self._whole:
             bits &= picker.window_of(missing)
@@ -234,6 +234,12 @@ class Fallback:
 
     def _in_flight(self) -> bool:
         return bool(len(self._peers.transfers)) or self._origin.is_running
+
+    def _is_stalled(self, patience_s: float, now: float) -> bool:
+        """Whether nothing came for so long, nothing is on its way, and it is not for an earlier layer's sake."""
+        if self._in_flight() or now - self._blob.moved_at < patience_s:
+            return False
+        return not self._blob.waits_its_turn(self._peers.parents.offered(), now)
 
     def _is_hopeless(self, now: float) -> bool:
         """Whether nothing is on its way, and nobody offers what is missing, or may do so soon.

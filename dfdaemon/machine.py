@@ -1,7 +1,8 @@
 """The daemon's machine: events in, commands out. It owns the downloads, the sharing, and the talk with the scheduler.
 
 It routes each event to its task's Download, to Sharing or to Session, and then lets downloads ask for more, as long as
-the budget of requests has room: the more urgent one first, then the one with fewer requests in flight.
+the budget of requests has room: the more urgent one first, then earlier layers of an image, which are unpacked before
+the others, then the one with fewer requests in flight.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,12 +23,15 @@ from swarm import messages, repositories
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import HostId, TaskId
+from swarm.layers import PAUSE_S
 from swarm.messages import HeldBlob, Hello, HostInfo, LeaseFailed, Leave, OriginFault, PieceRecord
 
 DOWNLOADS_MAX = 1024
 """Downloads at once; the mirror takes no more connections than that."""
 QUARANTINED_MAX = 1024
 """Hosts in quarantine that are remembered; more than that is a lost cluster."""
+STARVED, OTHERS, LATER = range(3)
+"""Whose turn it is first: a later layer that got nothing for long, the others, later layers of an image."""
 SHARING_EVENTS = (
     events.ChildSubscribed,
     events.ChildUnsubscribed,
@@ -108,15 +112,29 @@ class DaemonMachine:
         """Let downloads ask for pieces until the budget is spent, or none finds anything to ask for."""
         ripe, budget = self._means.ripe, self._means.budget
         while ripe and budget.has_room(now):
-            task = next(iter(ripe)) if len(ripe) == 1 else min(ripe, key=self._claim)
+            task = next(iter(ripe)) if len(ripe) == 1 else self._first(now)
             download = self.downloads.get(task)
             if download is None or not download.ask(now):
                 del ripe[task]
 
-    def _claim(self, task: TaskId) -> tuple[int, int]:
-        """Return how long a download must wait for its turn, against others."""
-        download = self.downloads.get(task)
-        return (download.blob.priority, download.in_flight) if download is not None else (0, 0)
+    def _first(self, now: float) -> TaskId:
+        """Return whose turn it is to ask."""
+        ripe, firsts = self._means.ripe, dict[str, int]()
+        for layer in ripe.values():
+            if layer is not None:
+                firsts[layer.image] = min(layer.place, firsts.get(layer.image, layer.place))
+
+        def claim(task: TaskId) -> tuple[int, int, int]:
+            download, layer = self.downloads.get(task), ripe[task]
+            if download is None:
+                return 0, 0, 0
+            turn = OTHERS
+            if layer is not None and layer.place > firsts[layer.image]:
+                starves = now - download.blob.moved_at >= PAUSE_S and not download.in_flight
+                turn = STARVED if starves else LATER
+            return download.blob.priority, turn, download.in_flight
+
+        return min(ripe, key=claim)
 
     # --- downloads --------------------------------------------------------------------------------------------------
 

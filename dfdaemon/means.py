@@ -10,6 +10,7 @@ from dfdaemon.hosts import HostBook
 from dfdaemon.session import Session
 from swarm.dice import Dice
 from swarm.ids import TaskId
+from swarm.layers import Layer
 from swarm.messages import HostInfo, PieceRecord
 
 OWN_FETCHES_MAX = 4
@@ -46,11 +47,11 @@ class Means:
     ring_bytes: int
     first_nodes: bool = False
     """A few hosts compute a blob's own digest for all (verify = "first-nodes")."""
-    ripe: dict[TaskId, None] = field(default_factory=dict)
-    """Downloads that may find something to ask for, in the order in which that came about."""
-    dry: dict[TaskId, None] = field(default_factory=dict)
+    ripe: dict[TaskId, Layer | None] = field(default_factory=dict)
+    """Downloads that may find something to ask for, in the order in which that came about, with their layers."""
+    dry: dict[TaskId, Layer | None] = field(default_factory=dict)
     """Downloads that found nothing to ask for when they last looked; those that called for help of late are last."""
-    held_back: dict[TaskId, None] = field(default_factory=dict)
+    held_back: dict[TaskId, Layer | None] = field(default_factory=dict)
     """Downloads that ask for more when fewer requests are in flight."""
     own_fetches: int = 0
     """Ungranted fetches that run, of all downloads."""
@@ -62,6 +63,12 @@ class Means:
         if self.held_back:
             self.ripe.update(self.held_back)
             self.held_back.clear()
+
+    def goes_before(self, layer: Layer | None) -> bool:
+        """Tell whether an earlier layer of the same image may find something to ask for: that is unpacked before."""
+        return layer is not None and any(
+            other is not None and other.precedes(layer) for other in self.ripe.values()
+        )
 
     def call_for_help(self, task: TaskId, wanted: int, now: float) -> float:
         """Tell the scheduler that a download starves, if it is time, each in turn. Returns when it may be told next."""

@@ -141,7 +141,7 @@ class PeerSide:
             self._no_need(now)
             return False
         if not self.transfers.may_start(blob.table.had, self._means.budget.in_flight):
-            self._means.held_back[blob.task] = None
+            self._means.held_back[blob.task] = blob.turn
             return False
         length = blob.pieces.piece_bytes
         far = self.imports.far(wanted)
@@ -178,7 +178,7 @@ class PeerSide:
 
     def _run_dry(self, wanted: int, far: int, now: float) -> None:
         """Nobody can be asked for any of `wanted`: note when to look again, and when to call for help."""
-        self._means.dry[self._blob.task] = None
+        self._means.dry[self._blob.task] = self._blob.turn
         waits = [p.host.free_at() for p in self.parents if p.bits & (wanted if p.is_near else far)]
         self._retry_at = min((at for at in waits if at > now), default=NEVER)
         if self._dry_at == NEVER:
@@ -339,21 +339,21 @@ class PeerSide:
             self._retry_at = NEVER
             blob.ripen()
         if self._dry_at <= now:
-            self._call_for_help(now)
+            waits = self._blob.waits_its_turn(self.parents.offered(), now)
+            self._dry_at = now + STARVING_BUSY_S if waits else self._call_for_help(now)
 
-    def _call_for_help(self, now: float) -> None:
+    def _call_for_help(self, now: float) -> float:
         wanted = self._blob.wanted()
         self._thirst_s = 0.0
         if self.imports.loosen(now):
             self._blob.ripen()
         if not wanted:
-            self._dry_at = NEVER
-        elif self._means.session.is_attached:
+            return NEVER
+        if self._means.session.is_attached:
             urgent = (picker.window_of(wanted) | self.imports.granted) & wanted
-            self._dry_at = self._means.call_for_help(self._blob.task, urgent, now)
-        else:
-            alone = self.parents.near == len(self.parents)
-            self._dry_at = NEVER if alone else now + LOOK_AGAIN_S
+            return self._means.call_for_help(self._blob.task, urgent, now)
+        alone = self.parents.near == len(self.parents)
+        return NEVER if alone else now + LOOK_AGAIN_S
 
     def _look_at(self, request: Request, now: float) -> None:
         """A request is old: take it back, or ask another parent too."""

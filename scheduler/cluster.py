@@ -170,6 +170,7 @@ class Cluster:
         assert not task.leases, "a task with leases is not forgotten"
         for peer in list(task.peers.values()):
             peer.happen(PeerEvent.LEAVE)
+            peer.place(task.id, None)
             peer.host.tasks.pop(task.id)
         for name in task.registries:
             self.stop_waiting(task, name)

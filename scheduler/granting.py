@@ -7,6 +7,7 @@ from scheduler.host import Host
 from scheduler.importing import Importing
 from scheduler.lease import Lease, LeaseEvent, LeaseState
 from scheduler.neighbours import Neighbours
+from scheduler.order import Order
 from scheduler.peer import Peer
 from scheduler.registry import Ranges, Registry
 from scheduler.sourceless import Sourceless
@@ -28,6 +29,7 @@ class Granting:
         self._cluster = cluster
         self._neighbours = neighbours
         self._importing = importing
+        self._order = Order(cluster)
         self.sourceless = Sourceless(cluster)
 
     # --- granting ------------------------------------------------------------------------------------------
@@ -41,64 +43,64 @@ class Granting:
         if cluster.now < task.hold_until:
             cluster.agenda.wake(("task", task.id), task.hold_until)
             return
+        granted = False
         while free := task.free():
-            registries = self._open_registries(task)
+            registries = self._order.open_registries(task)
             if not registries:
+                self._order.look_again(task)
                 break
-            chosen = (
-                owner
-                if owner is not None and leases.may_lease(task, owner, registries, cluster.now)
-                else None
-            )
-            chosen = chosen or leases.choose_owner(task, registries, cluster.now, cluster.dice)
+            chosen = self._order.next_owner(task, registries, owner)
             if chosen is None:
                 if leases.is_young(task, cluster.now):
                     cluster.agenda.wake(("task", task.id), cluster.now + leases.HERD_S)
                 break
             self._grant(task, chosen, free, preferred)
-        self._settle_hunger(task)
+            granted = True
+        was_hungry = self._settle_hunger(task)
+        if not free and (granted or was_hungry):
+            self._let_others(task)
 
-    def _open_registries(self, task: Task) -> frozenset[str]:
-        """Return the registries through which this task may start another lease now."""
-        return frozenset(
-            name for name in task.registries if self._is_open(task, self._cluster.registry(name))
-        )
+    def _let_others(self, task: Task) -> None:
+        """Nothing of a task is free any more: its hosts may fetch of later layers now."""
+        for name in task.registries:
+            registry = self._cluster.registry(name)
+            if registry.hungry and registry.has_room(self._cluster.now):
+                self._cluster.agenda.wake(("registry", registry.name), self._cluster.now)
 
-    def _is_open(self, task: Task, registry: Registry) -> bool:
-        now = self._cluster.now
-        if task.is_tiny():
-            return not registry.is_blocked(now)
-        if registry.honours(now) is not Ranges.HONOURED and task.leased:
-            return False
-        return registry.has_room(now)
+    def _settle_hunger(self, task: Task) -> bool:
+        """Queue a task at its registries while it has free pieces; if nobody can ever fetch them, say so.
 
-    def _settle_hunger(self, task: Task) -> None:
-        """Queue a task at its registries while it has free pieces; if nobody can ever fetch them, say so."""
-        free = task.free()
+        Returns whether it was queued, and is not any more.
+        """
+        free, was_hungry = task.free(), False
         for name in task.registries:
             registry = self._cluster.registry(name)
             if free:
                 registry.wait(task.id)
-            else:
-                registry.hungry.pop(task.id, None)
+            elif task.id in registry.hungry:
+                del registry.hungry[task.id]
+                was_hungry = True
         if free and not task.has_fetchers():
             self.sourceless.report(task)
+        return was_hungry
 
     def feed(self, registry: Registry) -> None:
         """Offer a registry's free connections to the tasks that wait, the most urgent first; tiny ones need none."""
-        tasks = [self._cluster.tasks[task] for task in registry.hungry]
+        now, tasks = self._cluster.now, [self._cluster.tasks[task] for task in registry.hungry]
         tasks.sort(key=lambda task: task.priority)
         tiny = [task for task in tasks if task.is_tiny()][:SERVED_AT_ONCE_MAX]
         others = [task for task in tasks if not task.is_tiny()][:SERVED_AT_ONCE_MAX]
         for task in tiny + others:
-            if not task.is_tiny() and not registry.has_room(self._cluster.now):
-                return
+            if not task.is_tiny() and not registry.has_room(now, leases.connections_more(task, now)):
+                self._order.look_again(task)
+                continue
             del registry.hungry[task.id]
             self.serve(task)
 
     def _grant(self, task: Task, owner: Peer, free: int, preferred: int) -> None:
         cluster = self._cluster
-        start, end = leases.next_range(free, preferred, task.pieces, cluster.config.lease)
+        is_brief = self._order.is_brief(task, owner)
+        start, end = leases.next_range(free, preferred, task.pieces, cluster.config.lease, is_brief)
         ignored = cluster.registry(owner.registry).honours(cluster.now) is Ranges.IGNORED
         if ignored:
             start, end = availability.first_missing(~free), task.pieces.count
@@ -157,6 +159,7 @@ class Granting:
             no_range,
         )
         task.leased_at = cluster.now if task.leased_at is None else task.leased_at
+        task.fed_at = cluster.now
         self.register(task, owner, lease)
         cluster.do(SaveEpoch(task.id, lease.epoch))
 
@@ -204,6 +207,8 @@ class Granting:
         registry = self._cluster.registry(lease.registry)
         was_busy, was_unanswered = lease.is_busy(), lease.is_unanswered()
         lease.happen(LeaseEvent.ADVANCED)
+        if received > lease.received:
+            task.fed_at = self._cluster.now
         grew = registry.measure(max(0, received - lease.received), self._cluster.now)
         learned = self._learn(task, lease, registry)
         lease.measure(received, self._cluster.now)
@@ -227,10 +232,10 @@ class Granting:
         end = leases.relieved_end(lease, task.pieces, registry)
         if end == lease.end or task.free() or task.state is not TaskState.ACTIVE:
             return
-        slow, registries = task.peers.get(lease.host), self._open_registries(task)
+        slow, registries = task.peers.get(lease.host), self._order.open_registries(task)
         if slow is None or not registries:
             return
-        other = leases.choose_owner(task, registries, self._cluster.now, self._cluster.dice)
+        other = self._order.next_owner(task, registries)
         if other is None or other is slow:
             return
         lease.end = end
@@ -366,6 +371,7 @@ class Granting:
         if task.failures == 0:
             task.failing_since = now
         task.failures += 1
+        task.fed_at = -float("inf")  # a layer that fails waits for no other: somebody else is to try
         task.last_fault = fault
         task.hold_until = now + leases.hold_s(task.failures)
         if task.failures >= leases.FRUITLESS_MAX and now - task.failing_since >= leases.FRUITLESS_S:

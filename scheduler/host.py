@@ -53,6 +53,7 @@ HOST_STATES = {
 class Host:
     """One machine. `upload` is its measured or declared uplink in bytes a second, 0 when unknown.
 
+    `layers`: which of its tasks are layers of which images, and their places (scheduler/order.py).
     `shed`: downloads that there was no room for when it asked; they are let in when it calls for help and there is.
     """
 
@@ -64,6 +65,7 @@ class Host:
     held: dict[TaskId, int] = field(default_factory=dict)
     shed: dict[TaskId, Join | ActiveTask] = field(default_factory=dict)
     leases: list[Lease] = field(default_factory=list)
+    layers: dict[str, dict[TaskId, int]] = field(default_factory=dict)
     failures: int = 0
     fetch_after: float = 0.0
     quarantined_until: float = 0.0

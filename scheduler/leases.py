@@ -1,10 +1,12 @@
 """What is fetched from the origin next, and by whom: pure choices. Ranges are contiguous, early ones first."""
 
+from collections.abc import Sequence
+
 from scheduler.config import LeaseConfig
 from scheduler.host import Host
 from scheduler.lease import Lease, LeaseState
 from scheduler.peer import Peer
-from scheduler.registry import Registry
+from scheduler.registry import Ranges, Registry
 from scheduler.task import Task
 from swarm.dice import Dice
 from swarm.messages import OriginFault
@@ -43,20 +45,24 @@ FORBIDDEN = frozenset({OriginFault.DENIED, OriginFault.NOT_FOUND, OriginFault.WR
 """Faults after which this host may not fetch this blob any more."""
 
 
-def lease_pieces(pieces: PieceMap, free: int, config: LeaseConfig) -> int:
-    """Return how many pieces the next lease of this blob has, when `free` ones are left."""
+def lease_pieces(pieces: PieceMap, free: int, config: LeaseConfig, is_brief: bool = False) -> int:
+    """Return how many pieces the next lease of a blob has, when `free` ones are left; `is_brief`: as few as may be."""
     least = -(-config.bytes_min // pieces.piece_bytes)
+    if is_brief:
+        return max(1, least)
     usual = -(-pieces.size // config.parts // pieces.piece_bytes)
     return max(1, least, min(usual, free // SHRINK))
 
 
-def next_range(free: int, preferred: int, pieces: PieceMap, config: LeaseConfig) -> tuple[int, int]:
+def next_range(
+    free: int, preferred: int, pieces: PieceMap, config: LeaseConfig, is_brief: bool = False
+) -> tuple[int, int]:
     """Return the first range [start, end) of free pieces, from the first preferred one if there is any."""
     first = free & preferred or free
     start = (first & -first).bit_length() - 1
     blocked = ~(free >> start)
     run = (blocked & -blocked).bit_length() - 1
-    return start, start + min(run, lease_pieces(pieces, free.bit_count(), config))
+    return start, start + min(run, lease_pieces(pieces, free.bit_count(), config, is_brief))
 
 
 def relieved_end(lease: Lease, pieces: PieceMap, registry: Registry) -> int:
@@ -76,20 +82,23 @@ def relieved_end(lease: Lease, pieces: PieceMap, registry: Registry) -> int:
     return lease.next_piece + 1 + int((left - 1) * rate / (rate + best))
 
 
-def choose_owner(task: Task, registries: frozenset[str], now: float, dice: Dice) -> Peer | None:
-    """Return who fetches next through one of the `registries`; None when nobody can now.
-
-    Not those whose fetches just failed, as long as there are others; then whoever has the fewest leases, fast hosts
-    before slow ones, seeds first, zones in turn.
-    """
+def able_owners(task: Task, registries: frozenset[str], now: float, dice: Dice) -> list[Peer]:
+    """Return some of those who can fetch now through one of the `registries`; all of them where they are few."""
     seeds = task.seed_fetchers.some(OWNERS_LOOKED_AT, dice)
     others = task.fetchers.some(OWNERS_LOOKED_AT, dice)
     able = [peer for peer in (*seeds, *others) if may_lease(task, peer, registries, now)]
     if not able:
         everyone = (*task.seed_fetchers, *task.fetchers)
         able = [peer for peer in everyone if may_lease(task, peer, registries, now)]
-    if not able:
-        return None
+    return able
+
+
+def best_owner(task: Task, able: Sequence[Peer], now: float) -> Peer:
+    """Return who of these fetches next.
+
+    Not those whose fetches just failed, as long as there are others; then whoever has the fewest leases, fast hosts
+    before slow ones, seeds first, zones in turn.
+    """
     zones: dict[str, int] = {}
     for lease in task.leases:
         owner = task.peers.get(lease.host)
@@ -110,6 +119,20 @@ def _reluctance(host: Host, zones: dict[str, int], now: float) -> tuple[bool, in
     )
 
 
+def is_open(task: Task, registry: Registry, now: float) -> bool:
+    """Tell whether another lease of a task may start at a registry now; until Range is known, one at a time."""
+    if task.is_tiny():
+        return not registry.is_blocked(now)
+    if registry.honours(now) is not Ranges.HONOURED and task.leased:
+        return False
+    return registry.has_room(now, connections_more(task, now))
+
+
+def connections_more(task: Task, now: float) -> int:
+    """Return how many connections there are for a layer that waited for earlier ones too long."""
+    return int(task.is_layer and not task.may_wait(now))
+
+
 def may_lease(task: Task, peer: Peer, registries: frozenset[str], now: float) -> bool:
     """Tell whether a peer can take a lease now: it may fetch, and the origin has answered its last one.
 
@@ -120,7 +143,7 @@ def may_lease(task: Task, peer: Peer, registries: frozenset[str], now: float) ->
         return False
     if is_young(task, now) and any(lease.is_busy() for lease in peer.leases):
         return False
-    return task.is_tiny() or peer.host.busy_leases() < LEASES_PER_HOST_MAX
+    return task.is_tiny() or peer.host.busy_leases() < LEASES_PER_HOST_MAX + connections_more(task, now)
 
 
 def is_young(task: Task, now: float) -> bool:

@@ -364,6 +364,8 @@ class SchedulerMachine:
         self._importing.expire(task)
         if task.state is TaskState.ACTIVE and cluster.now >= task.hold_until:
             self._granting.serve(task)
+        elif task.state is TaskState.ACTIVE:
+            cluster.agenda.wake(("task", task_id), task.hold_until)
         if task.state is TaskState.IDLE and not task.leases and cluster.now >= task.idle_at:
             cluster.forget_task(task)
         elif task.state is TaskState.IDLE:
@@ -375,6 +377,5 @@ class SchedulerMachine:
             self._trust.due(host)
 
     def _recovered(self) -> None:
-        for task in list(self.cluster.tasks.values()):
-            if task.state is TaskState.RECOVERING or task.state is TaskState.ACTIVE:
-                self._membership.recovered(task)
+        waiting = (TaskState.RECOVERING, TaskState.ACTIVE)
+        self._membership.recovered([task for task in self.cluster.tasks.values() if task.state in waiting])

@@ -1,5 +1,7 @@
 """Peers come and go: Join and its answer, Completed, Leave, and what the loss of a host means for its tasks."""
 
+from collections.abc import Sequence
+
 from scheduler.cluster import TASKS_PER_HOST_MAX, Cluster
 from scheduler.commands import SendInline
 from scheduler.granting import Granting
@@ -11,6 +13,7 @@ from scheduler.peer import Peer, PeerEvent, PeerState
 from scheduler.proving import Proving
 from scheduler.task import Task, TaskEvent, TaskState
 from swarm import availability
+from swarm.layers import FIRST_PLACE
 from swarm.messages import ActiveTask, Join
 from swarm.pieces import BLOB_BYTES_MAX
 
@@ -57,6 +60,8 @@ class Membership:
         peer.registry, peer.warned = join.registry, False
         peer.stores, peer.shares_check = join.stores, join.shares_check
         peer.may_fetch = join.may_fetch and self._add_registry(task, join.registry)
+        peer.place(task.id, join.layer)
+        task.is_layer |= peer.layer is not None and peer.layer.place > FIRST_PLACE
         fits = join.size == task.pieces.size
         task.changed(peer, join.bits & task.all_bits() if fits else availability.NONE)
         if not peer.stores:
@@ -129,10 +134,12 @@ class Membership:
         task.happen(TaskEvent.REPORTED)
         self._cluster.note("task_recovering", task)
 
-    def recovered(self, task: Task) -> None:
+    def recovered(self, tasks: Sequence[Task]) -> None:
         """All hosts had their time to attach: what is still missing may be leased."""
-        task.happen(TaskEvent.RECOVERED)
-        self._granting.serve(task)
+        for task in tasks:
+            task.happen(TaskEvent.RECOVERED)
+        for task in tasks:
+            self._granting.serve(task)
 
     # --- leaving -------------------------------------------------------------------------------------------
 
@@ -170,6 +177,7 @@ class Membership:
         else:
             task.downloading -= 1
         peer.happen(PeerEvent.LEAVE)
+        peer.place(task.id, None)
         task.unfile(peer)
         del task.peers[peer.host.id]
         del peer.host.tasks[task.id]

@@ -5,13 +5,18 @@ from enum import Enum
 
 from scheduler.host import Host
 from scheduler.lease import Lease
-from swarm.ids import HostId
+from swarm.ids import HostId, TaskId
+from swarm.layers import Layer
 from swarm.messages import Priority
 
 REFUSED_MAX = 64
 """Parents that a peer is kept apart from; one that quarrels with more has no more to lose."""
 DECEIVED_MAX = 512
 """Wrong pieces that a peer says it was given; one that was given more may have been given any."""
+
+
+LAYERS_MAX = 256
+"""Layers of one image that a host is known to want at once: overlayfs takes half as many."""
 
 
 class PeerState(Enum):
@@ -55,6 +60,7 @@ class Peer:
     computes the blob's own digest for others, or leaves that to them.
     `importing`: what it is to take from other zones and does not hold yet. If it brings none of it until
     `import_deadline`, another peer of its zone gets that, and it none before `import_after`.
+    `layer`: where the blob stands in the image that the host pulls.
     `deceived`: the wrong pieces that it was given, as it says: number and digest. `inform_at`: before, it is not told
     again what is right.
     """
@@ -77,6 +83,7 @@ class Peer:
     import_after: float = 0.0
     deceived: dict[tuple[int, bytes], None] = field(default_factory=dict)
     inform_at: float = 0.0
+    layer: Layer | None = None
 
     def happen(self, event: PeerEvent) -> None:
         """Follow the table; a missing key is a bug."""
@@ -86,9 +93,27 @@ class Peer:
         """Tell whether it still wants pieces."""
         return self.state is PeerState.DOWNLOADING
 
+    def may_fetch_for_all(self) -> bool:
+        """Tell whether it wants pieces from the origin, and may fetch them for all."""
+        waits = self.state is PeerState.JOINED or self.state is PeerState.DOWNLOADING
+        return waits and self.may_fetch and self.stores and self.host.is_trusted()
+
     def is_complete(self) -> bool:
         """Tell whether it has all it wanted."""
         return self.state is PeerState.COMPLETE
+
+    def place(self, task: TaskId, layer: Layer | None) -> None:
+        """Note where its task stands in an image; None: in none that is known, or not any more."""
+        layers = self.host.layers
+        if self.layer is not None:
+            places = layers[self.layer.image]
+            del places[task]
+            if not places:
+                del layers[self.layer.image]
+        has_room = layer is not None and len(layers.get(layer.image, ())) < LAYERS_MAX
+        self.layer = layer if has_room else None
+        if self.layer is not None:
+            layers.setdefault(self.layer.image, {})[task] = self.layer.place
 
     def serves(self) -> bool:
         """Tell whether others can take from it what it holds."""

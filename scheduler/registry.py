@@ -63,9 +63,9 @@ class Registry:
         """Tell whether it has leases, tasks that wait for it, or a pause that it asked for."""
         return bool(self.leases or self.hungry) or self.is_blocked(now)
 
-    def has_room(self, now: float) -> bool:
-        """Tell whether another lease may start."""
-        return not self.is_blocked(now) and self.busy() < self.connections
+    def has_room(self, now: float, extra: int = 0) -> bool:
+        """Tell whether another lease may start, with so many connections more than usual."""
+        return not self.is_blocked(now) and self.busy() < self.connections + extra
 
     def honours(self, now: float) -> Ranges:
         """Return what is known about Range now."""

@@ -10,6 +10,7 @@ from scheduler.verification import Verification
 from scheduler.zone import Zone
 from swarm import availability
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
+from swarm.layers import PAUSE_S
 from swarm.messages import OriginFault, PieceRecord, Priority
 from swarm.pieces import INLINE_BYTES_MAX, PieceMap
 
@@ -71,7 +72,8 @@ class Task:
 
     `reported`: a host that attached during the recovery window was downloading it already.
     `unsure`: pieces whose known holders were lost; until `unsure_until` others may yet tell that they took them.
-    `leased_at`: when it was leased first.
+    `leased_at`: when it was leased first. `fed_at`: when it was leased last, or anything of it left the origin; never,
+    after a fetch that failed. `is_layer`: it may come after other layers of an image.
     `patience`: times the lease time-out that owners may be silent; doubles with each that was too silent.
     `size_claims`: what hosts say that the origin says of its size, until another host says the same.
     `failures`: fetches in a row that brought nothing, the first of them at `failing_since`; none before `hold_until`.
@@ -100,6 +102,8 @@ class Task:
     complete: int = 0
     inline_held: bool = False
     leased_at: float | None = None
+    fed_at: float = -float("inf")
+    is_layer: bool = False
     patience: int = 1
     failures: int = 0
     failing_since: float = 0.0
@@ -257,6 +261,10 @@ class Task:
         self.leased = 0
         for lease in self.leases:
             self.leased |= lease.bits()
+
+    def may_wait(self, now: float) -> bool:
+        """Tell whether it may wait for earlier layers of an image: something of it came lately."""
+        return now < self.fed_at + PAUSE_S
 
     def public_leases(self) -> list[Lease]:
         """Return the leases that fetch for everyone."""

@@ -7,7 +7,7 @@ from scheduler import cluster as bounds
 from scheduler.cluster import Cluster
 from scheduler.host import Host
 from scheduler.lease import LeaseState
-from scheduler.peer import DECEIVED_MAX, Peer, PeerState
+from scheduler.peer import DECEIVED_MAX, LAYERS_MAX, Peer, PeerState
 from scheduler.task import Task, TaskState
 
 
@@ -141,5 +141,11 @@ def _validate_host(cluster: Cluster, host: Host) -> None:
     assert host.is_attached() or not host.held, f"{host.id} is lost, and still holds blobs"
     for task in host.tasks:
         assert host.id in cluster.tasks[task].peers, f"{host.id} is no peer of a task that it takes part in"
+    peers = {task: cluster.tasks[task].peers[host.id] for task in host.tasks}
+    placed = {(image, place, task) for image, found in host.layers.items() for task, place in found.items()}
+    assert placed == {(*peer.layer, task) for task, peer in peers.items() if peer.layer}, (
+        f"{host.id}: its layers are misplaced"
+    )
+    assert all(0 < len(found) <= LAYERS_MAX for found in host.layers.values()), f"{host.id}: too many layers"
     for lease in host.leases:
         assert lease in cluster.tasks[lease.task].leases, f"{host.id} has a lease that its task does not know"

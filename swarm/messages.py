@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from swarm.ids import Epoch, HostId, TaskId
+from swarm.layers import Layer
 from swarm.repositories import (
     AskRepository,
     Denials,
@@ -113,6 +114,7 @@ class ActiveTask:
     stores: bool = True
     leases: tuple[HeldLease, ...] = ()
     shares_check: bool = False
+    layer: Layer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +136,11 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """A host wants a blob. Answered at once by TaskInfo, and Parents, Lease or Inline as they become
-    possible.
+    """A host wants a blob. Answered at once by TaskInfo, and Parents, Lease or Inline as they become possible.
 
-    `may_fetch`: a local client's credential, or the node's, is accepted by the origin for this blob.
-    `stores`: false when the host has no room: it takes pieces, and serves none. `bits`: what it holds
-    already. `shares_check`: it computes the blob's own digest for others, or leaves that to them
-    (swarm/roots.py).
+    `may_fetch`: a local client's credential, or the node's, is accepted by the origin for this blob. `stores`: false
+    when the host has no room: it takes pieces, and serves none. `bits`: what it holds already. `shares_check`: it
+    computes the blob's own digest for others, or leaves that to them (swarm/roots.py). `layer`: of which image.
     """
 
     task: TaskId
@@ -151,6 +151,7 @@ class Join:
     priority: Priority = Priority.CONTAINER_START
     bits: int = 0
     shares_check: bool = False
+    layer: Layer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,13 @@ from swarm import availability
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import HostId, ReaderId, TaskId
+from swarm.layers import Layer
 from swarm.messages import Address, HostInfo, InlineContent
 
 READER = ReaderId(1)
 REGISTRY = "registry.test"
+IMAGE = "image"
+"""All blobs of a pull are layers of one, in order."""
 FOREVER = float("inf")
 
 
@@ -64,6 +67,7 @@ class SimulatedHost:
         noted: Callable[[Note], None],
     ) -> None:
         self.info = info = info_of(number, scenario)
+        self._number = number
         self.failures: list[str] = []
         self.finished: dict[TaskId, float] = {}
         """When each blob was first on disk, right, and read to its end; without room on disk, read to its end."""
@@ -89,7 +93,7 @@ class SimulatedHost:
         self._alarm: Alarm | None = None
         self._wake_at = FOREVER
         self._read_until: dict[TaskId, int] = {}
-        self._to_pull: deque[tuple[TaskId, int]] = deque()
+        self._to_pull: deque[tuple[TaskId, int, Layer]] = deque()
         self._execute: dict[type, Callable[[Any], object]] = {
             commands.TellScheduler: lambda c: control.tell(self.stream, c.message),
             commands.ReleaseReaders: self._release,
@@ -133,8 +137,11 @@ class SimulatedHost:
         self.arrived_at = -1.0
 
     def pull(self, blobs: Sequence[tuple[TaskId, int]], at_once: int) -> None:
-        """Let a local client pull blobs in order, `at_once` at a time; 0: all."""
-        self._to_pull = deque(blobs)
+        """Let a local client pull blobs in order, `at_once` at a time; 0: all. With which it begins is not certain."""
+        layers = deque((*blob, Layer(IMAGE, place)) for place, blob in enumerate(blobs, start=1))
+        begun = [layers.popleft() for _ in range(min(at_once or len(blobs), len(blobs)))]
+        first = self._number % max(1, len(begun))
+        self._to_pull = deque((*begun[first:], *begun[:first], *layers))
         for _ in range(at_once or len(blobs)):
             self._pull_next()
 
@@ -142,10 +149,10 @@ class SimulatedHost:
         if self._to_pull:
             self.want(*self._to_pull.popleft())
 
-    def want(self, task: TaskId, size: int) -> None:
+    def want(self, task: TaskId, size: int, layer: Layer | None = None) -> None:
         """Let a local client ask for a blob and read it as it comes."""
         self._read_until[task] = 0
-        self.post(events.BlobWanted(task, size, REGISTRY, True))
+        self.post(events.BlobWanted(task, size, REGISTRY, True, layer=layer))
         self.post(events.ReaderOpened(task, READER, 0, size))
 
     # --- the loop ---------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from dfdaemon.io.blob_store import StoredBlob
 from dfdaemon.io.origin_client import OriginSource
 from dfdaemon.io.piece_file import PieceFile
 from swarm.ids import TaskId
+from swarm.layers import Layer
 from swarm.repositories import RepositoryAnswer, RepositoryReport, TagPushed, TagReport, TagUnresolved
 
 
@@ -40,11 +41,18 @@ class Blobs(Protocol):
     """Blobs by digest, from disk, from other hosts, or from the origin."""
 
     async def open(
-        self, source: OriginSource, size: int, media_type: str, start: int, end: int
+        self,
+        source: OriginSource,
+        size: int,
+        media_type: str,
+        start: int,
+        end: int,
+        layer: Layer | None = None,
     ) -> BlobReader:
         """Start to read bytes [start, end) of a blob for a client that authorise() let through.
 
-        `source` says where the origin has it and with which credential this client may fetch it.
+        `source` says where the origin has it and with which credential this client may fetch it; `layer`, where it
+        stands in its image.
         """
 
     def stored(self, task: TaskId) -> StoredBlob | None:

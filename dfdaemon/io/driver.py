@@ -22,6 +22,7 @@ from dfdaemon.machine import DaemonMachine
 from dfdaemon.readers import READERS_MAX, is_part
 from swarm.digest import Digest
 from swarm.ids import ReaderId, TaskId
+from swarm.layers import Layer
 from swarm.pieces import PieceMap
 from swarm.repositories import Word
 
@@ -147,7 +148,13 @@ class Driver:
     # --- readers ----------------------------------------------------------------------------------
 
     async def open(
-        self, source: OriginSource, size: int, media_type: str, start: int, end: int
+        self,
+        source: OriginSource,
+        size: int,
+        media_type: str,
+        start: int,
+        end: int,
+        layer: Layer | None = None,
     ) -> BlobReader:
         """Start to read bytes [start, end) of a blob; see Blobs.open."""
         task = source.task
@@ -164,7 +171,7 @@ class Driver:
         reader = Reader(blob, ReaderId(self._last_reader), start, end, self)
         blob.readers[reader.number] = reader
         part = not self._hold and is_part(size, start, end)
-        self.post(events.BlobWanted(task, size, source.registry, True, part=part))
+        self.post(events.BlobWanted(task, size, source.registry, True, part=part, layer=layer))
         self.post(events.ReaderOpened(task, reader.number, start, end))
         return reader
 

@@ -18,6 +18,7 @@ from dfdaemon.io.mirror_answers import Content
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.parts_sender import PartsSender
 from dfdaemon.io.piece_file import disk_faults
+from dfdaemon.layer_book import LayerBook
 from swarm.digest import Digest
 from swarm.errors import DamselflyError, OriginContent, OriginTimeout, StoreBroken
 from swarm.facts import Note
@@ -39,6 +40,7 @@ class ProxyBlobs:
         self._authoriser = authoriser
         self._blobs = blobs
         self._note = note
+        self.layers = LayerBook()
 
     async def answer(self, request: web.BaseRequest, source: OriginSource) -> web.StreamResponse:
         """Answer a request for a blob; raises what authorise() and the download raise before the headers."""
@@ -199,7 +201,8 @@ class ProxyBlobs:
         return response
 
     async def _open(self, source: OriginSource, content: Content, part: ByteRange) -> BlobReader:
-        return await self._blobs.open(source, content.size, content.media_type, part.start, part.end)
+        layer = self.layers.find(source.task)
+        return await self._blobs.open(source, content.size, content.media_type, part.start, part.end, layer)
 
     def _tell(
         self, name: str, source: OriginSource, sent: int, began: float, reason: str | None = None

@@ -21,6 +21,7 @@ from swarm.io.attach_fields import (
     read_fault,
     read_host,
     read_index,
+    read_layer,
     read_list,
     read_priority,
     read_rate,
@@ -86,6 +87,7 @@ def _active(fact: pb.ActiveTask) -> m.ActiveTask:
         fact.stores,
         tuple(_held_lease(lease, count) for lease in read_list(fact.leases, LEASES_MAX, "leases")),
         fact.shares_check,
+        read_layer(fact),
     )
 
 
@@ -110,6 +112,7 @@ def _join(fact: pb.Join) -> m.Join:
         read_priority(fact.priority),
         read_bits(fact.bits, count),
         fact.shares_check,
+        read_layer(fact),
     )
 
 

@@ -9,6 +9,7 @@ from swarm.ids import HostId
 from swarm.io import attach_repositories as repositories
 from swarm.io.attach_fields import HELD_MAX, write_addresses, write_bits, write_records
 from swarm.io.attach_proof import Challenge, Proof, Welcome
+from swarm.layers import Layer
 from swarm.roots import BlobProved, Proven
 from swarm.rpc import attach_pb2 as pb
 
@@ -53,6 +54,7 @@ def _active(value: m.ActiveTask) -> pb.ActiveTask:
         stores=value.stores,
         leases=map(_held_lease, value.leases),
         shares_check=value.shares_check,
+        layer=_layer(value.layer),
     )
 
 
@@ -71,8 +73,13 @@ def _join(fact: pb.DaemonFact, value: m.Join) -> None:
             priority=_PRIORITIES[value.priority],
             bits=write_bits(value.bits),
             shares_check=value.shares_check,
+            layer=_layer(value.layer),
         )
     )
+
+
+def _layer(value: Layer | None) -> pb.Layer | None:
+    return None if value is None else pb.Layer(image=value.image, place=value.place)
 
 
 def _progress(fact: pb.DaemonFact, value: m.Progress) -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar, cast
 from swarm.digest import Digest
 from swarm.errors import BadDigest
 from swarm.ids import Epoch, HostId, TaskId
+from swarm.layers import Layer
 from swarm.messages import Address, OriginFault, PieceRecord, Priority, Role
 from swarm.pieces import BLOB_BYTES_MAX, INLINE_BYTES_MAX, PIECE_BYTES_MAX, PieceMap
 from swarm.rpc import attach_pb2 as pb
@@ -89,6 +90,11 @@ def read_text(text: str) -> str:
     if len(text) > TEXT_MAX or not text.isprintable():
         raise Malformed(f"text {text[:80]!r}")
     return text
+
+
+def read_layer(fact: pb.Join | pb.ActiveTask) -> Layer | None:
+    """Read where a blob stands in its image, if that is known."""
+    return Layer(read_text(fact.layer.image), fact.layer.place) if fact.HasField("layer") else None
 
 
 def read_size(size: int) -> int:

@@ -515,6 +515,7 @@ class ActiveTask(_message.Message):
     STORES_FIELD_NUMBER: _builtins.int
     LEASES_FIELD_NUMBER: _builtins.int
     SHARES_CHECK_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     size: _builtins.int
     registry: _builtins.str
@@ -525,6 +526,10 @@ class ActiveTask(_message.Message):
     shares_check: _builtins.bool
     @_builtins.property
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]: ...
+    @_builtins.property
+    def layer(self) -> Global___Layer:
+        """absent where the image is not known"""
+
     def __init__(
         self,
         *,
@@ -536,10 +541,11 @@ class ActiveTask(_message.Message):
         stores: _builtins.bool = ...,
         leases: _abc.Iterable[Global___HeldLease] | None = ...,
         shares_check: _builtins.bool = ...,
+        layer: Global___Layer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "leases", b"leases", "may_fetch", b"may_fetch", "registry", b"registry", "shares_check", b"shares_check", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "layer", b"layer", "leases", b"leases", "may_fetch", b"may_fetch", "registry", b"registry", "shares_check", b"shares_check", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -609,6 +615,7 @@ class Join(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     BITS_FIELD_NUMBER: _builtins.int
     SHARES_CHECK_FIELD_NUMBER: _builtins.int
+    LAYER_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     size: _builtins.int
     registry: _builtins.str
@@ -617,6 +624,10 @@ class Join(_message.Message):
     priority: Global___Priority.ValueType
     bits: _builtins.bytes
     shares_check: _builtins.bool
+    @_builtins.property
+    def layer(self) -> Global___Layer:
+        """absent where the image is not known"""
+
     def __init__(
         self,
         *,
@@ -628,14 +639,39 @@ class Join(_message.Message):
         priority: Global___Priority.ValueType = ...,
         bits: _builtins.bytes = ...,
         shares_check: _builtins.bool = ...,
+        layer: Global___Layer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["layer", b"layer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "may_fetch", b"may_fetch", "priority", b"priority", "registry", b"registry", "shares_check", b"shares_check", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bits", b"bits", "layer", b"layer", "may_fetch", b"may_fetch", "priority", b"priority", "registry", b"registry", "shares_check", b"shares_check", "size", b"size", "stores", b"stores", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Join: _TypeAlias = Join  # noqa: Y015
+
+@_typing.final
+class Layer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    image: _builtins.str
+    """the digest of its manifest"""
+    place: _builtins.int
+    """in the order in which clients unpack"""
+    def __init__(
+        self,
+        *,
+        image: _builtins.str = ...,
+        place: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Layer: _TypeAlias = Layer  # noqa: Y015
 
 @_typing.final
 class TaskProgress(_message.Message):

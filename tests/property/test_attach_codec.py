@@ -14,6 +14,7 @@ from swarm.ids import Epoch, HostId, TaskId
 from swarm.io import attach_codec as codec
 from swarm.io.attach_fields import PIECES_MAX, RATE_MAX, SECONDS_MAX, TEXT_MAX
 from swarm.io.attach_proof import Challenge, Proof, Welcome
+from swarm.layers import Layer
 from swarm.pieces import BLOB_BYTES_MAX, INLINE_BYTES_MAX, PieceMap
 from swarm.roots import BlobProved, Proven
 from swarm.rpc import attach_pb2 as pb
@@ -32,6 +33,7 @@ sizes_or_unknown = st.one_of(st.just(-1), sizes)
 rates = st.integers(0, RATE_MAX)
 seconds = st.floats(0, SECONDS_MAX)
 epochs = st.integers(0, (1 << 64) - 1).map(Epoch)
+layers = st.one_of(st.none(), st.builds(Layer, texts, st.integers(0, (1 << 32) - 1)))
 bits = st.one_of(st.integers(0, (1 << 300) - 1), st.integers(0, PIECES_MAX - 1).map(lambda index: 1 << index))
 piece_digests = st.one_of(st.binary(min_size=16, max_size=16), st.binary(min_size=32, max_size=32))
 nonces = st.binary(min_size=32, max_size=32)
@@ -76,6 +78,7 @@ def active_tasks(draw: st.DrawFn) -> m.ActiveTask:
         draw(st.booleans()),
         leases,
         draw(st.booleans()),
+        draw(layers),
     )
 
 
@@ -85,7 +88,7 @@ def joins(draw: st.DrawFn) -> m.Join:
     held = draw(bits_below(PieceMap.of(size).count))
     priority = draw(st.sampled_from(m.Priority))
     flags = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
-    return m.Join(draw(tasks), size, draw(texts), *flags[:2], priority, held, flags[2])
+    return m.Join(draw(tasks), size, draw(texts), *flags[:2], priority, held, flags[2], draw(layers))
 
 
 @st.composite

@@ -26,6 +26,7 @@ from scheduler.machine import SchedulerMachine
 from swarm.availability import span
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, TaskId
+from swarm.layers import Layer
 from swarm.messages import (
     ActiveTask,
     Address,
@@ -75,6 +76,14 @@ CONFIG = SchedulerConfig(
     lease=LeaseConfig(bytes_min=1 << 20, parts=8, connections=2, connections_max=4),
     placement=PlacementConfig(neighbours=3, remote_neighbours=1, parents_max=4),
 )
+
+
+def layer_of(task: TaskId, registry: str) -> Layer | None:
+    """Where a blob stands in the image of a registry, if it has one; two list the same, the other way round."""
+    place = TASKS.index(task)
+    if registry == REGISTRIES[0]:
+        return Layer("image", place)
+    return Layer("the other way round", len(TASKS) - place) if registry == REGISTRIES[1] else None
 
 
 class World:
@@ -177,7 +186,8 @@ class World:
         size = SIZES[task] if dice.below(10) else dice.below(5 << 20)
         registry, bits = dice.choose(self.registries), dice.throw() % (1 << 16) if dice.below(3) == 0 else 0
         priority, shares = Priority(dice.below(3)), dice.below(4) > 0
-        join = Join(task, size, registry, dice.below(4) > 0, dice.below(4) > 0, priority, bits, shares)
+        may_fetch, stores = dice.below(4) > 0, dice.below(4) > 0
+        join = Join(task, size, registry, may_fetch, stores, priority, bits, shares, layer_of(task, registry))
         return HostSaid(dice.choose(HOSTS), join)
 
     def say(self, dice: Dice) -> Event:
@@ -236,7 +246,15 @@ class World:
         bits = dice.throw() % (1 << 16) if dice.below(2) else 0
         registry, may_fetch, stores = dice.choose(self.registries), dice.below(4) > 0, dice.below(4) > 0
         return ActiveTask(
-            task, SIZES[task], registry, bits, may_fetch, stores, tuple(held), dice.below(4) > 0
+            task,
+            SIZES[task],
+            registry,
+            bits,
+            may_fetch,
+            stores,
+            tuple(held),
+            dice.below(4) > 0,
+            layer_of(task, registry),
         )
 
     def time(self, dice: Dice) -> Event:

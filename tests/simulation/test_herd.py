@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.simulator.cluster import Cluster
 from benchmarks.simulator.scenario import MIB, OriginModel, Scenario
 from tests.support.simulations import all_complete, origin_at_most, replay, simulate
 
@@ -48,6 +49,18 @@ def test_an_image_of_several_blobs_of_all_sizes(rates_known: bool) -> None:
     verdict = simulate(image, 9)
     all_complete(verdict, image, 9)
     assert verdict.origin_bytes_ratio == 1.0, replay(image, 9)
+
+
+@pytest.mark.parametrize("hosts", [1, 12])
+def test_layers_of_an_image_come_one_after_the_other(hosts: int) -> None:
+    """Who unpacks them in order begins with the first while the others come."""
+    image = replace(HERD, hosts=hosts, blobs=(128 * MIB,) * 3, at_once=3)
+    cluster = Cluster(image, 13)
+    all_complete(cluster.run(), image, 13)
+    for host in cluster.hosts:
+        first, second, third = (host.finished[task] - host.arrived_at for task, _ in cluster.blobs)
+        assert first <= 0.6 * third, replay(image, 13)
+        assert second <= 0.95 * third, replay(image, 13)
 
 
 def test_zones() -> None:

@@ -17,6 +17,7 @@ from swarm import availability, messages
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import UNGRANTED, Epoch, HostId, ReaderId, RequestId, TaskId
+from swarm.layers import Layer
 from swarm.messages import HostInfo, OriginFault, Parent, PieceRecord
 from swarm.pieces import PieceMap
 
@@ -197,7 +198,8 @@ class World:
         self.sizes[task] = size
         self.closed.discard(task)
         self.failures.pop(task, None)
-        self.post(events.BlobWanted(task, size, "registry.test", may_fetch))
+        layer = Layer("image", list(self.sizes).index(task))
+        self.post(events.BlobWanted(task, size, "registry.test", may_fetch, layer=layer))
         self.post(events.ReaderOpened(task, READER, 0, size))
 
     def want_part(self, task: TaskId, size: int, piece: int, count: int = 1) -> None:

@@ -10,6 +10,7 @@ from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.piece_file import PieceFile
 from swarm.errors import DamselflyError, OriginCut
 from swarm.ids import TaskId
+from swarm.layers import Layer
 from swarm.pieces import PieceMap
 from swarm.repositories import RepositoryAnswer, RepositoryReport, TagPushed, TagReport, TagUnresolved
 
@@ -102,6 +103,7 @@ class PlainBlobs:
     def __init__(self, origin: OriginClient, directory: Path, *, ring: bool = False) -> None:
         self.blobs: dict[TaskId, PlainBlob] = {}
         self.sources: list[OriginSource] = []
+        self.layers: list[Layer | None] = []
         self.readers: list[PlainReader] = []
         self.open_readers = 0
         self.opened = asyncio.Event()
@@ -111,10 +113,17 @@ class PlainBlobs:
         self._ring = ring
 
     async def open(
-        self, source: OriginSource, size: int, media_type: str, start: int, end: int
+        self,
+        source: OriginSource,
+        size: int,
+        media_type: str,
+        start: int,
+        end: int,
+        layer: Layer | None = None,
     ) -> PlainReader:
         """Start to read, and to fetch if nobody did."""
         self.sources.append(source)
+        self.layers.append(layer)
         task = source.task
         blob = self.blobs.get(task)
         if blob is None or blob.failure is not None:

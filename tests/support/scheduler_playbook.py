@@ -22,6 +22,7 @@ from swarm.availability import full
 from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, TaskId
+from swarm.layers import Layer
 from swarm.messages import (
     ActiveTask,
     Address,
@@ -145,6 +146,7 @@ class Playbook:
         bits: int = 0,
         registry: str = REGISTRY,
         shares_check: bool = False,
+        layer: Layer | None = None,
     ) -> list[Command]:
         """Hosts want a blob; those that are new attach first."""
         commands = []
@@ -152,7 +154,8 @@ class Playbook:
             host = self.machine.cluster.hosts.get(HostId(name))
             if host is None or not host.is_attached():
                 self.attach(name)
-            join = Join(task, size, registry, may_fetch, stores, bits=bits, shares_check=shares_check)
+            more = {"bits": bits, "shares_check": shares_check, "layer": layer}
+            join = Join(task, size, registry, may_fetch, stores, **more)
             commands += self.says(name, join)
         self.last = commands
         return commands

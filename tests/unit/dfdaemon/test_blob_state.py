@@ -5,6 +5,7 @@ from dfdaemon.blob_state import ASK_S, BlobState
 from dfdaemon.commands import CommitPiece, TellScheduler
 from dfdaemon.piece_table import Stage
 from swarm.ids import HostId, ReaderId
+from swarm.layers import Layer
 from swarm.messages import Join, PieceRejected, TaskProgress
 from tests.support.daemon_playbook import PIECE, REGISTRY, TASK, Playbook, record
 
@@ -117,3 +118,14 @@ def test_without_a_scheduler_nobody_is_asked_for_records(blob: BlobState) -> Non
     blob.means.session.lose(0.0)
     blob.ask_for_records(1000.0)
     assert blob.means.out == []
+
+
+def test_parts_are_not_unpacked_in_order() -> None:
+    layer, playbook = Layer("image", 3), Playbook().attached()
+    playbook >> events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True, part=True)
+    playbook.skip()
+    blob = playbook.machine.downloads[TASK].blob
+    blob.want(events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True, part=True, layer=layer))
+    assert (blob.layer, blob.turn) == (layer, None)
+    blob.want(events.BlobWanted(TASK, 40 * PIECE, REGISTRY, True))
+    assert blob.turn == layer

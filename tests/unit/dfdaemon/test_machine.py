@@ -6,19 +6,31 @@ from dfdaemon import events, transfers
 from dfdaemon.commands import (
     CloseTask,
     FailReaders,
+    FetchRange,
     RequestPiece,
     SendAvailability,
     SendGone,
     SendHave,
     StartUpload,
+    TellScheduler,
 )
 from dfdaemon.events import PeerFault
 from dfdaemon.machine import DOWNLOADS_MAX
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, RequestId, TaskId
+from swarm.layers import PAUSE_S, Layer
 from swarm.messages import HeldBlob, Hello, Leave, Parent, Parents, Priority, Settings
 from swarm.repositories import RepositoryAnswer
-from tests.support.daemon_playbook import OTHER_TASK, PIECE, REGISTRY, TASK, Anything, Playbook, record
+from tests.support.daemon_playbook import (
+    OTHER_TASK,
+    PIECE,
+    READER,
+    REGISTRY,
+    TASK,
+    Anything,
+    Playbook,
+    record,
+)
 
 A, B, CHILD = HostId("a"), HostId("b"), HostId("child")
 
@@ -93,6 +105,70 @@ def test_blobs_progress_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for request in list(playbook.machine.downloads[TASK].peers.transfers)[:2]:
         playbook.arrives(request.peer.name, request.index).skip()
     assert [download.in_flight for download in playbook.machine.downloads.values()] == [2, 2]
+
+
+def layers(places: tuple[int, int] = (0, 1)) -> Playbook:
+    """Two layers of an image, with a parent for each; one request at a time."""
+    playbook = Playbook(slots=1).attached()
+    for name, task, place in zip("ab", (TASK, OTHER_TASK), places, strict=True):
+        playbook >> events.BlobWanted(task, 4 * PIECE, REGISTRY, True, layer=Layer("image", place))
+        playbook.skip()
+        playbook >> events.ReaderOpened(task, READER, 0, 4 * PIECE)
+        playbook >> events.StoreOpened(task)
+        playbook.skip()
+        playbook.said(Parents(task, (Parent(HostId(name), ()),))).skip()
+    return playbook
+
+
+@pytest.mark.parametrize("places", [(0, 1), (1, 0)])
+def test_an_earlier_layer_goes_before_a_later_one(places: tuple[int, int]) -> None:
+    playbook = layers(places)
+    later, earlier = ((TASK, A), (OTHER_TASK, B)) if places == (1, 0) else ((OTHER_TASK, B), (TASK, A))
+    playbook >> events.ParentAvailable(later[1], later[0], 0b1111)
+    (first,) = playbook.skip()
+    assert first.task == later[0], "nobody has the other one yet"
+    playbook >> events.ParentAvailable(earlier[1], earlier[0], 0b0001)
+    assert playbook.skip() == []
+    playbook >> events.PieceFailed(later[1], later[0], first.index, PeerFault.CANCELLED)
+    assert [asked.task for asked in playbook.skip()] == [earlier[0]]
+    playbook >> events.PieceFailed(earlier[1], earlier[0], 0, PeerFault.GONE)
+    assert [asked.task for asked in playbook.skip()] == [later[0]], "of the earlier one nobody has anything"
+
+
+def test_a_later_layer_gets_something_now_and_then() -> None:
+    playbook = layers()
+    playbook >> events.ParentAvailable(A, TASK, 0b1111)
+    (asked,) = playbook.skip()
+    playbook >> events.ParentAvailable(B, OTHER_TASK, 0b1111)
+    playbook.now += PAUSE_S
+    playbook >> events.PieceFailed(A, TASK, asked.index, PeerFault.CANCELLED)
+    assert [request.task for request in playbook.skip()] == [OTHER_TASK]
+
+
+def test_a_layer_that_waits_its_turn_calls_for_no_help_and_does_not_help_itself() -> None:
+    playbook = layers()
+    playbook >> events.ParentAvailable(A, TASK, 0b1111)
+    asked = playbook.skip()
+    playbook >> events.ParentAvailable(B, OTHER_TASK, 0b1111)
+    assert [command for command in playbook.later(0.4) if isinstance(command, TellScheduler)] == []
+    playbook >> events.SchedulerLost("it went away")
+    assert [command for command in playbook.later(6.0) if isinstance(command, FetchRange)] == []
+    while asked[0].task == TASK:
+        playbook >> events.PieceFailed(A, TASK, asked[0].index, PeerFault.GONE)
+        asked = playbook.skip()
+    assert asked[0].task == OTHER_TASK
+
+
+def test_a_later_layer_that_nobody_offers_does_not_wait_for_its_turn() -> None:
+    playbook = layers()
+    playbook >> events.ParentAvailable(A, TASK, 0b1111)
+    playbook.skip()
+    playbook >> events.ParentAvailable(B, OTHER_TASK, 0)
+    calls = [command.message for command in playbook.later(0.4) if isinstance(command, TellScheduler)]
+    assert {call.task for call in calls} == {OTHER_TASK}
+    playbook >> events.SchedulerLost("it went away")
+    fetches = [command for command in playbook.later(6.0) if isinstance(command, FetchRange)]
+    assert {fetch.task for fetch in fetches} == {OTHER_TASK}
 
 
 def test_what_a_container_waits_for_goes_before_a_preheat() -> None:

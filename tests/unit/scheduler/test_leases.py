@@ -72,9 +72,8 @@ def give(task: Task, peer: Peer, state: LeaseState = LeaseState.STARTED) -> None
 
 
 def owner(task: Task, now: float = 0.0) -> str:
-    chosen = leases.choose_owner(task, REGISTRIES, now, Dice(5))
-    assert chosen is not None
-    return chosen.host.id
+    able = leases.able_owners(task, REGISTRIES, now, Dice(5))
+    return leases.best_owner(task, able, now).host.id
 
 
 def test_seeds_come_first_until_they_are_busier_than_others() -> None:
@@ -105,16 +104,16 @@ def test_slow_hosts_and_hosts_that_failed_come_last() -> None:
 def test_a_host_whose_last_lease_is_unanswered_waits() -> None:
     task, peers = team("a1")
     give(task, peers["a1"], LeaseState.GRANTED)
-    assert leases.choose_owner(task, REGISTRIES, 0.0, Dice(1)) is None
+    assert leases.able_owners(task, REGISTRIES, 0.0, Dice(1)) == []
     peers["a1"].leases[0].state = LeaseState.STARTED
     assert owner(task) == "a1"
 
 
 def test_nobody_fetches_without_right_registry_or_trust() -> None:
     task, peers = team("a1")
-    assert leases.choose_owner(task, frozenset(), 0.0, Dice(1)) is None
+    assert leases.able_owners(task, frozenset(), 0.0, Dice(1)) == []
     peers["a1"].host.happen(HostEvent.QUARANTINE)
-    assert leases.choose_owner(task, REGISTRIES, 0.0, Dice(1)) is None
+    assert leases.able_owners(task, REGISTRIES, 0.0, Dice(1)) == []
 
 
 def test_the_pause_between_failures_doubles_up_to_a_bound() -> None:

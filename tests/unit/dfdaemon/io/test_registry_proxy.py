@@ -12,6 +12,7 @@ from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from dfdaemon.io.origin_client import MANIFEST_TYPES
+from swarm.layers import Layer
 from tests.support.mirror import REGISTRY, Mirror, ask, content_of, running_mirror
 
 ACCEPT = ("Accept", ", ".join((*MANIFEST_TYPES, "*/*")))
@@ -77,6 +78,8 @@ async def test_a_pull_as_containerd_does_it(mirror: Mirror, origin: OriginRegist
         "that an index lists a manifest does not prove that the registry checked it"
     )
     assert origin.counters.manifest_gets == {image.root_digest: 1, image.manifest_digest: 1}
+    read = mirror.blobs.layers[-len(image.blobs) :]
+    assert read == [Layer(image.manifest_digest, place) for place in range(len(image.blobs))]
     assert mirror.blobs.open_readers == 0
 
 
