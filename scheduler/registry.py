@@ -64,8 +64,8 @@ class Registry:
         return bool(self.leases or self.hungry) or self.is_blocked(now)
 
     def has_room(self, now: float, extra: int = 0) -> bool:
-        """Tell whether another lease may start, with so many connections more than usual."""
-        return not self.is_blocked(now) and self.busy() < self.connections + extra
+        """Tell whether another lease may start, with `extra` connections more than usual, up to the most."""
+        return not self.is_blocked(now) and self.busy() < min(self.connections + extra, self.connections_max)
 
     def honours(self, now: float) -> Ranges:
         """Return what is known about Range now."""

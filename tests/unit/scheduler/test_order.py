@@ -3,6 +3,7 @@
 import pytest
 
 from scheduler import peer as peers
+from scheduler.config import LeaseConfig, SchedulerConfig
 from scheduler.leases import HERD_S
 from scheduler.order import ANSWER_S
 from swarm.ids import HostId, TaskId
@@ -114,6 +115,10 @@ def test_a_later_layer_does_not_wait_for_ever(connections: int) -> None:
 def test_a_later_layer_begins_although_all_connections_are_taken() -> None:
     play = pulling("a", connections=1)
     assert [len(runs(play, "a", task)) for task in PLACES] == [1, 1, 0], "one more than usual"
+    most = SchedulerConfig(lease=LeaseConfig(connections=1, connections_max=1))
+    play = Playbook(most)
+    joined(play, "a", FIRST, SECOND)
+    assert [len(runs(play, "a", task)) for task in (FIRST, SECOND)] == [1, 0], "but not more than the most"
 
 
 def test_an_earlier_layer_whose_origin_is_slow_holds_nothing_up() -> None:
