@@ -71,7 +71,7 @@ class BlobState:
         It gets something every PAUSE_S then: if it does not, it waits for something else.
         """
         recent = now - self.moved_at < 2 * PAUSE_S
-        return recent and bool(offered & self.wanted()) and self.means.goes_before(self.turn)
+        return recent and bool(offered & self.wanted()) and self.means.has_earlier(self.turn)
 
     def ripen(self) -> None:
         """There may be something to ask for."""

@@ -64,7 +64,7 @@ class Means:
             self.ripe.update(self.held_back)
             self.held_back.clear()
 
-    def goes_before(self, layer: Layer | None) -> bool:
+    def has_earlier(self, layer: Layer | None) -> bool:
         """Tell whether an earlier layer of the same image may find something to ask for: that is unpacked before."""
         return layer is not None and any(
             other is not None and other.precedes(layer) for other in self.ripe.values()
