@@ -39,6 +39,7 @@ class Order:
         cluster = self._cluster
         if (
             first is not None
+            and first.may_fetch_for_all()
             and leases.may_lease(task, first, registries, cluster.now)
             and not self.waits(task, first)
         ):

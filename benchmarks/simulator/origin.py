@@ -139,8 +139,8 @@ class Fetch:
             self._life.soon(ADVANCE_INTERVAL_S, self._advance)
 
     def _next(self) -> None:
-        if not self.is_running or 0 <= self._limit <= self._index:
-            return
+        if not self.is_running or self._flow is not None or 0 <= self._limit <= self._index:
+            return  # its end, or a limit that was raised meanwhile, has begun the next piece already
         length = self._blob.pieces.length(self._index)
         rate = self._origin.model.connection_bytes_per_s
         origin = self._origin

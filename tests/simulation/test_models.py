@@ -32,6 +32,14 @@ def test_a_disk_with_room_for_one_of_two_blobs_streams_the_other() -> None:
     all_complete(simulate(scenario, 2), scenario, 2)
 
 
+def test_hosts_without_room_share_the_origin_and_hold_each_other_up_no_more_than_that() -> None:
+    scenario = replace(HERD, blobs=(256 * MIB,), disk_bytes=8 * MIB, hosts=2)
+    verdict = simulate(scenario, 2)
+    all_complete(verdict, scenario, 2)
+    assert verdict.quantile(1.0) <= 2.05 * scenario.limit_s, replay(scenario, 2)
+    origin_at_most(verdict, 2.05, scenario, 2)
+
+
 def test_an_origin_that_fails_for_a_while_fails_no_pull() -> None:
     faults = (Fault(0.1, FaultKind.ORIGIN_FAILS), Fault(1.5, FaultKind.ORIGIN_RETURNS))
     scenario = replace(HERD, faults=faults)

@@ -223,6 +223,19 @@ def test_a_host_without_store_fetches_for_itself_only_if_nobody_could_for_all() 
     assert play.leases() == {}
 
 
+def test_a_starving_host_that_stores_nothing_is_lent_no_pieces_that_others_wait_for() -> None:
+    play = Playbook()
+    play.join("ring", stores=False)
+    _, lease = play.only_lease()
+    play.fetches("ring", lease, 1)
+    play.now += 1.0
+    play.starves("ring", span(64, 70))
+    assert all(lease.private for lease in play.leases().get("ring", [])), (
+        "else nobody fetches what it never serves"
+    )
+    assert not play.machine.cluster.tasks[BLOB].leased
+
+
 def test_a_starving_host_gets_what_it_wants_first() -> None:
     play, owner, lease = started("a", "b", connections=1)
     play.fails(owner, lease, OriginFault.THROTTLED, retry_after_s=1.0)
