@@ -100,7 +100,9 @@ class Granting:
     def _grant(self, task: Task, owner: Peer, free: int, preferred: int) -> None:
         cluster = self._cluster
         is_brief = self._order.is_brief(task, owner)
-        start, end = leases.next_range(free, preferred, task.pieces, cluster.config.lease, is_brief)
+        config = cluster.config.lease
+        crumbs = not task.is_layer  # an image has many layers, and each lease is a request
+        start, end = leases.next_range(free, preferred, task.pieces, config, is_brief, leaves_crumbs=crumbs)
         ignored = cluster.registry(owner.registry).honours(cluster.now) is Ranges.IGNORED
         if ignored:
             start, end = availability.first_missing(~free), task.pieces.count

@@ -55,14 +55,25 @@ def lease_pieces(pieces: PieceMap, free: int, config: LeaseConfig, is_brief: boo
 
 
 def next_range(
-    free: int, preferred: int, pieces: PieceMap, config: LeaseConfig, is_brief: bool = False
+    free: int,
+    preferred: int,
+    pieces: PieceMap,
+    config: LeaseConfig,
+    is_brief: bool = False,
+    leaves_crumbs: bool = True,
 ) -> tuple[int, int]:
-    """Return the first range [start, end) of free pieces, from the first preferred one if there is any."""
+    """Return the first range [start, end) of free pieces, from the first preferred one if there is any.
+
+    `leaves_crumbs`: behind it less may be left than the smallest lease has; else that is taken, too.
+    """
     first = free & preferred or free
     start = (first & -first).bit_length() - 1
     blocked = ~(free >> start)
     run = (blocked & -blocked).bit_length() - 1
-    return start, start + min(run, lease_pieces(pieces, free.bit_count(), config, is_brief))
+    count = lease_pieces(pieces, free.bit_count(), config, is_brief)
+    if not leaves_crumbs and run - count < lease_pieces(pieces, 0, config, is_brief=True):
+        count = run
+    return start, start + min(run, count)
 
 
 def relieved_end(lease: Lease, pieces: PieceMap, registry: Registry) -> int:

@@ -40,6 +40,22 @@ def test_ranges_are_early_contiguous_and_bounded(
         assert leases.next_range(bits(free), bits(preferred), PieceMap.of(8 * MIB), CONFIG) == expected
 
 
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        ("****************", (0, 4)),
+        (".......*********", (7, 11)),
+        ("........********", (8, 12)),
+        (".........*******", (9, 16)),
+        ("............****", (12, 16)),
+        (".......*****.***", (7, 12)),
+    ],
+)
+def test_a_layer_leaves_no_less_than_the_smallest_lease_has(free: str, expected: tuple[int, int]) -> None:
+    pieces = PieceMap.of(8 * MIB)
+    assert leases.next_range(bits(free), 0, pieces, CONFIG, leaves_crumbs=False) == expected
+
+
 def test_a_large_blob_is_leased_in_parts_of_whole_pieces() -> None:
     pieces = PieceMap.of(1000 * MIB)
     assert leases.lease_pieces(pieces, pieces.count, CONFIG) == -(-125 * MIB // pieces.piece_bytes)
