@@ -68,6 +68,12 @@ def test_a_later_layer_begins_with_a_brief_lease() -> None:
     assert (first.end - first.start, second.end - second.start, third.end - third.start) == (32, BRIEF, BRIEF)
 
 
+def test_a_later_layer_that_is_little_more_than_a_brief_lease_is_one() -> None:
+    play = pulling("a", size=7 * MIB)
+    pieces = {task: [(lease.start, lease.end) for lease in runs(play, "a", task)] for task in PLACES}
+    assert pieces == {FIRST: [(0, BRIEF)], SECOND: [(0, 14)], THIRD: [(0, 14)]}
+
+
 def test_what_becomes_free_is_the_earliest_layers() -> None:
     play = pulling("a")
     for task in SECOND, THIRD:
