@@ -14,6 +14,7 @@ from dfdaemon.http_range import ByteRange, Multipart, requested_ranges
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import BlobReader, Blobs, Span
 from dfdaemon.io.body_sender import CLIENT_TIMEOUT_S, BodySender
+from dfdaemon.io.loop_turns import LoopTurns
 from dfdaemon.io.mirror_answers import Content
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.parts_sender import PartsSender
@@ -34,12 +35,18 @@ class ProxyBlobs:
     """Serves content by digest."""
 
     def __init__(
-        self, origin: OriginClient, authoriser: Authoriser, blobs: Blobs, note: Callable[[Note], None]
+        self,
+        origin: OriginClient,
+        authoriser: Authoriser,
+        blobs: Blobs,
+        note: Callable[[Note], None],
+        turns: LoopTurns,
     ) -> None:
         self._origin = origin
         self._authoriser = authoriser
         self._blobs = blobs
         self._note = note
+        self._turns = turns
         self.layers = LayerBook()
 
     async def answer(self, request: web.BaseRequest, source: OriginSource) -> web.StreamResponse:
@@ -121,7 +128,9 @@ class ProxyBlobs:
         began, sender = monotonic(), BodySender(request, reader, part.start, part.end)
         failure: DamselflyError | None = None
         try:
-            failure = await sender.send(response, await _first(reader, part.start))
+            first = await _first(reader, part.start)
+            await self._turns.next()
+            failure = await sender.send(response, first)
         except (ConnectionError, asyncio.CancelledError):
             self._tell("client_left", source, sender.at - part.start, began)
             raise
@@ -143,6 +152,7 @@ class ProxyBlobs:
         began = monotonic()
         try:
             first = await _first(await sender.first(), parts[0].start)
+            await self._turns.next()
             failure = await sender.send(response, first)
         except (ConnectionError, asyncio.CancelledError):
             self._tell("client_left", source, sender.sent, began)

@@ -10,6 +10,7 @@ from aiohttp import web
 from dfdaemon.config import DaemonConfig
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import Blobs, Cluster
+from dfdaemon.io.loop_turns import LoopTurns
 from dfdaemon.io.mirror_answers import (
     API_VERSION,
     TooLarge,
@@ -65,7 +66,8 @@ class RegistryProxy:
         self._config = config.mirror
         self._origin = origin
         self._authoriser = authoriser
-        self._blobs = ProxyBlobs(origin, authoriser, blobs, note)
+        self._turns = LoopTurns()
+        self._blobs = ProxyBlobs(origin, authoriser, blobs, note, self._turns)
         self.tags = Tags(config.mirror, origin, authoriser, cluster, note)
         self._trust = Trust(config.origin)
         self._manifests = ProxyManifests(origin, authoriser, self._blobs, self.tags, self._trust)
@@ -124,6 +126,7 @@ class RegistryProxy:
         if self._server is not None:
             self._server.spoke(request.transport)
         try:
+            await self._turns.next()
             return await self._handle(request)
         finally:
             self._answering -= 1
