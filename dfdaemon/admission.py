@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dfdaemon.config import DaemonConfig
 from swarm.ids import HostId, RequestId
+from swarm.pieces import PIECE_BYTES_USUAL
 
 FILLED = 0.97
 """Another upload starts while less than this part of the uplink is taken."""
@@ -29,7 +30,7 @@ PATIENCE = 10
 DURATION_MIN_S = 5.0
 """No slot is taken back sooner: a child's disk may pause."""
 DURATION_MAX_S = 60.0
-"""No slot is held longer: even 8 MiB at 1 Mbit/s."""
+"""No slot is held longer. Of a piece larger than usual both are longer by as much."""
 SECONDS_PER_BYTE_START = 1e-6
 """The usual time of a byte before any is known: 1 MB/s."""
 NEVER = float("inf")
@@ -94,7 +95,8 @@ class Admission:
         slots = self.at_once_max + (EXPORTS_MAX if is_export else 0)
         assert len(self.running) < slots, "an upload starts only where there is a slot"
         usual = PATIENCE * length * self._seconds_per_byte
-        deadline = now + min(DURATION_MAX_S, max(DURATION_MIN_S, usual))
+        longer = max(1.0, length / PIECE_BYTES_USUAL)
+        deadline = now + min(DURATION_MAX_S * longer, max(DURATION_MIN_S * longer, usual))
         self.running[key] = Upload(key[0], length, now, deadline, 0)
         self._deadline = min(self._deadline, deadline)
         for upload in self.running.values():

@@ -326,7 +326,7 @@ class StoreConfig:
             self.ring_bytes >= 16 * MIB,
             "store.ring_bytes",
             self.ring_bytes,
-            "at least 16 MiB: two large pieces",
+            "at least 16 MiB: the largest piece",
         )
 
 

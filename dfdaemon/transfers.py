@@ -16,6 +16,8 @@ HEDGE_AFTER_S = 0.05
 """No request is hedged sooner: below that is noise."""
 HEDGE_SHARE = 0.02
 """Share of the blob that hedges may add in all; one hedge is always allowed."""
+HEDGES_BYTES_MAX = 32 << 20
+"""Hedges at once beside the first: their bytes arrive in memory, until the piece is decided."""
 DEADLINE_AGE = 8.0
 """A request this many times older than expected is taken back."""
 DEADLINE_S = 1.0
@@ -114,7 +116,9 @@ class Transfers:
 
     def may_hedge(self, index: int, length: int) -> bool:
         """Tell whether a second copy of a piece may be asked for."""
-        return index not in self.hedges and (not self._hedges_sent or self._hedge_bytes_left >= length)
+        if index in self.hedges or (self.hedges and (len(self.hedges) + 1) * length > HEDGES_BYTES_MAX):
+            return False
+        return not self._hedges_sent or self._hedge_bytes_left >= length
 
     def refund(self, request: Request, length: int) -> None:
         """A request was refused: if it was a hedge, it cost nothing."""

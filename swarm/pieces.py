@@ -6,25 +6,32 @@ from functools import lru_cache
 MIB = 1 << 20
 PIECE_BYTES_MIN = 512 * 1024
 """Below this the cost of a request shows."""
-PIECE_BYTES_MAX = 8 * MIB
+PIECE_BYTES_USUAL = 8 * MIB
 """Above this a piece blocks a slot for too long on a slow link."""
+PIECE_BYTES_MAX = 16 * MIB
+"""What the largest blobs are cut into: where 8 MiB take 3 ms, the round trips between pieces cost 4 % of a link of
+25 Gbit/s (simulated, docs/decisions/0082). A ring in memory must hold one."""
 PIECES_WANTED = 512
 """A piece is passed on only when it is whole, so what a swarm lags behind its origin is a few piece times: 256 pieces
 cost a herd of 100 another 3 % over the bound (simulated); above 512 the round trip between pieces tells."""
+PIECES_MANY = 2048
+"""So many pieces of 16 MiB and more has a blob that is cut into them: 32 GiB and above."""
 INLINE_BYTES_MAX = 128 * 1024
 """Blobs up to this size travel inside the scheduler's answer."""
 BLOB_BYTES_MAX = 1 << 42
-"""4 TiB: far above any layer, low enough that a bitmap stays below 64 KiB."""
+"""4 TiB: far above any layer, low enough that a bitmap has at most 32 KiB."""
 
 MAPS_KEPT = 1024
 """Piece maps remembered: every word from another host about a blob needs its map."""
 
 
 def piece_bytes_for(size: int) -> int:
-    """Return the bytes of a piece of a blob of `size` bytes: a power of two just below size / 512,
-    clamped."""
-    wanted = max(1, size // PIECES_WANTED)
-    return min(PIECE_BYTES_MAX, max(PIECE_BYTES_MIN, 1 << (wanted.bit_length() - 1)))
+    """Return the bytes of a piece of a blob of `size` bytes: size / 512 down to a power of two, 512 KiB to 8 MiB.
+
+    But 16 MiB where these are PIECES_MANY and more.
+    """
+    wanted = max(min(size // PIECES_WANTED, PIECE_BYTES_USUAL), size // PIECES_MANY, PIECE_BYTES_MIN)
+    return min(PIECE_BYTES_MAX, 1 << (wanted.bit_length() - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from swarm.rpc import attach_pb2 as pb
 BATCH_BYTES_MAX = 4 << 20
 """A batch is closed before it grows beyond this: the receiver's loop shall not stop over one message."""
 MESSAGE_BYTES_MAX = 32 << 20
-"""What gRPC takes on both sides: a full batch and the largest fact, the records of a 4 TiB blob (19 MB)."""
+"""What gRPC takes on both sides: a full batch and the largest fact, the records of a 4 TiB blob (10 MB)."""
 
 FromDaemon = ToScheduler | Proof
 """What a daemon's stream carries: messages, and its side of the handshake."""

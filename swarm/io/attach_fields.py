@@ -14,7 +14,7 @@ from swarm.pieces import BLOB_BYTES_MAX, INLINE_BYTES_MAX, PIECE_BYTES_MAX, Piec
 from swarm.rpc import attach_pb2 as pb
 
 PIECES_MAX = BLOB_BYTES_MAX // PIECE_BYTES_MAX
-"""Pieces of the largest blob; a bitmap of them takes 64 KiB."""
+"""Pieces of the largest blob; a bitmap of them takes 32 KiB."""
 ACTIVE_MAX = 16_384
 """Downloads of one host at once: a thousand clients with ten layers each, and room."""
 HELD_MAX = 100_000

@@ -46,7 +46,7 @@ RECEIVE_BUFFER_BYTES = 16 * 1024
 MEMORY_BYTES_MAX = 64 * MIB
 """For 2,000 stalled connections: 32 KiB each, both ends and the test's own part included."""
 LARGE = PieceMap.of(2 << 30)
-"""Its pieces, of 8 MiB, are larger than the buffers on the way."""
+"""Its pieces, of 4 MiB, are larger than the buffers on the way."""
 BLOB = Blob(2 * MIB)
 DIGEST = Digest.of(BLOB.content)
 

@@ -3,7 +3,7 @@ from hypothesis import strategies as st
 
 from swarm.pieces import BLOB_BYTES_MAX, PIECE_BYTES_MAX, PIECE_BYTES_MIN, PieceMap
 
-SIZES = st.integers(0, BLOB_BYTES_MAX) | st.integers(0, 1 << 32)
+SIZES = st.integers(0, BLOB_BYTES_MAX) | st.integers(0, 1 << 32) | st.integers(1 << 32, 1 << 36)
 
 
 @given(SIZES)

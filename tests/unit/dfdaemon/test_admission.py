@@ -11,6 +11,7 @@ from dfdaemon.admission import (
 )
 from dfdaemon.config import DaemonConfig, PeerConfig
 from swarm.ids import HostId, RequestId
+from swarm.pieces import PIECE_BYTES_MAX
 
 MIB = 1 << 20
 UPLINK = 100 * MIB
@@ -132,6 +133,16 @@ def test_slow_times_make_for_patience_up_to_a_limit() -> None:
     admission.end(key("a"), MIB, 2.0)
     admission.start(key("a"), 8 * MIB, 100.0)
     assert admission.next_deadline() == 100.0 + DURATION_MAX_S
+
+
+@pytest.mark.parametrize(("took_s", "limit_s"), [(0.001, DURATION_MIN_S), (2.0, DURATION_MAX_S)])
+def test_a_piece_larger_than_usual_has_as_much_more_time(took_s: float, limit_s: float) -> None:
+    admission = with_slots(1)
+    for _ in range(40):
+        admission.start(key("a"), MIB, 0.0)
+        admission.end(key("a"), MIB, took_s)
+    admission.start(key("a"), PIECE_BYTES_MAX, 100.0)
+    assert admission.next_deadline() == 100.0 + 2 * limit_s
 
 
 def test_the_end_of_an_unknown_upload_changes_nothing() -> None:

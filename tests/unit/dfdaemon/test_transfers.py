@@ -5,6 +5,7 @@ from dfdaemon.parents import Peer
 from dfdaemon.transfers import DEADLINE_AGE, DEADLINE_S, HEDGE_AFTER_S, LOOK_GRID_S, Request, Transfers
 from swarm.ids import HostId
 from swarm.messages import Parent
+from swarm.pieces import PIECE_BYTES_MAX
 
 MIB = 1 << 20
 SIZE = 100 * MIB
@@ -113,6 +114,17 @@ def test_hedges_cost_two_percent_of_the_blob_at_most_but_one_is_always_allowed(b
     assert large.may_hedge(1, MIB)
     start(large, book, 1, scratch=True)
     assert not large.may_hedge(2, MIB)
+
+
+def test_hedges_take_a_bounded_room_in_memory(book: HostBook) -> None:
+    large = Transfers(book, 40 << 30)
+    for index in range(2):
+        assert large.may_hedge(index, PIECE_BYTES_MAX)
+        start(large, book, index)
+        start(large, book, index, scratch=True)
+    assert not large.may_hedge(2, PIECE_BYTES_MAX)
+    large.end(large.hedges[0])
+    assert large.may_hedge(2, PIECE_BYTES_MAX)
 
 
 def test_a_refused_hedge_costs_nothing(book: HostBook) -> None:

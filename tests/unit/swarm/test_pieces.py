@@ -16,11 +16,15 @@ MIB = 1 << 20
         (600 * MIB, 1 * MIB),
         (1024 * MIB, 2 * MIB),
         (3000 * MIB, 4 * MIB),
-        (4096 * MIB, PIECE_BYTES_MAX),
+        (4096 * MIB, 8 * MIB),
+        (32 * 1024 * MIB - 1, 8 * MIB),
+        (32 * 1024 * MIB, PIECE_BYTES_MAX),
         (BLOB_BYTES_MAX, PIECE_BYTES_MAX),
     ],
 )
-def test_pieces_are_a_power_of_two_just_below_a_512th(size: int, piece_bytes: int) -> None:
+def test_pieces_are_a_power_of_two_just_below_a_512th_and_larger_only_in_huge_blobs(
+    size: int, piece_bytes: int
+) -> None:
     assert piece_bytes_for(size) == piece_bytes
 
 
