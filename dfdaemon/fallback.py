@@ -163,7 +163,7 @@ class Fallback:
         if self._blob.is_part:
             return self._help_part(now)
         missing = self._blob.wanted()
-        if not self._helping and not self._is_stalled(self._patience(), now):
+        if not self._helping and not (missing and self._is_stalled(self._patience(), now)):
             look_s = UNREACHED_S if self._means.session.is_attached else STALL_S
             self.at = now + look_s + self._stall_jitter()
             return ""

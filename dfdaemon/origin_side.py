@@ -106,6 +106,8 @@ class OriginSide:
         full = self._means.own_fetches >= OWN_FETCHES_MAX or UNGRANTED in self.leases
         if not bits or full or now < self.own_at or not self.can_fetch or self._blob.closing:
             return False
+        if self._no_range and not self._blob.is_part:
+            bits = self._blob.table.missing  # all is sent anyway, each time from the first byte on
         start, end = (bits & -bits).bit_length() - 1, bits.bit_length()
         self.leases[UNGRANTED] = Lease(UNGRANTED, start, end, bits, OWN_TIMEOUT_S, no_range=self._no_range)
         self._means.own_fetches += 1

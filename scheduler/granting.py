@@ -109,15 +109,11 @@ class Granting:
         self._start(task, owner, start, end, no_range=ignored, inline=task.is_tiny())
 
     def serve_privately(self, task: Task, peer: Peer, wanted: int) -> None:
-        """Lease to a host that stores nothing what it needs next, if nobody holds it or could fetch it for all."""
-        cluster = self._cluster
-        first = wanted & -wanted
-        if (
-            not first & task.free()
-            or peer.stores
-            or task.has_fetchers()
-            or task.state is not TaskState.ACTIVE
-        ):
+        """Lease to a host that stores nothing what it needs next, if nobody holds it or fetches it for all."""
+        cluster, first = self._cluster, wanted & -wanted
+        if not first & task.free() or peer.stores or task.state is not TaskState.ACTIVE:
+            return
+        if task.has_fetchers() and cluster.now < task.fed_at + leases.PRIVATE_AFTER_S:
             return
         registry = cluster.registry(peer.registry)
         able = leases.may_lease(task, peer, frozenset((peer.registry,)), cluster.now)
@@ -127,7 +123,8 @@ class Granting:
         for lease in peer.leases:
             mine |= availability.span(lease.start, lease.end)
         free = task.free() & ~mine
-        if not first & free or any(not lease.nearly_done() for lease in peer.leases):
+        before = (lease for lease in peer.leases if lease.start < first.bit_length())
+        if not first & free or any(not lease.nearly_done() for lease in before):
             return
         start, end = leases.next_range(free, first, task.pieces, cluster.config.lease)
         ignored = registry.honours(cluster.now) is Ranges.IGNORED
@@ -161,7 +158,8 @@ class Granting:
             no_range,
         )
         task.leased_at = cluster.now if task.leased_at is None else task.leased_at
-        task.fed_at = cluster.now
+        if not private:
+            task.fed_at = cluster.now
         self.register(task, owner, lease)
         cluster.do(SaveEpoch(task.id, lease.epoch))
 
@@ -209,8 +207,10 @@ class Granting:
         registry = self._cluster.registry(lease.registry)
         was_busy, was_unanswered = lease.is_busy(), lease.is_unanswered()
         lease.happen(LeaseEvent.ADVANCED)
-        if received > lease.received:
+        if received > lease.received and not lease.private:
             task.fed_at = self._cluster.now
+        stands = received <= lease.received and next_piece <= lease.next_piece
+        lease.is_paused = lease.private and stands and not was_unanswered
         grew = registry.measure(max(0, received - lease.received), self._cluster.now)
         learned = self._learn(task, lease, registry)
         lease.measure(received, self._cluster.now)

@@ -50,6 +50,7 @@ class Lease:
     """One lease of one task. `bytes` is the length of its range when granted; `deadline` moves with progress.
 
     `adopted`: its owner brought it along when it attached. `rate`: bytes a second, lately; 0 until it is measured.
+    `is_paused`: a private one, whose owner's readers take nothing now.
     """
 
     task: TaskId
@@ -64,6 +65,7 @@ class Lease:
     inline: bool = False
     no_range: bool = False
     adopted: bool = False
+    is_paused: bool = False
     state: LeaseState = LeaseState.SAVING
     next_piece: int = 0
     received: int = 0
@@ -107,7 +109,8 @@ class Lease:
 
     def is_busy(self) -> bool:
         """Tell whether it takes one of its registry's connections; a tiny blob counts as none."""
-        return not (self.inline or self.state is LeaseState.SETTLING or self.nearly_done())
+        rests = self.inline or self.is_paused or self.state is LeaseState.SETTLING
+        return not (rests or self.nearly_done())
 
     def is_unanswered(self) -> bool:
         """Tell whether its owner has not yet been answered by the origin."""

@@ -26,6 +26,10 @@ FRUITLESS_MAX = 4
 """Fetches in a row that brought nothing, after which the origin may count as out of order..."""
 FRUITLESS_S = 8.0
 """... if they span this long: a hiccup must not send a whole cluster to the origin."""
+PRIVATE_AFTER_S = 4.0
+"""What nobody fetched anything of for so long, though somebody may for all, a host that stores nothing fetches for
+itself: the others may have an earlier layer to fetch, or a registry that asked for a pause. Progress comes each 2 s at
+least."""
 HOLD_FIRST_S = 0.25
 """Pause before the third fetch in a row; it doubles up to HOLD_MAX_S. The second starts at once, elsewhere."""
 HOLD_MAX_S = 4.0

@@ -14,7 +14,16 @@ from swarm.messages import (
     Progress,
     TaskProgress,
 )
-from tests.support.daemon_playbook import OTHER_TASK, PIECE, TASK, Anything, Playbook, record
+from tests.support.daemon_playbook import (
+    OTHER_TASK,
+    PIECE,
+    READER,
+    REGISTRY,
+    TASK,
+    Anything,
+    Playbook,
+    record,
+)
 
 A = HostId("a")
 
@@ -194,6 +203,19 @@ def test_alone_too(playbook: Playbook) -> None:
     playbook << FetchRange(TASK, UNGRANTED, 0, 2, 20.0)
     playbook >> events.OriginEnded(TASK, UNGRANTED, OriginFault.NO_RANGE)
     playbook.time() << FetchRange(TASK, UNGRANTED, 0, 2, 20.0, no_range=True)
+
+
+def test_where_ranges_are_ignored_one_fetch_brings_all_that_is_missing_behind_it() -> None:
+    """Each fetch begins with byte 0: one for each window of a ring would send the blob again and again."""
+    playbook = Playbook(ring_bytes=32 * PIECE).alone()
+    playbook >> events.BlobWanted(TASK, 100 * PIECE, REGISTRY, True)
+    playbook.skip()
+    playbook >> events.ReaderOpened(TASK, READER, 0, 100 * PIECE)
+    playbook >> events.StoreRefused(TASK)
+    playbook.skip()
+    playbook.time() << FetchRange(TASK, UNGRANTED, 0, 32, 20.0, limit=32)
+    playbook >> events.OriginEnded(TASK, UNGRANTED, OriginFault.NO_RANGE)
+    playbook.time() << FetchRange(TASK, UNGRANTED, 0, 100, 20.0, limit=32, no_range=True)
 
 
 def test_only_four_fetches_that_nobody_granted_at_once(playbook: Playbook) -> None:

@@ -13,6 +13,7 @@ from dfdaemon.commands import (
     ReleaseReaders,
     StopFetch,
 )
+from dfdaemon.fallback import HANG_S, STALL_S
 from swarm.ids import Epoch, HostId, ReaderId
 from swarm.messages import Join, Lease, LeaseFailed, LeaseProgress, Leave, OriginFault
 from tests.support.daemon_playbook import PIECE, READER, REGISTRY, TASK, Playbook, record
@@ -58,6 +59,21 @@ def test_what_was_read_is_let_go(playbook: Playbook) -> None:
     read_until(playbook, 2).skip()
     brings(playbook, 3)
     assert playbook.skip()[0] == ReleaseReaders(TASK, 0b1100)
+
+
+def test_a_client_that_pauses_with_all_places_full_makes_the_host_fetch_nothing_unasked(
+    playbook: Playbook,
+) -> None:
+    playbook.said(Lease(TASK, Epoch(1), 0, SLOTS, 10.0, private=True)).skip()
+    for index in range(SLOTS):
+        brings(playbook, index)
+        playbook.skip()
+    playbook >> events.OriginEnded(TASK, Epoch(1))
+    playbook.skip()
+    playbook.later(2 * HANG_S)
+    read_until(playbook, 1)
+    done = playbook.later(STALL_S)
+    assert not [command for command in done if isinstance(command, FetchRange)]
 
 
 def test_nothing_of_it_is_offered(playbook: Playbook) -> None:

@@ -2,12 +2,14 @@ import pytest
 
 from scheduler.config import LeaseConfig, SchedulerConfig
 from scheduler.events import EpochSaved
-from scheduler.leases import HERD_S
+from scheduler.leases import HERD_S, PRIVATE_AFTER_S
 from swarm.availability import full, span
 from swarm.ids import Epoch, TaskId
 from swarm.messages import Lease, LeaseProgress, LeaseRevoked, Leave, NoSource, OriginFault, Priority
 from swarm.pieces import MIB
 from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
+
+OTHER = TaskId("sha256:" + "d" * 64)
 
 
 def started(*names: str, connections: int = 4) -> tuple[Playbook, str, Lease]:
@@ -234,6 +236,54 @@ def test_a_starving_host_that_stores_nothing_is_lent_no_pieces_that_others_wait_
         "else nobody fetches what it never serves"
     )
     assert not play.machine.cluster.tasks[BLOB].leased
+
+
+def test_what_is_missing_before_a_range_that_was_lent_ahead_is_lent_too() -> None:
+    play = Playbook()
+    play.join("ring", stores=False)
+    _, lease = play.only_lease()
+    play.fetches("ring", lease, lease.end - 1)
+    _, ahead = play.only_lease()
+    assert ahead.start == lease.end
+    play.fetches("ring", ahead, ahead.start)
+    play.wait(HERD_S)
+    play.fails("ring", lease, OriginFault.CUT, lease.end - 1)
+    play.starves("ring", 1 << lease.end - 1)
+    _, again = play.only_lease()
+    assert (again.start, again.end, again.private) == (lease.end - 1, lease.end, True)
+    play.starves("ring", 1 << lease.end - 1)
+    assert play.leases() == {}, "once"
+
+
+def test_a_host_whose_client_takes_nothing_has_no_connection() -> None:
+    play = Playbook(Playbook.config(connections=1))
+    play.join("ring", task=OTHER, stores=False)
+    _, lease = play.only_lease_ever()
+    play.fetches("ring", lease, 2)
+    play.said.clear()
+    play.join("a")
+    assert play.leases(play.said) == {}
+    play.fetches("ring", lease, 2)
+    owner, public = play.only_lease()
+    assert (owner, public.private) == ("a", False)
+    registry = play.machine.cluster.registry(REGISTRY)
+    play.fetches("ring", lease, 3)
+    assert registry.busy() == 2, "it goes on"
+
+
+def test_a_host_that_stores_nothing_waits_for_who_fetches_for_all_but_not_for_long() -> None:
+    play, owner, lease = started("a", connections=6)
+    play.join("ring", stores=False)
+    play.fetches(owner, lease, 1)
+    play.wait(HERD_S)
+    assert list(play.leases()) == ["a"], "the last thing that anybody fetches for all"
+    play.wait(PRIVATE_AFTER_S - 0.1)
+    free = play.machine.cluster.tasks[BLOB].free()
+    play.starves("ring", free)
+    assert "ring" not in play.leases()
+    play.wait(0.2)
+    play.starves("ring", free)
+    assert [lent.private for lent in play.leases()["ring"]] == [True]
 
 
 def test_a_starving_host_gets_what_it_wants_first() -> None:
