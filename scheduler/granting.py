@@ -220,13 +220,13 @@ class Granting:
         self.renew(task, lease)
         if lease.next_piece == lease.end:
             self._fetched(task, lease)
-        if lease.private and lease.nearly_done():
-            self._go_on_privately(task, lease)
         self._importing.serve(task)
         if grew or learned or was_busy != lease.is_busy():
             self.feed(registry)
         elif was_unanswered:
             self.serve(task)
+        if lease.private and lease.nearly_done():
+            self._go_on_privately(task, lease)
         self._relieve(task, lease, registry)
 
     def _relieve(self, task: Task, lease: Lease, registry: Registry) -> None:

@@ -271,6 +271,22 @@ def test_a_host_whose_client_takes_nothing_has_no_connection() -> None:
     assert registry.busy() == 2, "it goes on"
 
 
+def test_who_fetches_for_all_goes_before_who_stores_nothing() -> None:
+    play = Playbook(Playbook.config(connections=1))
+    play.join("ring", task=OTHER, stores=False)
+    _, lease = play.only_lease_ever()
+    play.fetches("ring", lease, 2)
+    play.join("a")
+    play.said.clear()
+    play.fetches("ring", lease, lease.end)
+    assert list(play.leases(play.said)) == ["a"]
+    play.fails("a", play.only_lease()[1], OriginFault.ABANDONED)
+    play.says("a", Leave(BLOB))
+    play.wait(HERD_S)
+    play.starves("ring", full(128) & ~full(lease.end), OTHER)
+    assert play.only_lease()[1].start == lease.end
+
+
 def test_a_host_that_stores_nothing_waits_for_who_fetches_for_all_but_not_for_long() -> None:
     play, owner, lease = started("a", connections=6)
     play.join("ring", stores=False)
