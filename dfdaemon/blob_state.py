@@ -102,8 +102,8 @@ class BlobState:
         """Return the pieces that may be asked for: missing, wanted, and with a place to go to."""
         if self.closing or self.turning:
             return availability.NONE
-        if self.ring is not None:
-            return self.table.missing & self.ring.window
+        if self.ring is not None:  # of use to its readers alone
+            return self.table.missing & self.ring.window & self.readers.demand()
         return self.table.missing & self.readers.demand() if self.is_part else self.table.missing
 
     def write(self, record: PieceRecord, stage: Stage, source: HostId | None, scratch: bool = False) -> None:

@@ -97,11 +97,14 @@ class ActiveBlob:
     def has_place_for(self, start: int) -> bool:
         """Tell whether a reader may begin at offset `start`.
 
-        A ring that went back would overwrite what those further on are being sent.
+        A ring that went back would overwrite what those further on are being sent, and what lies ahead of it comes
+        when those behind have read on, which may be never.
         """
         if not self.ring or not self.readers:
             return True
-        return self.pieces.index_at(start) >= min(reader.piece for reader in self.readers.values())
+        lowest = min(reader.piece for reader in self.readers.values())
+        slots = self.file.slots if self.file is not None else None
+        return 0 <= self.pieces.index_at(start) - lowest < (slots or self.pieces.count)
 
     def fail(self, failure: DamselflyError) -> None:
         """End all readers with this error."""

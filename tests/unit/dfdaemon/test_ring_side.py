@@ -11,6 +11,7 @@ from dfdaemon.commands import (
     OpenStore,
     RaiseLimit,
     ReleaseReaders,
+    RequestPiece,
     StopFetch,
 )
 from dfdaemon.fallback import HANG_S, STALL_S
@@ -99,6 +100,21 @@ def test_pieces_come_from_parents_too_but_only_those_with_a_place(playbook: Play
     assert playbook.skip() == []
     playbook >> events.ParentHas(A, TASK, (record(5),))
     assert playbook.requests() == [("a", 5)]
+
+
+def test_for_a_client_that_reads_a_range_no_more_than_that_is_asked_for() -> None:
+    playbook = Playbook(ring_bytes=SLOTS * PIECE).attached()
+    playbook >> events.BlobWanted(TASK, COUNT * PIECE, REGISTRY, True)
+    playbook.skip()
+    playbook >> events.ReaderOpened(TASK, READER, 3 * PIECE, 5 * PIECE)
+    playbook >> events.StoreRefused(TASK)
+    playbook.skip()
+    playbook.with_parents("1" * COUNT)
+    assert playbook.requests() == [("a", 3)]
+    playbook.arrives("a", 3)
+    assert RequestPiece(A, TASK, 4) in playbook.skip()
+    playbook.arrives("a", 4)
+    assert not [command for command in playbook.skip() if isinstance(command, RequestPiece)]
 
 
 def test_a_client_that_begins_further_back_turns_the_ring_once_nothing_is_in_its_way(

@@ -185,6 +185,17 @@ def test_a_ring_has_no_place_before_its_lowest_reader(blob: ActiveBlob) -> None:
     assert blob.has_place_for(0)
 
 
+def test_nor_behind_its_last_place(blob: ActiveBlob) -> None:
+    assert blob.file is not None
+    blob.file.release()
+    blob.file, blob.ring = PieceFile.ring(SIZE, 2), True
+    reader = reader_of(blob, Moves())
+    assert [blob.has_place_for(start) for start in (0, 2 * PIECE - 1, 2 * PIECE)] == [True, True, False]
+    reader.advance(PIECE)
+    assert blob.has_place_for(2 * PIECE)
+    reader.close()
+
+
 def test_moves_are_told_once_a_piece_and_at_the_end(blob: ActiveBlob) -> None:
     moves = Moves()
     reader = reader_of(blob, moves)
