@@ -105,6 +105,7 @@ async def run(config: DaemonConfig) -> None:
         gc.freeze()  # modules and parts stay: each full search for garbage among them would hold the loop for 50 ms
         watching = asyncio.create_task(watch_lag(partial(telemetry.observe, "loop_lag_seconds")))
         closing.callback(watching.cancel)
+        closing.callback(asyncio.create_task(daemon.store.keep_floor()).cancel)
         await open_doors(config, daemon, telemetry, closing)
         await stopped.wait()
         telemetry.note(Note("daemon_stopping", host=daemon.info.host))

@@ -29,6 +29,8 @@ from swarm.pieces import PieceMap
 __all__ = ["BlobStore", "StoredBlob"]
 
 T = TypeVar("T")
+FLOOR_LOOK_S = 30.0
+"""How often the free bytes of the disk are looked at: others fill it too, and kubelet evicts pods where it is full."""
 FOLLOW_BYTES = 4 << 20
 """Bytes in order before the hasher is told: waking its thread for each piece would cost more. check() does the rest."""
 
@@ -47,13 +49,11 @@ class BlobStore:
         on_evicted: Callable[[TaskId], None],
         *,
         workers: StoreWorkers | None = None,
-        is_last_copy: Callable[[TaskId], bool] = lambda task: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._own_workers = StoreWorkers() if workers is None else None
         self._table = BlobTable(config, piece_digest, workers or self._own_workers or StoreWorkers())
         self._table.on_evicted = on_evicted
-        self._table.is_last_copy = is_last_copy
         self._table.clock = clock
         self.drops_pages = config.drop_pages
         """Whether drop_pages() is wanted when a blob is no longer read."""
@@ -215,8 +215,18 @@ class BlobStore:
     # --- care ----------------------------------------------------------------------------------------------------
 
     async def verify(self, task: TaskId, again: bool = False) -> StoredBlob | None:
-        """Hash what is recorded and drop what is wrong, unless that was done since the start. None: not there."""
+        """Hash what is recorded and drop what is wrong, unless that was done since the start. None: not there.
+
+        Where it cannot be opened now, it is as it was.
+        """
         return await self._to_the_end(self._verify(task, again))
+
+    async def keep_floor(self) -> None:
+        """See to it, until cancelled, that `free_bytes_min` stay free whoever else writes to the disk."""
+        while True:
+            await asyncio.sleep(FLOOR_LOOK_S)
+            with suppress(StoreError):  # whoever needs the folder is told
+                await self._to_the_end(self._table.keep_floor())
 
     async def drop_pages(self, task: TaskId) -> None:
         """Take a blob out of the page cache, unless somebody uses it; it stays on disk."""
@@ -273,9 +283,12 @@ class BlobStore:
     async def _verify(self, task: TaskId, again: bool) -> StoredBlob | None:
         async with self._table.lock(task):
             blob = self._table.blobs.get(task)
-            if blob is not None and again:
-                await self._table.verify(blob)
-            await self._table.verified(task)
+            try:
+                if blob is not None and again:
+                    await self._table.verify(blob)
+                await self._table.verified(task)
+            except StoreError as error:
+                self._table.report("verify_failed", task, error)
             return self.get(task)
 
     async def _commit_scratch(self, task: TaskId, record: PieceRecord, scratch: PieceFile) -> None:

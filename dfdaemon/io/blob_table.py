@@ -33,9 +33,11 @@ T = TypeVar("T")
 OPEN_MAX = 64
 """Data files that stay open between uses: to open and close one for each piece is a fifteenth of an upload. More
 blobs are hardly busy at once, and a process may have 1,024 descriptors where nobody raised that."""
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 ROOM_ATTEMPTS = 3
 """The file system may refuse what it said was free: then other blobs make room, this often."""
+BARREN_S = 60.0
+"""If that was of no use, nothing is evicted for its sake for a while: each blob that comes would cost others."""
 PROBLEMS_MAX = 256
 """Problems that are remembered until somebody reads them; a broken disk would have no end of them."""
 
@@ -45,17 +47,18 @@ class BlobTable:
 
     def __init__(self, config: StoreConfig, kind: str, workers: StoreWorkers) -> None:
         self.blobs: dict[TaskId, DiskBlob] = {}
+        """The least recently used first."""
         self.pins: Counter[TaskId] = Counter()
         self.problems: list[Note] = []
         self.kind = kind
         self.hasher = BlobHasher(workers.hashing)
         self.on_evicted: Callable[[TaskId], None] = lambda task: None
-        self.is_last_copy: Callable[[TaskId], bool] = lambda task: False
         self.clock: Callable[[], float] = time.time
         self._config = config
         self._workers = workers
         self._locks: WeakValueDictionary[TaskId, asyncio.Lock] = WeakValueDictionary()
         self._room = asyncio.Lock()
+        self._barren_until = 0.0
         self._faithful = True
         self._usage_bytes = 0
         self._open: dict[TaskId, DiskBlob] = {}
@@ -63,6 +66,7 @@ class BlobTable:
         self._folder = StoreFolder(config.directory)
         for digest, path in self._folder.scan():
             self._load(digest, path)
+        self.blobs = dict(sorted(self.blobs.items(), key=lambda item: item[1].last_used))
 
     def present(self, task: TaskId) -> DiskBlob:
         """Return a blob; raises StoreError when it is not there."""
@@ -101,6 +105,9 @@ class BlobTable:
 
     def touch(self, blob: DiskBlob) -> None:
         """It is used now."""
+        if self.blobs.get(blob.task) is blob:
+            del self.blobs[blob.task]
+            self.blobs[blob.task] = blob
         with suppress(OSError):
             blob.touch(self.clock())
 
@@ -116,13 +123,14 @@ class BlobTable:
         return self.blobs.get(task)
 
     async def verify(self, blob: DiskBlob) -> None:
-        """Read every recorded piece again, and drop what is wrong."""
+        """Read every recorded piece again, and drop what is wrong. Raises StoreError when it cannot be opened."""
         before, was_complete = blob.records, blob.complete
         try:
             file = self.file(blob)
         except StoreError:
-            self.vanished(blob)
-            return
+            if blob.task not in self.blobs:
+                return  # its data is gone
+            raise
         try:
             good = await self.in_disk_thread(reread, file, before, blob.header.kind, self.kind)
         finally:
@@ -141,7 +149,8 @@ class BlobTable:
         """Make a blob with room for all its bytes; raises StoreFull, StoreError, and leaves nothing."""
         path, size = self._folder.place(header.digest), header.pieces.size
         async with self._room:
-            for attempt in range(ROOM_ATTEMPTS):
+            attempts = ROOM_ATTEMPTS if time.monotonic() >= self._barren_until else 1
+            for attempt in range(attempts):
                 await self._make_room(size, refused=attempt > 0)
                 try:
                     blob = await self.in_disk_thread(DiskBlob.create, path, header, self.clock())
@@ -151,6 +160,8 @@ class BlobTable:
                 else:
                     self._put_in(blob)
                     return blob
+            if attempts > 1:
+                self._barren_until = time.monotonic() + BARREN_S
         raise StoreFull(f"the file system of {self._folder.path} has no room for {size} bytes")
 
     async def delete(self, blob: DiskBlob) -> None:
@@ -209,16 +220,33 @@ class BlobTable:
             self.report("close_failed", None, error)
 
     async def _make_room(self, size: int, refused: bool) -> None:
+        over_quota = self.usage_bytes() + size - self._config.quota_bytes
+        under_floor = self._under_floor() + size
+        chosen, lacking = self._choose(max(over_quota, under_floor, size if refused else 0))
+        if lacking:
+            raise StoreFull(f"no room for {size} bytes: {lacking} more would have to go than are out of use")
+        await self._evict(chosen)
+
+    async def keep_floor(self) -> None:
+        """Others filled the disk: evict until `free_bytes_min` is free again, as far as blobs are out of use.
+
+        Raises StoreError when the folder cannot be used.
+        """
+        async with self._room:
+            chosen, _ = self._choose(self._under_floor())
+            await self._evict(chosen)
+
+    def _under_floor(self) -> int:
+        """Return the bytes by which less is free than there should be; negative where it is more."""
         try:
-            free = self._folder.free_bytes()
+            return self._config.free_bytes_min - self._folder.free_bytes()
         except OSError as error:  # the folder is gone, or its disk fails
             raise StoreError(f"the store folder {self._folder.path} cannot be used: {error}") from error
-        over_quota = self.usage_bytes() + size - self._config.quota_bytes
-        under_floor = self._config.free_bytes_min + size - free
-        needed = max(over_quota, under_floor, size if refused else 0)
-        chosen = choose((self._entry(blob) for blob in self.blobs.values()), needed)
-        if chosen is None:
-            raise StoreFull(f"no room for {size} bytes: {needed} more would have to go than are out of use")
+
+    def _choose(self, needed: int) -> tuple[tuple[TaskId, ...], int]:
+        return choose((self._entry(blob) for blob in self.blobs.values()), needed)
+
+    async def _evict(self, chosen: tuple[TaskId, ...]) -> None:
         for task in chosen:
             blob = self.blobs.get(task)
             if blob is not None and not self._entry(blob).active:  # it may be used since it was chosen
@@ -228,7 +256,7 @@ class BlobTable:
     def _entry(self, blob: DiskBlob) -> Entry:
         lock = self._locks.get(blob.task)
         active = blob.in_use or self.pins[blob.task] > 0 or (lock is not None and lock.locked())
-        return Entry(blob.task, blob.pieces.size, blob.last_used, active, self.is_last_copy(blob.task))
+        return Entry(blob.task, blob.pieces.size, active)
 
     def _put_in(self, blob: DiskBlob) -> None:
         assert blob.task not in self.blobs, "a blob is made once"
@@ -243,13 +271,17 @@ class BlobTable:
         blob.rest()
 
     def _load(self, digest: Digest, path: Path) -> None:
-        """Take in a blob as it was found; one that is of no use is removed: the swarm has it too."""
+        """Take in a blob as it was found; one that is of no use is removed: the swarm has it too.
+
+        One that cannot be read now stays for the next start, unless it is wanted before: then it is made anew.
+        """
         try:
             blob = DiskBlob.load(path, digest)
         except (StoreBroken, OSError) as error:
             self.report("blob_unusable", digest.task, error)
-            with suppress(OSError):
-                DiskBlob(path, Header(digest, PieceMap.of(0), self.kind), 0.0).delete()
+            if isinstance(error, StoreBroken | FileNotFoundError):
+                with suppress(OSError):
+                    DiskBlob(path, Header(digest, PieceMap.of(0), self.kind), 0.0).delete()
             return
         blob.verified = self._folder.trusts(digest) and self.is_current(blob)
         self._put_in(blob)

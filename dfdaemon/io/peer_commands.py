@@ -109,4 +109,6 @@ class PeerCommands:
     async def _verify(self, task: TaskId, child: HostId) -> None:
         """Check a blob that is on disk since before a crash, and let the child ask again."""
         await verify(self._store, task, self._post)
-        self._server.wake(child)
+        blob = self._store.get(task)
+        if blob is None or blob.verified:
+            self._server.wake(child)

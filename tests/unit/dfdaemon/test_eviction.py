@@ -1,38 +1,37 @@
+from collections.abc import Iterator
+
 from dfdaemon.eviction import Entry, choose
 from swarm.ids import TaskId
 
 
-def entry(name: str, size: int, last_used: float, *, active: bool = False, last: bool = False) -> Entry:
-    return Entry(TaskId(name), size, last_used, active, last)
+def entry(name: str, size: int, *, active: bool = False) -> Entry:
+    return Entry(TaskId(name), size, active)
 
 
 def test_nothing_goes_when_nothing_is_needed() -> None:
-    assert choose([entry("a", 10, 1.0)], 0) == ()
-    assert choose([entry("a", 10, 1.0)], -5) == ()
+    assert choose([entry("a", 10)], 0) == ((), 0)
+    assert choose([entry("a", 10)], -5) == ((), 0)
 
 
-def test_the_least_recently_used_goes_first_and_no_more_than_needed() -> None:
-    entries = [entry("new", 10, 3.0), entry("old", 10, 1.0), entry("middle", 10, 2.0)]
-    assert choose(entries, 10) == ("old",)
-    assert choose(entries, 11) == ("old", "middle")
+def test_the_first_go_and_no_more_than_needed() -> None:
+    entries = [entry("old", 10), entry("middle", 10), entry("new", 10)]
+    assert choose(entries, 10) == (("old",), 0)
+    assert choose(entries, 11) == (("old", "middle"), 0)
+
+
+def test_no_more_are_looked_at_than_it_takes() -> None:
+    def entries() -> Iterator[Entry]:
+        yield entry("old", 10)
+        raise AssertionError("a store has thousands of blobs")
+
+    assert choose(entries(), 10) == (("old",), 0)
 
 
 def test_what_is_active_never_goes() -> None:
-    entries = [entry("read", 100, 1.0, active=True), entry("idle", 10, 2.0)]
-    assert choose(entries, 10) == ("idle",)
-    assert choose(entries, 11) is None
-
-
-def test_the_last_known_copy_goes_last() -> None:
-    entries = [entry("rare", 10, 1.0, last=True), entry("old", 10, 2.0), entry("new", 10, 3.0)]
-    assert choose(entries, 20) == ("old", "new")
-    assert choose(entries, 30) == ("old", "new", "rare")
-
-
-def test_nothing_goes_when_all_of_it_would_not_be_enough() -> None:
-    assert choose([entry("a", 10, 1.0), entry("b", 10, 2.0)], 21) is None
-    assert choose([], 1) is None
+    entries = [entry("read", 100, active=True), entry("idle", 10)]
+    assert choose(entries, 10) == (("idle",), 0)
+    assert choose(entries, 15) == (("idle",), 5), "and what is lacking is told"
 
 
 def test_an_empty_blob_frees_nothing_and_stays() -> None:
-    assert choose([entry("empty", 0, 1.0), entry("full", 10, 2.0)], 5) == ("full",)
+    assert choose([entry("empty", 0), entry("full", 10)], 5) == (("full",), 0)

@@ -12,9 +12,12 @@ from dfdaemon.io import disk_blob
 from dfdaemon.io.blob_table import OPEN_MAX, PROBLEMS_MAX, BlobTable
 from dfdaemon.io.disk_blob import DiskBlob, fill
 from dfdaemon.io.journal import Header
+from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.store_folder import StoreFolder
 from dfdaemon.io.store_workers import StoreWorkers
 from swarm.errors import StoreError, StoreFull
 from swarm.ids import TaskId
+from swarm.pieces import PieceMap
 from tests.support.blobs import Sample, files_up_to
 
 SAMPLES = [Sample(fill) for fill in range(1, 5)]
@@ -45,13 +48,12 @@ def header(sample: Sample, kind: str = "xxh3") -> Header:
     return Header(sample.digest, sample.pieces, kind)
 
 
-async def keep(table: BlobTable, sample: Sample, last_used: float = 0.0) -> DiskBlob:
+async def keep(table: BlobTable, sample: Sample) -> DiskBlob:
     """Make a complete blob."""
     blob = await table.create(header(sample))
     file = blob.file()
     blob.rewrite(fill(file, sample.content, "xxh3"), complete=True)
     file.release()
-    blob.last_used = last_used
     return blob
 
 
@@ -116,8 +118,9 @@ async def test_the_least_recently_used_makes_room(tables: Tables, tmp_path: Path
     table = tables(blobs=3)
     evicted: list[TaskId] = []
     table.on_evicted = evicted.append
-    for sample, last_used in zip(SAMPLES[:3], (2.0, 1.0, 3.0), strict=True):
-        await keep(table, sample, last_used)
+    for sample in SAMPLES[:3]:
+        await keep(table, sample)
+    table.touch(table.blobs[SAMPLES[0].task])
     await table.create(header(SAMPLES[3]))
     assert evicted == [SAMPLES[1].task]
     assert table.usage_bytes() == 3 * SIZE
@@ -127,7 +130,7 @@ async def test_the_least_recently_used_makes_room(tables: Tables, tmp_path: Path
 @pytest.mark.parametrize("use", ["pinned", "read", "locked"])
 async def test_what_is_in_use_stays(tables: Tables, use: str) -> None:
     table = tables(blobs=2)
-    old, new = await keep(table, SAMPLES[0], 1.0), await keep(table, SAMPLES[1], 2.0)
+    old, new = await keep(table, SAMPLES[0]), await keep(table, SAMPLES[1])
     file, lock = new.file(), table.lock(old.task)
     if use == "pinned":
         table.pins[old.task] += 1
@@ -143,13 +146,26 @@ async def test_what_is_in_use_stays(tables: Tables, use: str) -> None:
     file.release()
 
 
-async def test_the_last_known_copy_stays_longest(tables: Tables) -> None:
-    table = tables(blobs=2)
-    table.is_last_copy = lambda task: task == SAMPLES[0].task
-    await keep(table, SAMPLES[0], 1.0)
-    await keep(table, SAMPLES[1], 2.0)
-    await table.create(header(SAMPLES[2]))
+async def test_the_next_start_knows_what_was_used_last(tables: Tables, tmp_path: Path) -> None:
+    table = tables(blobs=3)
+    for sample, used_at in zip(SAMPLES[:3], (2e9, 1e9, 3e9), strict=True):
+        blob = await keep(table, sample)
+        blob.touch(used_at)
+    assert list(tables(blobs=3).blobs) == [SAMPLES[number].task for number in (1, 0, 2)]
+
+
+async def test_who_else_fills_the_disk_makes_blobs_go_but_none_in_use(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tables(free_bytes_min=2 * SIZE)
+    first, *_ = [await keep(table, sample) for sample in SAMPLES[:3]]
+    table.pins[first.task] += 1
+    monkeypatch.setattr(StoreFolder, "free_bytes", lambda folder: SIZE)
+    await table.keep_floor()
     assert set(table.blobs) == {SAMPLES[0].task, SAMPLES[2].task}
+    monkeypatch.setattr(StoreFolder, "free_bytes", lambda folder: 0)
+    await table.keep_floor()
+    assert set(table.blobs) == {SAMPLES[0].task}, "as much as may go, though it is not enough"
 
 
 async def test_a_blob_beyond_the_quota_evicts_nothing(tables: Tables, tmp_path: Path) -> None:
@@ -166,13 +182,66 @@ async def test_the_floor_of_free_bytes_is_kept(tables: Tables, tmp_path: Path) -
     assert folders(tmp_path) == []
 
 
-async def test_a_file_system_that_refuses_room_makes_others_go(tables: Tables, tmp_path: Path) -> None:
+async def test_a_file_system_that_refuses_room_makes_others_go_once(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, offset: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
     table = tables()
     for sample in SAMPLES[:2]:
         await keep(table, sample)
-    with files_up_to(SIZE - 1), pytest.raises(StoreFull):
-        await table.create(header(SAMPLES[2]))
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "posix_fallocate", refuse)
+        with pytest.raises(StoreFull):
+            await table.create(header(SAMPLES[2]))
     assert folders(tmp_path) == []
+    await keep(table, SAMPLES[0])
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with pytest.raises(StoreFull):
+        await table.create(header(SAMPLES[2]))
+    assert set(table.blobs) == {SAMPLES[0].task}, "it was of no use a moment ago"
+
+
+async def test_a_limit_of_a_files_size_costs_no_other_blob(tables: Tables) -> None:
+    table = tables()
+    await keep(table, SAMPLES[0])
+    with files_up_to(SIZE - 1), pytest.raises(StoreError, match="File too large"):
+        await table.create(header(SAMPLES[1]))
+    assert set(table.blobs) == {SAMPLES[0].task}
+
+
+async def test_a_blob_that_cannot_be_opened_now_is_neither_lost_nor_trusted(
+    tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(tables(), SAMPLES[0])
+    table = tables()
+    blob = table.blobs[SAMPLES[0].task]
+    blob.verified = False
+    with monkeypatch.context() as broken:
+        broken.setattr(PieceFile, "on_disk", fail_to_open)
+        with pytest.raises(StoreError, match="cannot be opened"):
+            await table.verified(blob.task)
+    assert folders(tmp_path) == [SAMPLES[0].digest.hex]
+    assert await table.verified(blob.task) is blob
+    assert blob.verified
+
+
+def fail_to_open(path: Path, pieces: PieceMap) -> PieceFile:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+async def test_a_state_that_cannot_be_read_now_is_there_at_the_next_start(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    await keep(tables(), SAMPLES[0])
+    with monkeypatch.context() as broken:
+        broken.setattr(disk_blob, "read_state", fail)
+        assert not tables().blobs
+    assert set(tables().blobs) == {SAMPLES[0].task}
 
 
 async def test_a_folder_that_cannot_be_made_is_no_lack_of_room(tables: Tables, tmp_path: Path) -> None:
