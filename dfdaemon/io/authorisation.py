@@ -92,7 +92,8 @@ class Authoriser:
         allowed = self._in_outage(source, down) if down is not None else None
         if allowed is not None:
             return allowed
-        key = (place, source.digest, source.kind, self.knowledge.credential(source.authorization))
+        credential = self.knowledge.credential(source.authorization)
+        key = (place, source.digest, source.kind, source.accept, credential)
         try:
             head = await self._asking.do(key, lambda: self._origin.head_blob(source))
         except DamselflyError as error:

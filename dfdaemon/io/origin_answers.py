@@ -53,6 +53,10 @@ class OriginBody:
         return self.download.chunks()
 
 
+COMPRESSED = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"})
+"""Content codings after which bytes are not what was asked for (the IANA registry, but for what nobody uses)."""
+
+
 def require(response: Answer, target: str, wanted: tuple[int, ...], wall_s: float) -> None:
     """Raise what an unwanted status means. `wall_s`: wall-clock time, in seconds since 1970."""
     if response.status in wanted:
@@ -147,7 +151,9 @@ def _is_page(response: Answer) -> bool:
 
 
 def _encoding(response: Answer) -> str:
-    return response.headers.get("Content-Encoding", "identity").strip().lower()
+    """Return how a body is compressed. Storages repeat whatever a blob was uploaded with: its digest tells."""
+    said = response.headers.get("Content-Encoding", "").strip().lower()
+    return said if any(coding.strip() in COMPRESSED for coding in said.split(",")) else "identity"
 
 
 def _length(response: Answer) -> int:

@@ -55,6 +55,9 @@ SILENT_S = 5.0
 """A mirror that had not answered for this long when its question was given up counts as one that cannot be asked."""
 HEAD_IS_REFUSED = frozenset({400, 403, 405, 501})
 """What a storage answers to HEAD at an address that was signed for GET."""
+HEAD_IS_NO_ANSWER = frozenset({404, 405, 501})
+"""What registries answer to HEAD of a blob that they give to who gets it: a proxy that does not have it yet, or none
+that knows HEAD."""
 MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -253,12 +256,15 @@ class OriginClient:
             body.download.release()
 
     async def _head(self, registry: str, question: _Question, authorization: str | None) -> OriginHead:
+        unanswered = HEAD_IS_NO_ANSWER if question.kind == "blobs" else frozenset()
+
         async def head_at(endpoint: Endpoint, authorization: str | None) -> OriginHead:
+            wanted = (200, *HEAD_IS_REFUSED, *unanswered)
             response, exchange, place = await self._ask(
-                question, endpoint, authorization, (200, *HEAD_IS_REFUSED), self._transport.send
+                question, endpoint, authorization, wanted, self._transport.send
             )
             try:
-                if place is _Place.ASKED:
+                if place is _Place.ASKED and response.status not in unanswered:
                     require(response, exchange.target, (200,), self._wall_clock())
                     return head_of(response)
                 if response.status == 200 and proves_access(response, place is _Place.ELSEWHERE):

@@ -219,7 +219,7 @@ def _session(resolver: AbstractResolver) -> ClientSession:
         read_bufsize=READ_BUFFER_BYTES,
         max_line_size=HEADER_BYTES_MAX,
         max_field_size=HEADER_BYTES_MAX,
-        skip_auto_headers=("User-Agent", "Content-Type"),
+        skip_auto_headers=("User-Agent", "Content-Type", "Accept-Encoding"),
         response_class=SmallAnswer,
     )
 

@@ -112,6 +112,20 @@ async def test_an_encoded_body_is_refused() -> None:
             await read(client)
 
 
+@pytest.mark.parametrize("said", ["", "identity", "aws-chunked", "binary"])
+async def test_what_says_nothing_of_compression_is_no_reason_to_refuse_a_body(said: str) -> None:
+    coded = ("Content-Encoding", said)
+    async with fake_origin(says(200, BODY, coded)) as origin, client_of(origin) as client:
+        assert await read(client) == BODY
+
+
+async def test_but_one_that_is_compressed_too_is_refused() -> None:
+    coded = ("Content-Encoding", "aws-chunked, GZIP")
+    async with fake_origin(says(200, BODY, coded)) as origin, client_of(origin) as client:
+        with pytest.raises(OriginContent, match="gzip"):
+            await read(client)
+
+
 async def test_accept_lines_go_one_by_one() -> None:
     source = OriginSource("r.test", "team/app", DIGEST, "manifest", ("a/b", "c/d", "e/f;q=0.5, g/h"))
     async with fake_origin(says(200, BODY)) as origin, client_of(origin) as client:

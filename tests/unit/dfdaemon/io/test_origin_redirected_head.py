@@ -57,6 +57,24 @@ async def test_a_storage_that_answers_head() -> None:
     assert await size_behind(says(200, BODY)) == (len(BODY), ["HEAD"])
 
 
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_a_registry_that_gives_a_blob_and_does_not_answer_head(status: int) -> None:
+    """A proxy in front of another registry says 404 of what it has not fetched yet (Harbor)."""
+    async with fake_origin(signed_for_get(FIRST_BYTE, status)) as origin, client_of(origin) as client:
+        assert (await client.head_blob(BLOB)).size == len(BODY)
+        assert [seen.method for seen in origin.seen] == ["HEAD", "GET"]
+
+
+async def test_a_blob_that_is_not_there_is_not_there() -> None:
+    async with fake_origin(says(404)) as origin, client_of(origin) as client:
+        with pytest.raises(OriginStatus) as refused:
+            await client.head_blob(BLOB)
+        assert refused.value.status == 404
+        with pytest.raises(OriginStatus):
+            await client.head_manifest("r.test", "team/app", "v1", (), None)
+        assert [seen.method for seen in origin.seen] == ["HEAD", "GET", "HEAD"]
+
+
 @pytest.mark.parametrize("status", [400, 403, 405, 501])
 async def test_a_storage_that_refuses_head_is_asked_for_the_first_byte(status: int) -> None:
     assert await size_behind(signed_for_get(FIRST_BYTE, status)) == (len(BODY), ["HEAD", "GET"])

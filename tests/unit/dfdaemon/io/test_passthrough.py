@@ -42,6 +42,7 @@ async def test_an_upload_streams_both_ways_with_its_headers(tmp_path: Path) -> N
         assert seen.all("Host") == [f"127.0.0.1:{origin.port}"]
         assert seen.all("Content-Encoding") == ["gzip"]
         assert (seen.all("OCI-Namespace"), seen.all("TE")) == ([], [])
+        assert seen.all("Accept-Encoding") == [], "what a client does not understand nobody asks for"
 
 
 async def test_a_client_that_waits_for_leave_to_send(tmp_path: Path) -> None:
