@@ -60,6 +60,8 @@ class ActiveBlob:
     released: int = availability.NONE
     """Bitmap of the pieces that readers may have."""
     failure: DamselflyError | None = None
+    denied: bool = False
+    """The origin refused the credentials that were there: a client that comes next may have a better one."""
     sources: list[OriginSource] = field(default_factory=list)
     fetches: dict[tuple[Epoch, int], tuple[OriginFetch, asyncio.Task[None]]] = field(default_factory=dict)
     scratch: dict[int, tuple[HostId, PieceFile]] = field(default_factory=dict)
@@ -90,8 +92,9 @@ class ActiveBlob:
             reader.retract(bits)
 
     def give_up(self, reason: str) -> None:
-        """The download failed: end all readers, and refuse new ones for a moment."""
-        self.account.fail(reason)
+        """The download failed: end all readers, and refuse new ones for a moment, unless it was for a credential."""
+        if not self.denied:
+            self.account.fail(reason)
         self.fail(DownloadFailed(reason))
 
     def has_place_for(self, start: int) -> bool:

@@ -90,6 +90,7 @@ class OriginCommands:
     def _fetch(self, command: commands.FetchRange) -> None:
         blob = self._blobs.active[command.task]
         if not blob.sources:
+            blob.denied = True
             denied = "no credential of this host is accepted by the origin"
             self._post(events.OriginEnded(command.task, command.epoch, OriginFault.DENIED, detail=denied))
             return
@@ -118,6 +119,7 @@ class OriginCommands:
                 self._ask(errand, source)
                 return
             event = errand.verdict(event)
+            errand.blob.denied = event.fault is OriginFault.DENIED
         if isinstance(event, events.OriginPieceArrived):
             errand.arrived = True
             if errand.command.inline:
@@ -142,7 +144,8 @@ class OriginCommands:
     def _put_last(self, sources: list[OriginSource], used: OriginSource, forget: bool) -> None:
         """Move a source that failed behind the others, or forget one whose credential is refused.
 
-        Another fetch may have done so already. When none is left, this host's own account may do.
+        Another fetch may have done so already. When none is left, this host's own account may do, or none: a registry
+        that gives a blob to everybody may still refuse a credential that is wrong.
         """
         if used not in sources:
             return
@@ -150,7 +153,7 @@ class OriginCommands:
         if not forget:
             sources.append(used)
         elif not sources:
-            sources.append(self._origin.as_this_host(used) or used)
+            sources.append(self._origin.as_this_host(used) or replace(used, authorization=None))
 
     def _share(self, blob: ActiveBlob) -> None:
         """Give a tiny blob to everybody, if it is what its digest says."""

@@ -230,6 +230,43 @@ async def test_without_any_credential_a_fetch_is_denied(bench: Bench) -> None:
     assert (await bench.end()).fault is OriginFault.DENIED
 
 
+def only_for_everybody(request: web.BaseRequest) -> web.StreamResponse:
+    return web.Response(status=401 if "Authorization" in request.headers else 200, body=CONTENT)
+
+
+async def test_a_wrong_credential_costs_nobody_what_everybody_may_have(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    origin.answers[:] = [only_for_everybody]
+    bench.blob.sources[:] = [OriginSource("r.test", "demo/app", DIGEST, "blob", authorization="Bearer junk")]
+    bench.table[FetchRange](FETCH)
+    assert (await bench.end()).fault is None
+    assert [len(seen.all("Authorization")) for seen in origin.seen] == [1, 0]
+
+
+async def test_who_comes_after_a_denied_client_is_not_refused_for_it(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    origin.answers[:] = [says(401)]
+    bench.table[FetchRange](FETCH)
+    assert (await bench.end()).fault is OriginFault.DENIED
+    bench.blob.give_up("denied")
+    assert not bench.blob.account.is_refused
+    assert bench.blob.failure is not None
+
+
+async def test_but_a_download_that_failed_for_another_reason_is_refused_for_a_moment(
+    bench: Bench, origin: FakeOrigin
+) -> None:
+    origin.answers[:] = [says(401), says(500)]
+    bench.table[FetchRange](FETCH)
+    await bench.end()
+    bench.table[FetchRange](replace(FETCH, epoch=Epoch(4)))
+    assert (await bench.ends(2))[1].fault is OriginFault.SERVER_ERROR
+    bench.blob.give_up("it failed")
+    assert bench.blob.account.is_refused
+
+
 async def test_a_client_whose_token_ran_out_gives_way_to_this_hosts_account(
     origin: FakeOrigin, pool: ReceiverPool, tmp_path: Path
 ) -> None:
