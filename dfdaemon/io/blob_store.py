@@ -244,6 +244,7 @@ class BlobStore:
             return
         self._closed = True
         self._table.hasher.close()
+        self._table.stop_reading()
         await asyncio.gather(*self._jobs, return_exceptions=True)
         if self._own_workers is not None:
             await asyncio.to_thread(self._own_workers.close)

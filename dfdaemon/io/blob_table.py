@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -60,6 +61,7 @@ class BlobTable:
         self._room = asyncio.Lock()
         self._barren_until = 0.0
         self._faithful = True
+        self._stopped = Event()
         self._usage_bytes = 0
         self._open: dict[TaskId, DiskBlob] = {}
         """Blobs whose files stay open, the one that was used last at the end."""
@@ -132,7 +134,11 @@ class BlobTable:
                 return  # its data is gone
             raise
         try:
-            good = await self.in_disk_thread(reread, file, before, blob.header.kind, self.kind)
+            known, threads = blob.header.kind, self._workers.checking
+            job = asyncio.get_running_loop().run_in_executor(
+                threads, reread, file, before, known, self.kind, self._stopped
+            )
+            good = await job
         finally:
             file.release()
         blob.verified = True
@@ -207,6 +213,10 @@ class BlobTable:
     async def in_disk_thread(self, work: Callable[..., T], *arguments: Any) -> T:
         """Run what blocks."""
         return await asyncio.get_running_loop().run_in_executor(self._workers.disk, work, *arguments)
+
+    def stop_reading(self) -> None:
+        """Read no blob again any more; who waits for that gets StoreError."""
+        self._stopped.set()
 
     def close(self) -> None:
         """Unlock the folder. The next start trusts it, but for the blobs that were not verified in this run."""

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 from dfdaemon.io.journal import Header, Journal, begin_state, read_state, write_state
 from dfdaemon.io.piece_file import PieceFile
@@ -242,11 +243,16 @@ def _preallocate(path: Path, size: int) -> None:
 
 
 def reread(
-    file: PieceFile, records: tuple[PieceRecord, ...], known: str, kind: str
+    file: PieceFile, records: tuple[PieceRecord, ...], known: str, kind: str, stopped: Event
 ) -> dict[int, PieceRecord]:
-    """Hash recorded pieces; blocks. Returns those whose bytes have their digest of kind `known`, as `kind`."""
+    """Hash recorded pieces; blocks. Returns those whose bytes have their digest of kind `known`, as `kind`.
+
+    Raises StoreError when `stopped` is set before all are read.
+    """
     good: dict[int, PieceRecord] = {}
     for record in records:
+        if stopped.is_set():
+            raise StoreError("the daemon stopped while a blob was read again; the next start goes on with it")
         try:
             if digest_of(file, record.index, known) == record.digest:
                 digest = record.digest if kind == known else digest_of(file, record.index, kind)

@@ -1,11 +1,13 @@
-"""The threads of a blob store: a few that may wait for the disk, and one that computes whole-blob digests."""
+"""The threads of a blob store: for what somebody waits for, for reading blobs again, and for whole-blob digests."""
 
 from concurrent.futures import ThreadPoolExecutor
 
 from dfdaemon.io.blob_hasher import hashing_thread
 
 DISK_THREADS = 2
-"""Preallocating, unlinking and verifying wait for the disk more than they compute."""
+"""Preallocating and unlinking wait for the disk."""
+CHECK_THREADS = 2
+"""Reading blobs again, after a crash all of them: minutes, in which new blobs must be made."""
 
 
 class StoreWorkers:
@@ -13,6 +15,7 @@ class StoreWorkers:
 
     def __init__(self) -> None:
         self.disk = ThreadPoolExecutor(DISK_THREADS, "blob-store")
+        self.checking = ThreadPoolExecutor(CHECK_THREADS, "blob-check")
         self.hashing = hashing_thread()
         self.syncing = ThreadPoolExecutor(1, "blob-sync")
         """Waits until blobs are on the disk; nothing that anybody waits for runs here."""
@@ -20,5 +23,6 @@ class StoreWorkers:
     def close(self) -> None:
         """Wait for what runs, start nothing more; blocks."""
         self.disk.shutdown()
+        self.checking.shutdown(cancel_futures=True)
         self.hashing.shutdown()
         self.syncing.shutdown(cancel_futures=True)

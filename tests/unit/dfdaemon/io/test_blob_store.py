@@ -1,13 +1,16 @@
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from dfdaemon.config import StoreConfig
-from dfdaemon.io import blob_store
+from dfdaemon.io import blob_store, disk_blob
 from dfdaemon.io.blob_store import BlobStore, StoredBlob
+from dfdaemon.io.disk_blob import digest_of
+from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.store_workers import StoreWorkers
 from swarm.digest import Digest
 from swarm.errors import BadDigest, PieceMismatch, StoreBroken, StoreError, StoreFull, StoreTooNew
@@ -118,6 +121,33 @@ async def test_after_a_crash_a_part_keeps_what_its_bytes_bear_out(stores: Stores
     take_piece(store, ONE, 1)
     take_piece(store, ONE, 3)
     assert await store.check(ONE.task)
+
+
+async def test_a_stop_waits_for_no_blob_that_is_read_again_after_a_crash(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, goes_on = threading.Event(), threading.Event()
+
+    def read_piece(file: PieceFile, index: int, kind: str) -> bytes:
+        began.set()
+        assert goes_on.wait(TIMEOUT_S)
+        return digest_of(file, index, kind)
+
+    await download(stores.start(), ONE)
+    await stores.crash()
+    store = stores.start()
+    with monkeypatch.context() as slow:
+        slow.setattr(disk_blob, "digest_of", read_piece)
+        reading = asyncio.ensure_future(store.verify(ONE.task))
+        await asyncio.to_thread(began.wait, TIMEOUT_S)
+        stopping = asyncio.ensure_future(stores.stop())
+        await asyncio.sleep(0)
+        goes_on.set()
+        await asyncio.gather(reading, stopping)
+    again = stores.start().get(ONE.task)
+    assert again is not None
+    assert again.complete, "nothing was dropped"
+    assert not again.verified, "and what was not read is not trusted"
 
 
 async def test_after_a_crash_a_damaged_blob_is_in_part_again(stores: Stores) -> None:

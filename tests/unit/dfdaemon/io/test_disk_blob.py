@@ -1,6 +1,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -203,9 +204,11 @@ def test_reading_again_keeps_what_the_bytes_bear_out(blob: DiskBlob) -> None:
     fill(file, SAMPLE.content, "xxh3")
     os.pwrite(file.fd, b"wrong", SAMPLE.pieces.start(2) + 77)
     kept = [SAMPLE.record(index) for index in (0, 1, 3)]
-    assert list(reread(file, SAMPLE.records(), "xxh3", "xxh3").values()) == kept
+    assert list(reread(file, SAMPLE.records(), "xxh3", "xxh3", Event()).values()) == kept
     other = Sample(1, kind="blake3")
-    assert reread(file, SAMPLE.records(), "xxh3", "blake3") == {i: other.record(i) for i in (0, 1, 3)}
+    assert reread(file, SAMPLE.records(), "xxh3", "blake3", Event()) == {
+        i: other.record(i) for i in (0, 1, 3)
+    }
     file.release()
 
 
@@ -213,5 +216,5 @@ def test_a_piece_that_cannot_be_read_is_not_kept(path: Path, blob: DiskBlob) -> 
     file = blob.file()
     fill(file, SAMPLE.content, "xxh3")
     os.truncate(path / "data", SAMPLE.pieces.start(1))
-    assert reread(file, SAMPLE.records(), "xxh3", "xxh3") == {0: SAMPLE.record(0)}
+    assert reread(file, SAMPLE.records(), "xxh3", "xxh3", Event()) == {0: SAMPLE.record(0)}
     file.release()
