@@ -246,6 +246,8 @@ class Download:
             return
         if not self.blob.table.is_whole:
             self._search_on(now)
+        elif event.matches is None:
+            self.fail("its file cannot be read, so its digest cannot be computed: check the disk", now)
         elif event.matches:
             self.check.matched()
             self._complete(now, proven=False)

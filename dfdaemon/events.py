@@ -128,10 +128,10 @@ class PieceLost:
 
 @dataclass(frozen=True, slots=True)
 class BlobChecked:
-    """Answer to CheckBlob: whether the whole blob has its own digest."""
+    """Answer to CheckBlob: whether the whole blob has its own digest. None: its file cannot be read."""
 
     task: TaskId
-    matches: bool
+    matches: bool | None
 
 
 @dataclass(frozen=True, slots=True)

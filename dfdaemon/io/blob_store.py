@@ -153,9 +153,9 @@ class BlobStore:
         self._table.rewrite(blob, kept, complete=False)
 
     async def check(self, task: TaskId) -> bool:
-        """Tell whether the whole blob on disk has its own digest. False also when it cannot be read.
+        """Tell whether the whole blob on disk has its own digest.
 
-        Raises StoreError when pieces are missing.
+        Raises StoreError when pieces are missing, or it cannot be read: that says nothing of its digest.
         """
         blob = self._table.present(task)
         if not blob.is_whole:
@@ -163,9 +163,8 @@ class BlobStore:
         hasher = self._table.hasher
         try:
             return await asyncio.wrap_future(hasher.finish(task, blob.header.proof, blob.file_apart()))
-        except (StoreError, OSError) as error:
-            self._table.report("check_failed", task, error)
-            return False
+        except OSError as error:
+            raise StoreError(f"{task} cannot be read: {error}") from error
         finally:
             hasher.forget(task)
 

@@ -13,8 +13,11 @@ from dfdaemon.io.piece_file import PieceFile
 from swarm.errors import PieceMismatch, StoreError, StoreFull
 from swarm.facts import Note
 from swarm.ids import TaskId
+from swarm.pieces import PieceMap
 
 Post = Callable[[events.Event], None]
+CHECKS_MAX = 2
+"""Times that a blob's digest is asked for where its file cannot be read."""
 
 
 async def verify(store: BlobStore, task: TaskId, post: Post, again: bool = False) -> None:
@@ -170,11 +173,19 @@ class StoreCommands:
         self.mend(task)
 
     async def _check(self, command: commands.CheckBlob) -> None:
-        matches = False
-        try:
-            matches = await self._store.check(command.task)
-        except StoreError as error:
-            self._complain(command.task, error)
+        """Have the digest computed. Where it cannot be read, pieces are read one by one, and then all once more."""
+        matches = None
+        for _ in range(CHECKS_MAX):
+            try:
+                matches = await self._store.check(command.task)
+                break
+            except StoreError as error:
+                self._complain(command.task, error)
+                await self.mend(command.task)
+            stored = self._store.get(command.task)
+            if stored is not None and len(stored.records) < PieceMap.of(stored.size).count:
+                matches = False  # the machine has heard of pieces that are lost
+                break
         self._post(events.BlobChecked(command.task, matches))
 
     def _drop(self, command: commands.DropPieces) -> None:

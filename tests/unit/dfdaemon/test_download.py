@@ -8,6 +8,7 @@ from dfdaemon.commands import (
     CloseTask,
     CommitPiece,
     CompleteBlob,
+    DropPieces,
     FailReaders,
     FetchRange,
     OpenStore,
@@ -62,6 +63,23 @@ def origin_brings(playbook: Playbook, *indexes: int, epoch: int = 1) -> None:
         playbook << CommitPiece(TASK, record(index, epoch))
         playbook >> events.PieceCommitted(TASK, index)
         playbook.skip()
+
+
+def test_a_digest_that_cannot_be_computed_accuses_nobody(playbook: Playbook) -> None:
+    playbook.attached().joined(pieces=1)
+    playbook.said(Lease(TASK, Epoch(1), 0, 1, timeout_s=10.0)).skip()
+    playbook >> events.OriginPieceArrived(TASK, Epoch(1), record(0))
+    playbook.skip()
+    playbook >> events.OriginEnded(TASK, Epoch(1))
+    playbook.skip()
+    playbook >> events.PieceCommitted(TASK, 0)
+    assert CheckBlob(TASK) in playbook.skip()
+    playbook >> events.BlobChecked(TASK, None)
+    done = playbook.skip()
+    assert [type(command) for command in done if isinstance(command, FailReaders | DropPieces)] == [
+        FailReaders
+    ]
+    assert not [each for each in done if isinstance(getattr(each, "message", None), LeaseFailed)]
 
 
 def test_one_blob_from_the_origin_under_a_lease(playbook: Playbook) -> None:

@@ -41,8 +41,9 @@ from dfdaemon.io.ledger import Account
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.store_commands import StoreCommands
 from swarm.digest import Digest
+from swarm.errors import StoreError
 from swarm.facts import Note
-from swarm.ids import UNGRANTED, HostId
+from swarm.ids import UNGRANTED, HostId, TaskId
 from swarm.messages import PieceRecord
 from swarm.piece_digest import piece_digest
 from swarm.pieces import PieceMap
@@ -205,8 +206,36 @@ async def test_a_blob_that_left_the_disk_cannot_be_checked_and_says_so(bench: Be
     await bench.open()
     await bench.store.remove(TASK)
     bench.table[CheckBlob](CheckBlob(TASK))
-    assert await bench.answer() == BlobChecked(TASK, False)
+    assert await bench.answer() == BlobChecked(TASK, None)
     assert "store_failed" in bench.facts.names
+
+
+async def test_a_check_that_could_not_read_is_made_once_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+
+    async def check(task: TaskId) -> bool:
+        checked.append(task)
+        if len(checked) == 1:
+            raise StoreError("no descriptor is free")
+        return True
+
+    await bench.store.put(TASK, CONTENT)
+    monkeypatch.setattr(bench.store, "check", check)
+    bench.table[CheckBlob](CheckBlob(TASK))
+    assert await bench.answer() == BlobChecked(TASK, True)
+
+
+async def test_a_damaged_piece_is_lost_and_not_the_blob(bench: Bench) -> None:
+    await bench.store.put(TASK, CONTENT)
+    file = bench.store.file(TASK)
+    os.ftruncate(file.fd, len(CONTENT) - 1)
+    file.release()
+    last = PieceMap.of(len(CONTENT)).count - 1
+    bench.table[CheckBlob](CheckBlob(TASK))
+    assert await bench.answer() == PieceLost(TASK, last)
+    assert await bench.answer() == BlobChecked(TASK, False)
 
 
 async def test_a_blob_that_left_the_disk_after_its_check_still_reaches_its_readers(bench: Bench) -> None:
