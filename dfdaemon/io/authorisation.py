@@ -111,9 +111,17 @@ class Authoriser:
         if refusal is not None:
             raise refusal
 
-    def refused(self, place: Place, authorization: str | None, error: DamselflyError) -> None:
-        """The origin did not say yes: remember that it said no, whatever was known, or that it could not be asked."""
+    def refused(
+        self, place: Place, authorization: str | None, error: DamselflyError, of_tag: bool = False
+    ) -> None:
+        """The origin did not say yes: remember that it said no, whatever was known, or that it could not be asked.
+
+        `of_tag`: it was asked about a tag. That it may not be read says nothing of the repository: Artifactory
+        answers 403 where there is no such tag.
+        """
         if isinstance(error, OriginStatus) and error.status in DENIALS:
+            if of_tag and error.status == 403:
+                return
             self.knowledge.refused(place, authorization, error)
         elif is_outage(error):
             self.knowledge.tables.fail(place, error, self.knowledge.now())

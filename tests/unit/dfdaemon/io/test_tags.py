@@ -216,6 +216,24 @@ async def test_a_push_that_fails_changes_nothing(tmp_path: Path) -> None:
         assert not mirror.cluster.moved
 
 
+@pytest.mark.parametrize(("status", "next_status"), [(403, 200), (401, 401)])
+async def test_a_tag_that_may_not_be_read_closes_no_repository(
+    tmp_path: Path, status: int, next_status: int
+) -> None:
+    """Artifactory answers 403 where there is no such tag: cosign asks for many. 401 is about who asks."""
+    body = b'{"of": "a manifest"}'
+    known = {"Docker-Content-Digest": str(Digest.of(body)), "Content-Type": MEDIA_MANIFEST}
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.endswith(".sig"):
+            return web.Response(status=status)
+        return web.Response(body=body, headers=known)
+
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.head(f"/v2/{PUBLIC}/manifests/sha256-0.sig", ACCEPT)).status == status
+        assert (await mirror.head(f"/v2/{PUBLIC}/manifests/v1", ACCEPT)).status == next_status
+
+
 async def test_in_an_outage_each_client_gets_what_it_takes(tmp_path: Path) -> None:
     """To who takes images only, the registry gave one of them: that is not what the tag means to others."""
     bodies = {kind: f'{{"of": "{kind}"}}'.encode() for kind in (MEDIA_INDEX, MEDIA_MANIFEST)}
