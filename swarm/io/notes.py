@@ -149,7 +149,9 @@ DAEMON: dict[str, NoteKind] = {
     "store_pieces_damaged": NoteKind(
         "warning", "Pieces on disk have other digests than they had; they are dropped, and come again."
     ),
-    "store_check_failed": NoteKind("error", "A blob on disk could not be read to check its digest."),
+    "store_verify_failed": NoteKind(
+        "error", "A blob on disk could not be opened to read it again; it stays as it is."
+    ),
     "store_record_failed": NoteKind(
         "error", "The disk did not take a record; the next start verifies everything."
     ),

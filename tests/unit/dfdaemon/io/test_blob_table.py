@@ -352,7 +352,7 @@ async def test_few_files_stay_open(tables: Tables) -> None:
 def test_problems_do_not_pile_up(tables: Tables) -> None:
     table = tables()
     for _ in range(PROBLEMS_MAX + 1):
-        table.report("check_failed", None, "why")
+        table.report("verify_failed", None, "why")
     assert len(table.problems) == PROBLEMS_MAX
     assert table.problems[0].fields == (("reason", "why"),)
 
