@@ -38,6 +38,10 @@ class DownloadFailed(DamselflyError):
     """The swarm cannot finish a download; the client should go to the origin itself."""
 
 
+class DownloadDenied(DownloadFailed):
+    """The origin refused every credential that there was for it."""
+
+
 @dataclass(slots=True)
 class ActiveBlob:
     """What the driver keeps for a task from the first BlobWanted until CloseTask."""
@@ -93,8 +97,10 @@ class ActiveBlob:
 
     def give_up(self, reason: str) -> None:
         """The download failed: end all readers, and refuse new ones for a moment, unless it was for a credential."""
-        if not self.denied:
-            self.account.fail(reason)
+        if self.denied:
+            self.fail(DownloadDenied(reason))
+            return
+        self.account.fail(reason)
         self.fail(DownloadFailed(reason))
 
     def has_place_for(self, start: int) -> bool:

@@ -92,10 +92,8 @@ class Authoriser:
         allowed = self._in_outage(source, down) if down is not None else None
         if allowed is not None:
             return allowed
-        credential = self.knowledge.credential(source.authorization)
-        key = (place, source.digest, source.kind, source.accept, credential)
         try:
-            head = await self._asking.do(key, lambda: self._origin.head_blob(source))
+            head = await self._ask(source)
         except DamselflyError as error:
             self.refused(place, source.authorization, error)
             self.knowledge.unproven(place, source.digest)
@@ -104,6 +102,22 @@ class Authoriser:
                 raise self.unanswered(place, source.authorization, error) from error
             return allowed
         return self._granted(source, head)
+
+    async def authorise_anew(self, source: OriginSource) -> None:
+        """As authorise, whatever is known: the origin refused a fetch, and a token may have ended since its yes."""
+        place = Place(source.registry, source.repository)
+        try:
+            self._granted(source, await self._ask(source))
+        except DamselflyError as error:
+            self.refused(place, source.authorization, error)
+            raise self.unanswered(place, source.authorization, error) from error
+
+    async def _ask(self, source: OriginSource) -> OriginHead:
+        """Ask the origin, once for all that want to know the same."""
+        place = Place(source.registry, source.repository)
+        credential = self.knowledge.credential(source.authorization)
+        key = (place, source.digest, source.kind, source.accept, credential)
+        return await self._asking.do(key, lambda: self._origin.head_blob(source))
 
     def raise_refusal(self, place: Place, authorization: str | None) -> None:
         """Raise the origin's no to this credential, if it is of a moment ago: to ask again must not cost a request."""

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from dfdaemon.descriptors import MANIFEST_BYTES_MAX
 from dfdaemon.http_range import ByteRange, Multipart, requested_ranges
+from dfdaemon.io.active_blob import DownloadDenied
 from dfdaemon.io.authorisation import Authoriser
 from dfdaemon.io.blobs import BlobReader, Blobs, Span
 from dfdaemon.io.body_sender import CLIENT_TIMEOUT_S, BodySender
@@ -56,7 +57,11 @@ class ProxyBlobs:
             return await self.pass_body(request, source, content)
         if request.method == "HEAD":
             return content.head()
-        return await self.stream(request, source, content)
+        try:
+            return await self.stream(request, source, content)
+        except DownloadDenied:  # before the headers: the client can still be told what the origin says
+            await self._authoriser.authorise_anew(source)
+            return await self.stream(request, source, content)
 
     async def content(self, source: OriginSource) -> Content:
         """Authorise, and find out what the headers need; the size is -1 where nobody says it."""

@@ -170,3 +170,32 @@ async def test_a_blob_that_is_named_by_its_sha512(tmp_path: Path) -> None:
                 found = daemon.daemon.store.get(digest.task)
                 assert found is not None
                 assert found.complete, "its own digest was checked"
+
+
+async def test_a_token_that_ended_since_the_last_yes_is_asked_for_again_as_the_registry_does() -> None:
+    content = b"layer" * MIB
+    digest, other = Digest.of(content), Digest.of(b"first")
+    ended = False
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"token": "anybody"})
+        if ended or request.headers.get("Authorization") != "Bearer short":
+            challenge = f'Bearer realm="http://{request.host}/token",service="r"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+        return web.Response(body=content if str(digest) in request.path else b"first")
+
+    async with fake_origin(answer) as origin:
+        with short_directory() as folder:
+            async with running_daemon(daemon_config(folder, origin.url)) as daemon:
+                address = f"http://{daemon.mirror.host}:{daemon.mirror.port}/v2/demo/app/blobs"
+                headers = {"Authorization": "Bearer short"}
+                async with aiohttp.ClientSession(headers=headers) as session:
+                    for each in (other, digest):
+                        async with session.head(f"{address}/{each}?ns={REGISTRY}") as found:
+                            assert found.status == 200
+                    ended = True
+                    async with session.get(f"{address}/{digest}?ns={REGISTRY}") as refused:
+                        assert refused.status == 401, await refused.text()
+                        assert refused.headers["WWW-Authenticate"].startswith("Bearer realm=")
+                    ended = False
