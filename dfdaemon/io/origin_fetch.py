@@ -5,7 +5,6 @@ A receiver's thread takes the body from its socket to its places. Nothing is wri
 
 import asyncio
 import contextlib
-import errno
 from collections.abc import AsyncIterator, Callable
 
 from dfdaemon.commands import FetchRange
@@ -176,8 +175,3 @@ def fault_of(error: Exception) -> OriginFault:
     if isinstance(error, OriginStatus):
         return _STATUS_FAULTS.get(error.status, OriginFault.SERVER_ERROR)
     return next((fault for kind, fault in _FAULTS if isinstance(error, kind)), OriginFault.SERVER_ERROR)
-
-
-def out_of_room(error: OSError) -> bool:
-    """Tell whether an error means that the disk is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
