@@ -76,6 +76,10 @@ class Daemon:
     orders: Orders
     info: HostInfo
 
+    def is_busy(self) -> bool:
+        """Tell whether anybody waits for it now."""
+        return bool(self.proxy.answering or self.blobs.active or self.server.stats().uploads)
+
 
 def main(argv: list[str] | None = None) -> None:
     """Run dfdaemon; exits 2 when it cannot start with its settings."""
@@ -103,7 +107,9 @@ async def run(config: DaemonConfig) -> None:
         daemon = await build(config, telemetry, closing)
         gc.collect()
         gc.freeze()  # modules and parts stay: each full search for garbage among them would hold the loop for 50 ms
-        watching = asyncio.create_task(watch_lag(partial(telemetry.observe, "loop_lag_seconds")))
+        watching = asyncio.create_task(
+            watch_lag(partial(telemetry.observe, "loop_lag_seconds"), daemon.is_busy)
+        )
         closing.callback(watching.cancel)
         closing.callback(asyncio.create_task(daemon.store.keep_floor()).cancel)
         await open_doors(config, daemon, telemetry, closing)

@@ -52,7 +52,7 @@ async def _ask(child: Child) -> Buckets:
 async def run() -> None:
     """Watch, and answer until standard input ends."""
     telemetry = Telemetry("daemon", stream=io.StringIO())
-    watching = asyncio.create_task(watch_lag(partial(telemetry.observe, "loop_lag_seconds")))
+    watching = asyncio.create_task(watch_lag(partial(telemetry.observe, "loop_lag_seconds"), lambda: True))
     while await asyncio.to_thread(sys.stdin.readline):
         print(json.dumps(buckets_of(telemetry.exposition()[0].decode())), flush=True)
     watching.cancel()

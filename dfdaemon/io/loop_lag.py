@@ -9,11 +9,14 @@ from time import monotonic
 
 INTERVAL_S = 0.02
 """Short against what is looked for, and so rare that it costs a thousandth of a core."""
+IDLE_INTERVAL_S = 0.25
+"""While nobody waits for anything: a node that has nothing to do shall sleep."""
 
 
-async def watch_lag(observe: Callable[[float], None]) -> None:
-    """Tell the seconds of each lateness, until cancelled."""
+async def watch_lag(observe: Callable[[float], None], is_busy: Callable[[], bool]) -> None:
+    """Tell the seconds of each lateness, until cancelled; seldom while the loop is not busy."""
     while True:
-        due = monotonic() + INTERVAL_S
-        await asyncio.sleep(INTERVAL_S)
+        interval = INTERVAL_S if is_busy() else IDLE_INTERVAL_S
+        due = monotonic() + interval
+        await asyncio.sleep(interval)
         observe(max(0.0, monotonic() - due))

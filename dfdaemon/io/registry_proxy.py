@@ -73,7 +73,8 @@ class RegistryProxy:
         self._manifests = ProxyManifests(origin, authoriser, self._blobs, self.tags, self._trust)
         self._passthrough = Passthrough(origin)
         self._note = note
-        self._answering = 0
+        self.answering = 0
+        """Requests that are not answered to the end yet."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._server: MirrorServer | None = None
@@ -121,7 +122,7 @@ class RegistryProxy:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        self._answering += 1
+        self.answering += 1
         self._idle.clear()
         if self._server is not None:
             self._server.spoke(request.transport)
@@ -129,8 +130,8 @@ class RegistryProxy:
             await self._turns.next()
             return await self._handle(request)
         finally:
-            self._answering -= 1
-            if self._answering == 0:
+            self.answering -= 1
+            if self.answering == 0:
                 self._idle.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
