@@ -22,6 +22,8 @@ LIBRARY = "library/"
 """Where Docker Hub keeps images whose name has one word."""
 
 REGISTRY = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]{0,252}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?")
+REGISTRY_CHARS_MAX = 255
+"""A name of the DNS has 253 at most; hosts tell each other no longer ones."""
 REPOSITORY = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
 TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _API = re.compile(
@@ -103,7 +105,7 @@ def _split_query(query: str) -> tuple[str | None, str]:
 
 def _registry(text: str) -> str:
     name = text.lower()
-    if not REGISTRY.fullmatch(name):
+    if not REGISTRY.fullmatch(name) or len(name) > REGISTRY_CHARS_MAX:
         raise BadName(text[:80], "a registry is host or host:port")
     return name
 

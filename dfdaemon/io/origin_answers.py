@@ -10,6 +10,7 @@ from dfdaemon.io.origin_transport import Answer
 from dfdaemon.retry_after import retry_after_s
 from swarm.digest import Digest
 from swarm.errors import BadDigest, DamselflyError, OriginContent, OriginStatus, OriginThrottled
+from swarm.pieces import BLOB_BYTES_MAX
 
 MEDIA_TYPE_CHARS_MAX = 255
 """Longer ones than RFC 6838 allows (127 for each half), with room for parameters."""
@@ -126,18 +127,26 @@ def body_of(response: Download, target: str, start: int, end: int | None, manife
     text = response.headers.get("Content-Range", "")
     beyond = _UNSATISFIED.fullmatch(text)
     if response.status == 416 and beyond is not None:
-        return OriginBody(int(beyond[1]), True, "", response)
+        return OriginBody(_total(beyond[1], target), True, "", response)
     found = _CONTENT_RANGE.fullmatch(text)
     if found is None:
         raise OriginContent(
             f"the origin answered {response.status} to {target} with the malformed Content-Range {text[:80]!r}"
         )
     first, last = int(found[1]), int(found[2])
-    total = -1 if found[3] == "*" else int(found[3])
+    total = -1 if found[3] == "*" else _total(found[3], target)
     wanted = last + 1 if end is None else end
     if first != start or last + 1 != (wanted if total < 0 else min(wanted, total)):
         raise OriginContent(f"the origin answered {text[:80]!r} to {target} for bytes {start} to {end}")
     return OriginBody(total, True, media_type, response)
+
+
+def _total(text: str, target: str) -> int:
+    """Return the size of a blob as a Content-Range tells it; raises OriginContent for what no blob has."""
+    total = int(text)
+    if total > BLOB_BYTES_MAX:
+        raise OriginContent(f"the origin says that {target} has {total} bytes, more than any blob may have")
+    return total
 
 
 def _media_type(response: Answer) -> str:
@@ -158,4 +167,4 @@ def _encoding(response: Answer) -> str:
 
 def _length(response: Answer) -> int:
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() and len(text) <= 15 else -1
+    return int(text) if text.isdecimal() and len(text) <= 15 and int(text) <= BLOB_BYTES_MAX else -1

@@ -7,6 +7,7 @@ from swarm import repositories as r
 from swarm.io.attach_fields import (
     DENIED_MAX,
     MEMBERS_MAX,
+    SECONDS_MAX,
     Malformed,
     read_list,
     read_seconds,
@@ -82,7 +83,7 @@ def _repository_answer(fact: pb.SchedulerFact, value: r.RepositoryAnswer) -> Non
             media_type=value.media_type,
             size=value.size,
             member=value.member,
-            public_age_s=value.public_age_s,
+            public_age_s=min(value.public_age_s, SECONDS_MAX),
             down=value.down,
             closed=value.closed,
         )

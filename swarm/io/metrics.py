@@ -71,7 +71,7 @@ DAEMON = {
     ),
     "loop_lag_seconds": Metric(
         "histogram",
-        "How late the event loop wakes a task that sleeps, looked at every 20 ms while it is busy: what every answer waits.",
+        "How late the event loop, while it is busy, wakes a task that sleeps 20 ms: what every answer waits.",
         buckets=LAG_BUCKETS,
     ),
 }

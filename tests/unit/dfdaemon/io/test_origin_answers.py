@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import web
 
 from dfdaemon.config import OriginConfig, RegistryConfig
 from dfdaemon.descriptors import MANIFEST_BYTES_MAX
@@ -78,4 +79,20 @@ async def test_a_range_beyond_the_end_tells_the_size() -> None:
                 pass
         with pytest.raises(OriginStatus):
             async with client.fetch(BLOB, 0, None):
+                pass
+
+
+async def test_a_blob_that_says_to_be_larger_than_any_may_be_has_no_size() -> None:
+    """Other hosts are told sizes, and take no larger ones for sizes."""
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "HEAD":
+            response = web.StreamResponse(headers={"Content-Length": "999999999999999"})
+            return response
+        return web.Response(status=206, body=b"a", headers={"Content-Range": "bytes 0-0/999999999999999"})
+
+    async with client_of(answer) as client:
+        assert (await client.head_blob(BLOB)).size == -1
+        with pytest.raises(OriginContent, match="more than any blob may have"):
+            async with client.fetch(BLOB, 0, 1):
                 pass

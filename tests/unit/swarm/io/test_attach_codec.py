@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 from swarm.ids import HostId, TaskId
 from swarm.io import attach_codec
 from swarm.io.attach_codec import from_scheduler, to_daemon
+from swarm.io.attach_fields import SECONDS_MAX
 from swarm.messages import Address, Inline, Parent, Parents, Settings, ToDaemon
+from swarm.repositories import RepositoryAnswer
 
 TASK = TaskId("sha256:" + 64 * "a")
 
@@ -22,3 +26,10 @@ def test_a_batch_is_closed_before_it_grows_too_large(
     written = list(to_daemon(messages))
     assert len(written) == batches
     assert [message for batch in written for message in from_scheduler(batch)] == messages
+
+
+def test_a_repository_that_was_public_for_years_ends_no_stream() -> None:
+    told = RepositoryAnswer(1, public=True, public_age_s=1e8)
+    (batch,) = to_daemon([told])
+    (heard,) = from_scheduler(batch)
+    assert heard == replace(told, public_age_s=SECONDS_MAX)
