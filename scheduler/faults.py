@@ -32,7 +32,7 @@ class Faults:
         if fault in BLAMED:
             self._blame(host, task, lease, fault)
         elif fault is OriginFault.THROTTLED:
-            self._throttled(lease, message.retry_after_s)
+            self._throttled(host, lease, message.retry_after_s)
         elif fault is OriginFault.NO_RANGE:
             self._cluster.registry(lease.registry).learned_ranges(False, self._cluster.now)
         elif fault is OriginFault.SIZE_MISMATCH:
@@ -59,9 +59,10 @@ class Faults:
             self._cluster.registry(lease.registry).slow_down(self._cluster.now)
         self._granting.fruitless(task, host, fault)
 
-    def _throttled(self, lease: Lease, retry_after_s: float) -> None:
+    def _throttled(self, host: Host, lease: Lease, retry_after_s: float) -> None:
+        """All wait as the registry asked; then others than this host are asked first."""
         registry = self._cluster.registry(lease.registry)
-        registry.throttle(retry_after_s, self._cluster.now)
+        host.pass_over(self._cluster.now + registry.throttle(host.id, retry_after_s, self._cluster.now))
         self._cluster.agenda.wake(("registry", registry.name), registry.blocked_until)
 
     def _forbid(self, task: Task, peer: Peer, fault: OriginFault) -> None:

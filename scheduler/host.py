@@ -103,7 +103,11 @@ class Host:
         """Pass it over for a while once it failed too often in a row."""
         self.failures += 1
         if self.failures > FAILURES_TOLERATED:
-            self.fetch_after = now + FETCH_BACKOFF_S
+            self.pass_over(now)
+
+    def pass_over(self, now: float) -> None:
+        """Prefer others for a while from `now` on, if there are any."""
+        self.fetch_after = max(self.fetch_after, now + FETCH_BACKOFF_S)
 
     def fetch_succeeded(self) -> None:
         """Forget earlier failures."""

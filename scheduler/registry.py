@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from scheduler.lease import Lease
-from swarm.ids import TaskId
+from swarm.ids import HostId, TaskId
 
 WINDOW_S = 1.0
 """Time over which rates are compared: long against a round trip, short against a layer."""
@@ -21,6 +21,9 @@ NO_RANGE_S = 600.0
 RETRY_AFTER_DEFAULT_S = 1.0
 RETRY_AFTER_MAX_S = 300.0
 """A registry that asks for more is asked again after this, by one host."""
+ALONE_S_MAX = 30.0
+"""How long one host's word for that counts: many registries count the requests of an address or an account, and another
+host may be welcome. A second one that hears the same makes it count in full."""
 HUNGRY_MAX = 4096
 """Tasks that wait for a connection of one registry; a task beyond it is served when something happens to it."""
 
@@ -45,6 +48,9 @@ class Registry:
     ranges: Ranges = Ranges.UNKNOWN
     ranges_until: float = 0.0
     blocked_until: float = 0.0
+    throttled: HostId | None = None
+    """Who heard last that it wants us to wait, and until when."""
+    throttled_until: float = 0.0
     window_at: float = 0.0
     window_bytes: int = 0
     last_rate: float = 0.0
@@ -103,11 +109,14 @@ class Registry:
             self.connections = max(1, self.connections // 2)
             self.last_rate = 0.0
 
-    def throttle(self, retry_after_s: float, now: float) -> None:
-        """Grant nothing for as long as it asked, and less afterwards."""
+    def throttle(self, host: HostId, retry_after_s: float, now: float) -> float:
+        """Grant nothing for as long as it asked a host, and less afterwards; return how long that host waits."""
         wait = min(retry_after_s if retry_after_s > 0 else RETRY_AFTER_DEFAULT_S, RETRY_AFTER_MAX_S)
-        self.blocked_until = max(self.blocked_until, now + wait)
+        agreed = self.throttled not in (None, host) and now < self.throttled_until
+        self.throttled, self.throttled_until = host, max(self.throttled_until, now + wait)
+        self.blocked_until = max(self.blocked_until, now + (wait if agreed else min(wait, ALONE_S_MAX)))
         self.slow_down(now)
+        return wait
 
     def wait(self, task: TaskId) -> None:
         """Queue a task that needs a connection."""

@@ -1,5 +1,5 @@
 from scheduler.lease import Lease, LeaseState
-from scheduler.registry import HUNGRY_MAX, NO_RANGE_S, RETRY_AFTER_MAX_S, Ranges, Registry
+from scheduler.registry import ALONE_S_MAX, HUNGRY_MAX, NO_RANGE_S, RETRY_AFTER_MAX_S, Ranges, Registry
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.pieces import MIB
 
@@ -37,14 +37,16 @@ def test_connections_stay_within_their_bound() -> None:
 
 def test_throttling_halves_once_a_window_and_waits_as_asked() -> None:
     one = registry(connections=4)
-    one.throttle(5.0, now=10.0)
-    one.throttle(2.0, now=10.1)
+    one.throttle(HostId("a"), 5.0, now=10.0)
+    one.throttle(HostId("a"), 2.0, now=10.1)
     assert one.connections == 2
     assert not one.has_room(14.9)
     assert one.blocked_until == 15.0
-    one.throttle(1e9, now=20.0)
-    assert one.blocked_until == 20.0 + RETRY_AFTER_MAX_S
+    one.throttle(HostId("a"), 1e9, now=20.0)
+    assert one.blocked_until == 20.0 + ALONE_S_MAX, "another host may be welcome"
     assert one.connections == 1
+    one.throttle(HostId("b"), 1e9, now=50.0)
+    assert one.blocked_until == 50.0 + RETRY_AFTER_MAX_S, "two heard the same"
 
 
 def test_room_is_what_busy_leases_leave() -> None:
@@ -61,7 +63,7 @@ def test_a_registry_with_leases_or_waiting_tasks_or_a_pause_is_in_use() -> None:
     assert one.is_in_use(0.0)
     one.hungry.clear()
     assert not one.is_in_use(0.0)
-    one.throttle(5.0, now=0.0)
+    one.throttle(HostId("a"), 5.0, now=0.0)
     assert one.is_in_use(4.9)
     assert not one.is_in_use(5.0)
 
