@@ -19,6 +19,8 @@ TAGS_MAX = 256
 """Tags of one repository; the least recently told goes."""
 MEMBERS_MAX = 16_384
 """Digests of one repository; the oldest goes."""
+ALL_MEMBERS_MAX = 2_000_000
+"""Digests of all repositories, some 600 MB; the repositories that were used least recently go."""
 REPORTS_PER_TAG_MAX = 16
 """Hosts whose latest word on one tag is remembered."""
 HOSTS_THAT_AGREE = 2
@@ -84,6 +86,8 @@ class Repositories:
 
     def __init__(self) -> None:
         self._table: dict[tuple[str, str], _Repository] = {}
+        self._members = 0
+        """Digests of all repositories."""
 
     def tag_reported(self, host: Host, report: TagReport, now: float) -> None:
         """A host resolved a tag at the origin; the digest belongs to the repository by that."""
@@ -119,7 +123,7 @@ class Repositories:
             repository.public_at, repository.closed_at = now, None
         elif report.closed:
             repository.public_at, repository.closed_at = None, now
-        count = len(report.members)
+        before, count = len(repository.members), len(report.members)
         sizes, types = report.sizes or (-1,) * count, report.manifest_types or ("",) * count
         for member, size, told in list(zip(report.members, sizes, types, strict=False))[:MEMBERS_MAX]:
             known = repository.members.pop(member, _Member())
@@ -127,6 +131,9 @@ class Repositories:
             repository.members[member] = _Member(max(size, known.size), manifest_type)
         while len(repository.members) > MEMBERS_MAX:
             del repository.members[next(iter(repository.members))]
+        self._members += len(repository.members) - before
+        while self._members > ALL_MEMBERS_MAX:
+            self._drop_first()
 
     def has_member(self, registry: str, repository: str, digest: str) -> bool:
         """Tell whether a digest is known to belong to a repository."""
@@ -169,12 +176,18 @@ class Repositories:
         repository = self._table.pop((registry, name), None) or _Repository()
         self._table[registry, name] = repository
         if len(self._table) > REPOSITORIES_MAX:
-            del self._table[next(iter(self._table))]
+            self._drop_first()
         return repository
+
+    def _drop_first(self) -> None:
+        """Forget the repository that was used least recently."""
+        self._members -= len(self._table.pop(next(iter(self._table))).members)
 
     def validate(self) -> None:
         """Assert the bounds."""
         assert len(self._table) <= REPOSITORIES_MAX, "too many repositories"
+        counted = sum(len(repository.members) for repository in self._table.values())
+        assert counted == self._members <= ALL_MEMBERS_MAX, "digests are counted"
         for repository in self._table.values():
             assert len(repository.tags) <= TAGS_MAX, "too many tags"
             assert len(repository.members) <= MEMBERS_MAX, "too many members"

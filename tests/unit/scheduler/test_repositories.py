@@ -1,3 +1,5 @@
+import pytest
+
 from scheduler import repositories
 from scheduler.host import Host, HostEvent
 from scheduler.repositories import Repositories
@@ -137,3 +139,16 @@ def test_all_tables_are_bounded() -> None:
     assert not table.answer(AskRepository(1, "r", "many", "v300"), NOW).public, (
         "the least recently used is forgotten"
     )
+
+
+def test_all_repositories_together_have_a_bound_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repositories, "ALL_MEMBERS_MAX", 5)
+    table = Repositories()
+    for name, count in (("old", 3), ("new", 2), ("newest", 2)):
+        members = tuple(TaskId(f"sha256:{name}{number}") for number in range(count))
+        table.reported(RepositoryReport("r", name, True, members), NOW)
+        table.reported(RepositoryReport("r", name, True, members), NOW)
+        table.validate()
+    assert not table.has_member("r", "old", "sha256:old0")
+    assert table.has_member("r", "new", "sha256:new0")
+    assert table.has_member("r", "newest", "sha256:newest1")
