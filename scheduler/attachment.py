@@ -150,6 +150,7 @@ class Attachment:
         recovering = self._cluster.is_recovering()
         if recovering:
             task.reported = True
+            self._cluster.stay_recovering()
             if task.state is not TaskState.LOADING:
                 self._membership.recover(task)
         kept = [lease for lease in task.leases if lease.host == host.id and lease.state is LeaseState.SAVING]

@@ -28,6 +28,10 @@ IDLE_S = 300.0
 """How long a task without downloads is remembered: a rolling update touches its layers again within minutes."""
 LOAD_TIMEOUT_S = 2.0
 """After this the shared store is asked again."""
+FOLLOW_S = 1.0
+"""After a start, hosts that work on downloads attach one after the other; no lease while one came so lately..."""
+RECOVERY_S_MAX = 15.0
+"""... but for so long at most. After an outage of seconds a daemon tries again within 5 s, and many take their time."""
 
 Key = tuple[str, str]
 """What is due: ("task", id), ("host", id), ("registry", name) or ("recovery", "")."""
@@ -41,6 +45,7 @@ class Cluster:
         self.dice = dice
         self.now = 0.0
         self.recovered_at: float | None = None
+        self._recovered_by = 0.0
         self.hosts: dict[HostId, Host] = {}
         self.tasks: dict[TaskId, Task] = {}
         self.registries: dict[str, Registry] = {}
@@ -58,12 +63,18 @@ class Cluster:
         self.now = now
         if self.recovered_at is None:
             self.recovered_at = now + self.config.lease.recovery_s
+            self._recovered_by = max(self.recovered_at, now + RECOVERY_S_MAX)
             self.agenda.wake(("recovery", ""), self.recovered_at)
 
     def take_commands(self) -> list[Command]:
         """Return what is to be done, in order, and start afresh."""
         out, self._out = self._out, []
         return out
+
+    def stay_recovering(self) -> None:
+        """A host of an earlier scheduler came during recovery: others may follow."""
+        assert self.recovered_at is not None, "events have begun"
+        self.recovered_at = max(self.recovered_at, min(self.now + FOLLOW_S, self._recovered_by))
 
     def is_recovering(self) -> bool:
         """Tell whether hosts of an earlier scheduler may still be on their way to this one."""

@@ -48,7 +48,9 @@ class LeaseConfig:
     parts: int = setting(8, "A large blob is leased in ranges of this part, and smaller ones at its end.")
     connections: int = setting(6, "Leases at once for one registry to begin with.")
     connections_max: int = setting(16, "Most leases at once for one registry.")
-    recovery_s: float = setting(3.0, "After a start, seconds in which rebuilt tasks get no new origin lease.")
+    recovery_s: float = setting(
+        3.0, "After a start, seconds in which rebuilt tasks get no new origin lease; up to 15 while hosts follow."
+    )
 
     def __post_init__(self) -> None:
         require(0.5 <= self.timeout_s <= 600, "lease.timeout_s", self.timeout_s, "0.5 to 600")

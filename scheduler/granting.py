@@ -56,7 +56,7 @@ class Granting:
                 break
             self._grant(task, chosen, free, preferred)
             granted = True
-        was_hungry = self._settle_hunger(task)
+        was_hungry = self._settle_hunger(task, owner)
         if not free and (granted or was_hungry):
             self._let_others(task)
 
@@ -67,7 +67,7 @@ class Granting:
             if registry.hungry and registry.has_room(self._cluster.now):
                 self._cluster.agenda.wake(("registry", registry.name), self._cluster.now)
 
-    def _settle_hunger(self, task: Task) -> bool:
+    def _settle_hunger(self, task: Task, asking: Peer | None) -> bool:
         """Queue a task at its registries while it has free pieces; if nobody can ever fetch them, say so.
 
         Returns whether it was queued, and is not any more.
@@ -81,7 +81,7 @@ class Granting:
                 del registry.hungry[task.id]
                 was_hungry = True
         if free and not task.has_fetchers():
-            self.sourceless.report(task)
+            self.sourceless.report(task, asking)
         return was_hungry
 
     def feed(self, registry: Registry) -> None:

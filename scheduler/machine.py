@@ -71,9 +71,6 @@ from swarm.repositories import (
 from swarm.repositories import Denials as DenialsMessage
 from swarm.roots import BlobProved
 
-LEASES_EXAMINED_MAX = 64
-"""Leases of one host and task that a message is matched with; a host has a handful."""
-
 
 class SchedulerMachine:
     """One writer's state. `handle` one event at a time; be called with TimeReached at `wakeup_at()`."""
@@ -273,10 +270,10 @@ class SchedulerMachine:
 
     def _lease(self, host: Host, task: Task, epoch: Epoch, next_piece: int) -> Lease | None:
         """Return the lease that a message is about; ungranted fetches are told apart by their range."""
-        for lease in host.leases[:LEASES_EXAMINED_MAX]:
+        for lease in task.leases:
             fits = epoch != UNGRANTED or lease.start <= next_piece <= lease.end
             if (
-                lease.task == task.id
+                lease.host == host.id
                 and lease.epoch == epoch
                 and fits
                 and lease.state is not LeaseState.SAVING
@@ -377,5 +374,8 @@ class SchedulerMachine:
             self._trust.due(host)
 
     def _recovered(self) -> None:
+        if self.cluster.recovered_at is not None and self.cluster.is_recovering():
+            self.cluster.agenda.wake(("recovery", ""), self.cluster.recovered_at)
+            return
         waiting = (TaskState.RECOVERING, TaskState.ACTIVE)
         self._membership.recovered([task for task in self.cluster.tasks.values() if task.state in waiting])

@@ -12,17 +12,28 @@ class Sourceless:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
 
-    def report(self, task: Task) -> None:
-        """Nobody may fetch what nobody holds: tell those who wait, once each, unless more hosts may yet attach."""
-        if task.state is TaskState.ACTIVE and not self._cluster.is_recovering():
+    def report(self, task: Task, asking: Peer | None = None) -> None:
+        """Nobody may fetch what nobody holds: tell those who wait, once each, unless more hosts may yet attach.
+
+        `asking`: only this one, that called for help. The others were told when nobody was left to fetch, or call
+        themselves; to look at all of them for each that calls would take a herd's time squared.
+        """
+        if task.state is not TaskState.ACTIVE or self._cluster.is_recovering():
+            return
+        if asking is None:
             self.warn_all(task, task.free())
+        else:
+            self._warn_waiting(task, asking, task.free())
 
     def warn_all(self, task: Task, missing: int) -> None:
         """Tell those who wait for missing pieces, once each."""
         for peer in list(task.peers.values()):
-            serves_itself = not peer.stores and peer.may_fetch
-            if peer.is_downloading() and not peer.warned and not serves_itself and missing & ~peer.bits:
-                self._warn(task, peer)
+            self._warn_waiting(task, peer, missing)
+
+    def _warn_waiting(self, task: Task, peer: Peer, missing: int) -> None:
+        serves_itself = not peer.stores and peer.may_fetch
+        if peer.is_downloading() and not peer.warned and not serves_itself and missing & ~peer.bits:
+            self._warn(task, peer)
 
     def _warn(self, task: Task, peer: Peer) -> None:
         peer.warned = True

@@ -1,7 +1,7 @@
 import pytest
 
 from scheduler.attachment import pace_s, settings_at
-from scheduler.cluster import IDLE_S
+from scheduler.cluster import IDLE_S, RECOVERY_S_MAX
 from swarm.availability import full, span
 from swarm.ids import UNGRANTED, Epoch, TaskId
 from swarm.messages import (
@@ -264,3 +264,24 @@ def test_a_cluster_that_all_left_is_empty_after_a_while() -> None:
     play.wait(IDLE_S + 20)
     cluster = play.machine.cluster
     assert (cluster.hosts, cluster.tasks, cluster.attached) == ({}, {}, 0)
+
+
+def test_recovery_lasts_while_hosts_of_the_earlier_scheduler_come_but_not_for_ever() -> None:
+    play, began = Playbook(), 100.0
+    for number in range(30):
+        play.attach(f"host{number}", active=active(full(4)))
+        play.wait(0.9)
+        if play.leases(play.said):
+            break
+    assert began + RECOVERY_S_MAX <= play.now < began + RECOVERY_S_MAX + 1.0
+
+
+def test_recovery_ends_when_no_more_come() -> None:
+    play = Playbook()
+    play.attach("a", active=active(full(4)))
+    play.wait(2.9)
+    play.attach("b", active=active(full(4)))
+    play.wait(0.9)
+    assert play.leases(play.said) == {}
+    play.wait(0.2)
+    assert play.leases(play.said)

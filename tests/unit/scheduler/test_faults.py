@@ -1,8 +1,9 @@
 import pytest
 
 from scheduler.leases import FRUITLESS_S
+from scheduler.registry import ALONE_S_MAX
 from swarm.availability import full, span
-from swarm.ids import HostId
+from swarm.ids import HostId, TaskId
 from swarm.messages import Completed, Lease, LeaseRevoked, NoSource, OriginFault, TaskInfo
 from swarm.pieces import MIB
 from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
@@ -62,6 +63,17 @@ def test_an_origin_that_throttles_is_left_alone_for_as_long_as_it_asks() -> None
     assert play.machine.cluster.registries[REGISTRY].connections == 1
 
 
+def test_a_host_that_is_over_its_own_limit_is_not_the_one_that_asks_next() -> None:
+    play, owner, lease = started("a", "b")
+    play.fails(owner, lease, OriginFault.THROTTLED, retry_after_s=300.0)
+    play.wait(ALONE_S_MAX + 0.1)
+    other, again = play.only_lease()
+    assert other != owner
+    play.fails(other, again, OriginFault.THROTTLED, retry_after_s=300.0)
+    play.wait(299.0)
+    assert play.leases() == {}, "two heard the same: it is meant for all"
+
+
 def test_an_origin_that_ignores_range_is_read_whole_by_one_host() -> None:
     play, owner, lease = started("a", "b")
     play.fails(owner, lease, OriginFault.NO_RANGE)
@@ -85,6 +97,32 @@ def test_who_is_denied_asks_no_more_and_the_next_one_does() -> None:
     assert [play.told(name, NoSource) for name in "abc"] == [[NoSource(BLOB, OriginFault.NOT_FOUND)]] * 3
     play.join("d")
     assert play.only_lease()[0] == "d"
+
+
+def test_who_calls_for_what_nobody_may_fetch_is_told_so_and_nobody_else_again() -> None:
+    play, owner, lease = started("a", "b", "c")
+    for peer in play.machine.cluster.tasks[BLOB].peers.values():
+        peer.may_fetch = False
+        play.machine.cluster.tasks[BLOB].file(peer)
+    play.fails(owner, lease, OriginFault.DENIED)
+    assert [play.told(name, NoSource) for name in "abc"] == [[NoSource(BLOB, OriginFault.DENIED)]] * 3
+    play.machine.cluster.tasks[BLOB].peers[HostId("c")].warned = False
+    play.starves("b", full(4))
+    assert [len(play.told(name, NoSource)) for name in "abc"] == [0, 1, 0]
+
+
+def test_each_of_very_many_leases_of_one_host_can_end() -> None:
+    play = Playbook(Playbook.config(connections=4))
+    play.attach("a", "b")
+    play.wait(5.0)
+    tasks = [TaskId(f"sha256:{number:064x}") for number in range(80)]
+    for task in tasks:
+        play.join("a", task=task, size=1000)
+    given = play.leases(play.said)["a"]
+    assert len(given) == len(tasks)
+    play.join("b", task=tasks[70], size=1000)
+    play.fails("a", given[70], OriginFault.CUT)
+    assert play.only_lease()[0] == "b"
 
 
 def test_nobody_may_fetch_what_nobody_holds() -> None:
