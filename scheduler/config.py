@@ -49,7 +49,8 @@ class LeaseConfig:
     connections: int = setting(6, "Leases at once for one registry to begin with.")
     connections_max: int = setting(16, "Most leases at once for one registry.")
     recovery_s: float = setting(
-        3.0, "After a start, seconds in which rebuilt tasks get no new origin lease; up to 15 while hosts follow."
+        3.0,
+        "After a start, seconds in which rebuilt tasks get no new origin lease; up to 15 while hosts follow.",
     )
 
     def __post_init__(self) -> None:

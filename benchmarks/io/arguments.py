@@ -1,7 +1,8 @@
-"""Numbers as they are typed on a command line."""
+"""Numbers and files as they are typed on a command line."""
 
 import argparse
 import string
+from pathlib import Path
 
 UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -20,3 +21,11 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
     return int(text)
+
+
+def new_file(text: str) -> Path:
+    """Read where to write results: looked at before the work of minutes that they come from."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: name a file in a folder that is there")
+    return path

@@ -20,7 +20,7 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 from benchmarks.io.attach_worker import AttachTask, Round
 from benchmarks.io.child_process import Child, ChildFailed
 from benchmarks.io.local_cluster import LocalCluster, ProcessFailed, local_cluster
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="of arrivals, second round (default 10)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the figures to a file too")
 
 
 def run(options: argparse.Namespace) -> int:

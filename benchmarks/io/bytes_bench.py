@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks import byte_figures
 from benchmarks.io import plots
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 from benchmarks.io.bystander import bystander
 from benchmarks.io.byte_paths import OPTIONAL, PATHS, Paths
 from benchmarks.io.bytes_stage import stage
@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", type=Path, metavar="DIR", help="draw a flame graph of our process in each path (py-spy)"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw the ratios")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.io import fanout, netns
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 from benchmarks.io.child_process import ChildFailed
 from benchmarks.io.local_cluster import ProcessFailed
 from benchmarks.io.namespaces import NoNamespaces
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kinds", nargs="+", choices=tuple(KINDS), default=list(KINDS), help="(default both)"
     )
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for the stores")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the figures to a file too")
 
 
 @dataclass(frozen=True, slots=True)

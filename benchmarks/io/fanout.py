@@ -22,7 +22,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.io import plots
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 from benchmarks.io.child_process import Child, ChildFailed
 from benchmarks.io.fanout_compare import KINDS, Setting, pull_without_swarm
 from benchmarks.io.fanout_counters import origin_counters, scheduler_counts
@@ -90,9 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="pull without a swarm too: straight from the origin, or through one pull-through cache",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the figures to a file too")
     parser.add_argument(
-        "--plot", type=Path, metavar="FILE.png", help="draw when nodes were done, and the bytes over time"
+        "--plot", type=new_file, metavar="FILE.png", help="draw when nodes were done, and the bytes over time"
     )
 
 

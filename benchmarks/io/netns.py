@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.io import fanout
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 from benchmarks.io.child_process import Child
 from benchmarks.io.fanout_worker import FanoutTask
 from benchmarks.io.goodput import goodput_bytes_per_s, loaded_rtt_s
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", type=Path, default=Path(tempfile.gettempdir()), help="where the stores are made"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the figures to a file too")
     parser.set_defaults(
         zones=1,
         no_machine_limit=True,

@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.io import plots
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 from benchmarks.io.bystander import bystander
 from benchmarks.io.child_process import ChildFailed
 from benchmarks.io.image import Image, generate_image
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--small-blobs", type=positive, default=1000, help="of 4 KB (default 1000)")
     parser.add_argument("--clients", type=positive, default=50, help="that pull at once (default 50)")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="for what is stored")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the ratios of cold pulls")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="write the figures to a file too")
+    parser.add_argument("--plot", type=new_file, metavar="FILE.png", help="draw the ratios of cold pulls")
 
 
 def run(options: argparse.Namespace) -> int:

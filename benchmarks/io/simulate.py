@@ -6,11 +6,10 @@ import json
 import resource
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks.io import compiled, plots
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 from benchmarks.simulator.cluster import Cluster
 from benchmarks.simulator.figures import figures_of, lines, worst_of
 from benchmarks.simulator.scenarios import SCENARIOS, named
@@ -48,8 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--rates-known", action="store_true", help="the daemons know the rates of their links")
     add("--validate", action="store_true", help="assert all invariants after every event (slow)")
     add("--compile", action="store_true", help="compile it first, once for these sources: twice as fast")
-    add("--json", type=Path, metavar="FILE", help="write the figures to a file too")
-    add("--plot", type=Path, metavar="FILE.png", help="draw when hosts were done, and the bytes over time")
+    add("--json", type=new_file, metavar="FILE", help="write the figures to a file too")
+    add(
+        "--plot", type=new_file, metavar="FILE.png", help="draw when hosts were done, and the bytes over time"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

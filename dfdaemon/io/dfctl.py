@@ -10,7 +10,6 @@ import time
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from dfdaemon.config import DaemonConfig
 from dfdaemon.io.local_client import LocalDaemon, LocalError
@@ -29,11 +28,16 @@ SCHEDULER = "127.0.0.1:4011"
 def main(argv: list[str] | None = None) -> None:
     """Run dfctl; exits 1 when the daemon cannot answer, 2 when the command line is wrong."""
     arguments = _arguments(argv)
-    console = Console(soft_wrap=True)
+    console, errors = Console(soft_wrap=True), Console(soft_wrap=True, stderr=True)
+    try:
+        _check(arguments)
+    except DamselflyError as error:
+        errors.print(f"dfctl: {error}", highlight=False, markup=False)
+        sys.exit(EXIT_USAGE)
     try:
         asyncio.run(_run(arguments, console))
     except DamselflyError as error:
-        console.print(f"dfctl: {error}", highlight=False, markup=False)
+        errors.print(f"dfctl: {error}", highlight=False, markup=False)
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -69,6 +73,14 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
         )
         verb.add_argument("--token-file", default="", help="the scheduler's admin token")
     return parser.parse_args(argv)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise BadDigest or BadName for what names nothing, before anybody is asked."""
+    if arguments.verb in ("explain", "purge"):
+        _what(arguments.what)
+    elif arguments.verb in ("deny", "allow"):
+        Digest.parse(arguments.digest)
 
 
 async def _run(arguments: argparse.Namespace, console: Console) -> None:
@@ -162,39 +174,35 @@ def _print_status(status: dict[str, Any], console: Console) -> None:
     alone = f"not attached ({status['scheduler_reason']}): blobs come from hosts known from before, and from the origin"
     scheduler = "attached" if status["scheduler"] else alone
     store = status["store"]
-    console.print(
-        f"host       {status['host']}  (version {status['version']}, zone {status['zone'] or '-'})",
-        highlight=False,
-    )
+    host = f"{status['host']}  (version {status['version']}, zone {status['zone'] or '-'})"
+    console.print(f"host       {host}", highlight=False, markup=False)
     console.print(f"scheduler  {scheduler}", highlight=False, markup=False)
     held = f"{store['blobs']} blobs, {store['partial']} partial, {human_bytes(store['bytes'])}"
     console.print(f"store      {held}", highlight=False)
     if not status["active"]:
         console.print("active     nothing is being pulled", highlight=False)
         return
-    table = Table("active", "size", "pieces", "readers", "to", box=None)
     for blob in status["active"]:
-        share = f"{blob['pieces_held']}/{blob['pieces']}"
-        target = "memory" if blob["ring"] else "disk"
-        table.add_row(blob["digest"], human_bytes(blob["size"]), share, str(blob["readers"]), target)
-    console.print(table)
+        share = f"{blob['pieces_held']}/{blob['pieces']} pieces of {human_bytes(blob['size'])}"
+        target = "in memory" if blob["ring"] else "on disk"
+        console.print(f"active     {blob['digest']}", highlight=False, markup=False)
+        console.print(f"           {share} {target}, read by {blob['readers']}", highlight=False)
 
 
 def _print_account(account: dict[str, Any], console: Console) -> None:
     if account["state"] == "unknown":
-        console.print(f"[bold]{account['digest']}[/bold]  not asked for here", highlight=False)
+        console.print(f"{account['digest']}  not asked for here", style="bold", highlight=False)
         return
-    console.print(
-        f"[bold]{account['digest']}[/bold]  {human_bytes(account['size'])}, {account['state']}",
-        highlight=False,
-    )
+    found = f"{account['digest']}  {human_bytes(account['size'])}, {account['state']}"
+    console.print(found, style="bold", highlight=False)
     if "started_at" not in account:
         console.print(
             "  held since before the daemon started; how it came is not remembered", highlight=False
         )
         return
     began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(account["started_at"]))
-    console.print(f"  asked for  {began}, as {account['registry']}/{account['repository']}", highlight=False)
+    asked = f"{began}, as {account['registry']}/{account['repository']}"
+    console.print(f"  asked for  {asked}", highlight=False, markup=False)
     if account["failure"]:
         console.print(f"  failed     {account['failure']}", highlight=False, markup=False)
     received = account["origin_bytes"] + account["inline_bytes"] + sum(account["peer_bytes"].values())

@@ -41,17 +41,18 @@ class Blob:
 def main(argv: list[str] | None = None) -> None:
     """Run dfget; exits 1 when the pull failed, 2 when the command line is wrong."""
     arguments = _arguments(argv)
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console, errors = Console(soft_wrap=not sys.stdout.isatty()), Console(soft_wrap=True, stderr=True)
     try:
         reference = parse_reference(arguments.reference)
         authorization = _authorization(arguments)
+        _check_output(arguments.output)
     except DamselflyError as error:
-        console.print(f"dfget: {error}", highlight=False, markup=False)
+        errors.print(f"dfget: {error}", highlight=False, markup=False)
         sys.exit(EXIT_USAGE)
     try:
         asyncio.run(_pull(reference, authorization, arguments, console))
     except (DamselflyError, OSError) as error:
-        console.print(f"dfget: {error}", highlight=False, markup=False)
+        errors.print(f"dfget: {error}", highlight=False, markup=False)
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -82,6 +83,12 @@ def _authorization(arguments: argparse.Namespace) -> str | None:
     return "Basic " + base64.b64encode(f"{arguments.user}:{password}".encode()).decode()
 
 
+def _check_output(output: str) -> None:
+    path = Path(output)
+    if output and (path.is_dir() or not path.parent.is_dir()):
+        raise LocalError(f"--output {output} cannot be written: name a file in a folder that is there")
+
+
 async def _pull(
     reference: Reference, authorization: str | None, arguments: argparse.Namespace, console: Console
 ) -> None:
@@ -100,9 +107,8 @@ async def _pull(
         accounts = [await daemon.control(f"explain/{blob.reference.digest}") for blob in blobs]
     console.print(sources_table(blobs, accounts))
     total = sum(account["size"] for account in accounts)
-    console.print(
-        f"{reference}: {len(blobs)} blobs, {human_bytes(total)} in {seconds:.1f} s, every digest verified"
-    )
+    took = f"{len(blobs)} blobs, {human_bytes(total)} in {seconds:.1f} s"
+    console.print(f"{reference}: {took}, every digest verified", markup=False)
 
 
 def _platform() -> str:

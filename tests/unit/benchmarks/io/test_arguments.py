@@ -1,10 +1,11 @@
 """Numbers as they are typed."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
-from benchmarks.io.arguments import count_of_bytes, positive
+from benchmarks.io.arguments import count_of_bytes, new_file, positive
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,10 @@ def test_counts_begin_at_one() -> None:
     assert positive("7") == 7
     with pytest.raises(argparse.ArgumentTypeError):
         positive("0")
+
+
+def test_where_results_cannot_be_written_is_found_out_before_the_work(tmp_path: Path) -> None:
+    assert new_file(str(tmp_path / "figures.json")) == tmp_path / "figures.json"
+    for text in (str(tmp_path), str(tmp_path / "none" / "figures.json")):
+        with pytest.raises(argparse.ArgumentTypeError, match="cannot be written"):
+            new_file(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from dfdaemon.io.dfget import EXIT_FAILED, main
+from dfdaemon.io.dfget import EXIT_FAILED, EXIT_USAGE, main
 from swarm.digest import Digest
 from tests.support.processes import short_directory
 
@@ -66,8 +66,8 @@ async def test_a_blob_with_other_content_leaves_no_file(
     assert await daemon.get(BLOB, "-o", str(tmp_path / "blob")) == EXIT_FAILED
     assert list(tmp_path.iterdir()) == []
     said = capsys.readouterr()
-    assert f"dfget: {DIGEST} arrived with other content" in said.out
-    assert said.err == "", "no traceback"
+    assert f"dfget: {DIGEST} arrived with other content" in said.err
+    assert "Traceback" not in said.err
 
 
 async def test_what_was_there_before_stays_when_the_pull_fails(daemon: Daemon, tmp_path: Path) -> None:
@@ -86,13 +86,15 @@ async def test_a_layer_that_is_not_there_fails_the_pull_in_one_sentence(
     daemon.content[f"/v2/team/app/blobs/{DIGEST}"] = BODY
     assert await daemon.get("r.test/team/app:v1") == EXIT_FAILED
     said = capsys.readouterr()
-    assert said.out.count("could not be pulled: status 404: not there") == 1
-    assert said.err == "", "no traceback"
+    assert said.err.count("could not be pulled: status 404: not there") == 1
+    assert "Traceback" not in said.err
+    assert "status 404" not in said.out, "what is printed may be read by a program"
 
 
 async def test_a_file_that_cannot_be_written_is_said(
     daemon: Daemon, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     daemon.content[f"/v2/team/app/blobs/{DIGEST}"] = BODY
-    assert await daemon.get(BLOB, "-o", str(tmp_path / "none" / "blob")) == EXIT_FAILED
-    assert "dfget: [Errno 2]" in capsys.readouterr().out
+    for name in (str(tmp_path / "none" / "blob"), str(tmp_path), "."):
+        assert await daemon.get(BLOB, "-o", name) == EXIT_USAGE
+        assert f"--output {name} cannot be written" in capsys.readouterr().err

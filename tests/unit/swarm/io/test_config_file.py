@@ -129,6 +129,8 @@ def test_a_file_has_types_of_its_own(tmp_path: Path) -> None:
         ("[inner]\nslots_max = true", ["inner.slots_max = True is not allowed: expected a whole number"]),
         ("[inner]\nslots_max = 2.5", ["inner.slots_max = 2.5"]),
         ('[inner]\nquota_bytes = "5 parsecs"', ["inner.quota_bytes = '5 parsecs'", "64MiB"]),
+        ('[inner]\nquota_bytes = "50_GiB"', ["inner.quota_bytes = '50_GiB'", "64MiB"]),
+        ('[inner]\nquota_bytes = "1__0"', ["inner.quota_bytes = '1__0'", "x.toml"]),
         ('[inner]\ntimeout_s = "soon"', ["inner.timeout_s = 'soon'", "500ms"]),
         ('addresses = "a:1"', ["addresses = 'a:1' is not allowed: expected a list"]),
         ("[[inner.upstreams]]\nnam = 1", ["unknown key 'inner.upstreams.nam'", "'inner.upstreams.name'"]),
