@@ -271,6 +271,13 @@ def of_changed_files(missing: Sequence[str], runtime: str) -> Iterator[Finding]:
         yield Finding("configuration-lost", True, text, advice)
 
 
+def of_restart(runtime: str) -> Iterator[Finding]:
+    """Tell that a runtime was not made to read its files since they changed."""
+    text = f"{runtime} has to read its configuration again since dfdaemon changed it: it may still run with the old one"
+    advice = f"dfdaemon configure {runtime} --restart (or unconfigure), if nobody has restarted it by hand"
+    yield Finding("restart-pending", False, text, advice)
+
+
 def _duration(seconds: float) -> str:
     hours = seconds / 3600
     return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"

@@ -16,6 +16,7 @@ from dfdaemon.install.containerd_config import settings
 from dfdaemon.install.findings import ContainerdSeen, Finding
 from dfdaemon.install.record import digest, without_our_part
 from dfdaemon.io import doctor_probes as probes
+from dfdaemon.io import install_restart
 from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.install import RUNTIMES, daemon_config, mirror_address, told_version
 from dfdaemon.io.install_containerd import CONFIG, installed_version, read_node
@@ -77,6 +78,8 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from _guarded("containerd-configuration", partial(_containerd, arguments, files, url))
     for runtime in RUNTIMES:
         yield from _guarded("configuration-lost", partial(_lost, files, runtime))
+        if install_restart.needed(files, runtime):
+            yield from findings.of_restart(runtime)
     yield from _guarded("disk", lambda: findings.of_disk(probes.disk(config.store, arguments.root)))
     token = probes.token(config.peer.token_file, arguments.root)
     if token is not None:

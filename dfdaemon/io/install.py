@@ -1,7 +1,6 @@
 """`dfdaemon configure` and `dfdaemon unconfigure`: tell the runtimes of a node about the mirror, and take it back."""
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from pathlib import Path
 from dfdaemon.config import DaemonConfig
 from dfdaemon.install import containerd, crio, daemon_json, docker, k3s
 from dfdaemon.install.containerd_config import Version, read_version
-from dfdaemon.install.plan import Edit, Plan, Restart, unified_diff
+from dfdaemon.install.plan import Edit, Plan, unified_diff
 from dfdaemon.install.record import Undo, undo
 from dfdaemon.install.registries import chosen
+from dfdaemon.io import install_restart
 from dfdaemon.io.install_containerd import CONFIG, installed_version, read_node
 from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import Journal, alone
@@ -22,8 +22,6 @@ from swarm.io.config_file import DIRECTORY, load
 
 RUNTIMES = ("containerd", "crio", "docker", "k3s")
 EXIT_FAILED = 1
-RESTART_S = 120.0
-"""systemd gives a service 90 s to stop before it kills it."""
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - addresses that mean all of the host's
 
 
@@ -39,13 +37,18 @@ class Wanted:
     containerd_config: str
     version: Version | None
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the runtime is this machine's, and not that of an image or of another root folder."""
+        return self.root == Path("/")
+
 
 def main(argv: list[str]) -> None:
     """Run `configure` or `unconfigure`; exits 1 when it refuses or fails, 2 when the command line is wrong."""
     arguments = _parser().parse_args(argv)
     try:
         wanted = _wanted(arguments)
-        if arguments.restart and arguments.root != Path("/"):
+        if wanted.restart and not wanted.is_here:
             raise ConfigError("--restart is for this machine: it does not go together with --root")
         files = NodeFiles(wanted.root)
         with alone(files):
@@ -140,10 +143,16 @@ def configure(journal: Journal, wanted: Wanted, address: str) -> None:
     plan = _PLANNERS[wanted.runtime](journal, wanted, registries, address)
     before = {edit.path: journal.files.read(edit.path) for edit in plan.edits}
     edits = [edit for edit in plan.edits if before[edit.path] != edit.after]
+    restarts, left = (
+        any(edit.restarts for edit in edits),
+        install_restart.needed(journal.files, wanted.runtime),
+    )
     if wanted.dry_run:
         for edit in edits:
             print(unified_diff(edit.path, before[edit.path], edit.after), end="")
     elif edits:
+        if restarts and wanted.is_here:
+            install_restart.remember(journal.files, wanted.runtime)
         journal.remember(edits, f"http://{address}", registries)
         for edit in edits:
             _write(journal.files, edit, before[edit.path])
@@ -151,8 +160,7 @@ def configure(journal: Journal, wanted: Wanted, address: str) -> None:
         print(f"{wanted.runtime}: nothing to change, it uses http://{address} for {', '.join(registries)}")
     for note in plan.notes:
         print(f"note: {note}")
-    if any(edit.restarts for edit in edits):
-        restart_or_tell(_how_to_restart(journal.files, wanted.runtime), wanted)
+    _restart_or_tell(journal.files, wanted, restarts, left)
 
 
 def _write(files: NodeFiles, edit: Edit, before: str | None) -> None:
@@ -164,15 +172,20 @@ def _write(files: NodeFiles, edit: Edit, before: str | None) -> None:
 
 def unconfigure(journal: Journal, wanted: Wanted) -> None:
     """Give back all files of the runtime."""
+    record, files = journal.record, journal.files
+    left = install_restart.needed(files, wanted.runtime)
     if not journal.recorded:
         print(f"{wanted.runtime}: nothing to give back, dfdaemon did not configure it here")
+        _restart_or_tell(files, wanted, False, left)
         return
-    record, files = journal.record, journal.files
     texts = {entry.path: files.read(entry.path) for entry in record.entries}
     undone = [
         (entry, undo(entry, texts[entry.path], journal.backup(entry), record.mirror))
         for entry in record.entries
     ]
+    restarts = any(entry.restarts and done.how != "leave" for entry, done in undone)
+    if restarts and wanted.is_here and not wanted.dry_run:
+        install_restart.remember(files, wanted.runtime)
     for entry, done in undone:
         if wanted.dry_run:
             print(unified_diff(entry.path, texts[entry.path], _result(done, texts[entry.path])), end="")
@@ -184,8 +197,7 @@ def unconfigure(journal: Journal, wanted: Wanted) -> None:
         journal.forget()
         for folder in reversed(record.folders):
             files.delete_folder(folder)
-    if any(entry.restarts and done.how != "leave" for entry, done in undone):
-        restart_or_tell(_how_to_restart(files, wanted.runtime), wanted)
+    _restart_or_tell(files, wanted, restarts, left)
 
 
 def _carry_out(files: NodeFiles, path: str, done: Undo) -> None:
@@ -203,23 +215,14 @@ def _result(done: Undo, current: str | None) -> str | None:
     return None if done.how == "delete" else done.text
 
 
-def restart_or_tell(restart: Restart, wanted: Wanted) -> None:
-    """Restart the runtime if the user said so, or else say how."""
-    command = " ".join(restart.command)
-    if wanted.dry_run or not wanted.restart:
-        print(f"needed: {command} ({restart.effect}); with --restart this is done")
+def _restart_or_tell(files: NodeFiles, wanted: Wanted, now: bool, before: bool) -> None:
+    """Restart the runtime if the user said so, or else say how; `before`: an earlier run left that to be done."""
+    if not now and not before:
         return
-    try:
-        subprocess.run(restart.command, check=True, timeout=RESTART_S)  # noqa: S603 - fixed words, no shell
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"the files are changed, but {command} failed ({error}): run it by hand") from error
-    print(f"done: {command}")
-
-
-def _how_to_restart(files: NodeFiles, runtime: str) -> Restart:
-    if runtime == "k3s":
-        return k3s.AGENT if files.exists(k3s.AGENT_UNIT) else k3s.SERVER
-    return {"containerd": containerd.RESTART, "crio": crio.RESTART, "docker": docker.RESTART}[runtime]
+    if wanted.dry_run or not wanted.restart:
+        install_restart.tell(files, wanted.runtime, before and not now)
+    else:
+        install_restart.carry_out(files, wanted.runtime)
 
 
 def _plan_containerd(journal: Journal, wanted: Wanted, registries: tuple[str, ...], address: str) -> Plan:

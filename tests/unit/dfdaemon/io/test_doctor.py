@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dfdaemon.io import install
+from dfdaemon.io import install, install_restart
+from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.node_commands import main
 from tests.support.certificates import make_certificate
 from tests.support.node_trees import CERTS, REFUSED, TREES, NodeTree
@@ -88,6 +89,12 @@ def test_a_file_that_something_has_rewritten_is_found(root: Path, capsys: pytest
     (finding,) = examine(root, capsys)[1]
     assert finding["code"] == "configuration-lost"
     assert finding["advice"].startswith("dfdaemon configure k3s")
+
+
+def test_a_restart_that_is_left_to_be_done_is_a_note(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install_restart.remember(NodeFiles(root), "docker")
+    main(["doctor", "--root", str(root)])
+    assert "note   restart-pending: docker has to read its configuration again" in capsys.readouterr().out
 
 
 def test_a_folder_that_hides_the_default_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dfdaemon.install.plan import Restart
 from dfdaemon.io import install
 from dfdaemon.io.install_files import NodeFiles
-from dfdaemon.io.install_journal import alone
+from dfdaemon.io.install_journal import Journal, alone
 from swarm.errors import ConfigError
 from tests.support.node_trees import REFUSED, TREES, NodeTree
 
@@ -256,33 +255,65 @@ def test_what_makes_no_sense_is_refused(
 
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A systemctl that writes down what it is asked for, and fails for docker."""
+    """A systemctl that writes down what it is asked for, and fails while there is a file `broken`."""
     folder = tmp_path / "bin"
     folder.mkdir()
     script = folder / "systemctl"
-    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ "$2" != docker ]\n')
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n[ ! -e {tmp_path}/broken ]\n')
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     return tmp_path / "asked"
 
 
-def wanted(*, restart: bool, dry_run: bool = False) -> install.Wanted:
-    return install.Wanted("containerd", Path("/"), (), dry_run, restart, "/x", None)
+def here(verb: str, root: Path, *, restart: bool = False, dry_run: bool = False) -> None:
+    """Configure Docker, or take it back, as on this machine, whose files are below `root`."""
+    wanted = install.Wanted("docker", Path("/"), (), dry_run, restart, "", None)
+    journal = Journal(NodeFiles(root), "docker")
+    if verb == "configure":
+        install.configure(journal, wanted, NAME)
+    else:
+        install.unconfigure(journal, wanted)
 
 
-def test_a_restart_happens_only_when_asked_for(systemctl: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    restart = Restart(("systemctl", "restart", "containerd"), "why")
-    install.restart_or_tell(restart, wanted(restart=False))
-    install.restart_or_tell(restart, wanted(restart=True, dry_run=True))
+@pytest.mark.parametrize("verb", ["configure", "unconfigure"])
+def test_a_restart_that_one_run_only_names_is_done_by_the_next(
+    verb: str, root: Path, systemctl: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if verb == "unconfigure":
+        here("configure", root, restart=True)
+        systemctl.unlink()
+    here(verb, root)
+    here(verb, root)
+    here(verb, root, restart=True, dry_run=True)
     assert not systemctl.exists()
-    assert capsys.readouterr().out.count("needed: systemctl restart containerd (why)") == 2
-    install.restart_or_tell(restart, wanted(restart=True))
-    assert systemctl.read_text() == "restart containerd\n"
+    said = capsys.readouterr().out
+    assert said.count("\nneeded: systemctl reload docker") == 1
+    assert said.count("\nstill needed, if nobody has done it since: systemctl reload docker") == 2
+
+    here(verb, root, restart=True)
+    here(verb, root, restart=True)
+    here(verb, root)
+    assert systemctl.read_text() == "reload docker\n"
+    said = capsys.readouterr().out
+    assert said.count("done: systemctl reload docker") == 1
+    assert "needed:" not in said
 
 
-def test_a_restart_that_fails_is_told(systemctl: Path) -> None:
-    with pytest.raises(ConfigError, match="the files are changed, but systemctl reload docker failed"):
-        install.restart_or_tell(Restart(("systemctl", "reload", "docker"), ""), wanted(restart=True))
+@pytest.mark.parametrize("verb", ["configure", "unconfigure"])
+def test_a_restart_that_failed_is_done_by_the_next_run(verb: str, root: Path, systemctl: Path) -> None:
+    if verb == "unconfigure":
+        here("configure", root, restart=True)
+    broken = systemctl.with_name("broken")
+    broken.touch()
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="the files are changed, but systemctl reload docker failed"):
+            here(verb, root, restart=True)
+    broken.unlink()
+    systemctl.unlink()
+    here(verb, root, restart=True)
+    here(verb, root, restart=True)
+    assert systemctl.read_text() == "reload docker\n"
+    assert not (root / "run/damselfly-restart").exists()
 
 
 def test_a_copy_that_was_lost_stops_unconfigure_before_it_changes_anything(
