@@ -71,11 +71,13 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     try:
         files = NodeFiles(arguments.root)
         config = daemon_config(arguments.config, arguments.root)
-        url = f"http://{mirror_address(None, arguments.config, arguments.root)}"
+        mirror = mirror_address(None, arguments.config, arguments.root)
     except DamselflyError as error:
         yield Finding("configuration", True, str(error), "repair it: dfdaemon --print-config checks it")
         return
-    yield from _guarded("containerd-configuration", partial(_containerd, arguments, files, url))
+    yield from _guarded(
+        "containerd-configuration", partial(_containerd, arguments, files, f"http://{mirror}")
+    )
     for runtime in RUNTIMES:
         yield from _guarded("configuration-lost", partial(_lost, files, runtime))
         if install_restart.needed(files, runtime):
@@ -89,7 +91,7 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
         yield from findings.of_certificate(certificate, time.time())
     if arguments.root == Path("/"):
         yield from _guarded("peer-loopback", partial(_addresses, config))
-        yield from asyncio.run(_running(config))
+        yield from asyncio.run(running(config, mirror))
 
 
 def _guarded(code: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -131,13 +133,13 @@ def _addresses(config: DaemonConfig) -> Iterator[Finding]:
     yield from findings.of_addresses([address.host for address in info.addresses], schedulers)
 
 
-async def _running(config: DaemonConfig) -> list[Finding]:
-    """Ask what runs: the mirror, the daemon, the schedulers, a registry's clock; all at once."""
+async def running(config: DaemonConfig, mirror_told: str) -> list[Finding]:
+    """Ask what runs: the mirror, as runtimes are told of it, the daemon, the schedulers, a registry's clock."""
     schedulers = asyncio.gather(
         *(probes.scheduler(address, config) for address in config.scheduler.addresses)
     )
     mirror, daemon, clock = await asyncio.gather(
-        probes.link(config.mirror.listen, "mirror.listen"),
+        probes.link(mirror_told, "mirror.listen"),
         probes.daemon(config.control_socket),
         probes.clock(config),
     )

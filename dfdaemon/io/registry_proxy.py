@@ -30,7 +30,7 @@ from dfdaemon.permissions import Place
 from dfdaemon.trust import Trust
 from swarm.errors import ConfigError, DamselflyError
 from swarm.facts import Note
-from swarm.io.addresses import parse_listen
+from swarm.io.addresses import bind_host, parse_listen
 from swarm.messages import Address
 
 HEADER_BYTES_MAX = 16 * 1024
@@ -97,7 +97,7 @@ class RegistryProxy:
         self._runner = web.ServerRunner(self._server, handle_signals=False, shutdown_timeout=STOP_S)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port, backlog=BACKLOG).start()
+            await web.TCPSite(self._runner, bind_host(host), port, backlog=BACKLOG).start()
         except OSError as error:
             await self.close(0)
             raise ConfigError(

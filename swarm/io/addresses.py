@@ -18,3 +18,8 @@ def parse_listen(text: str, key: str) -> tuple[str, int]:
 def join_address(host: str, port: int) -> str:
     """Write a host and a port; an IPv6 address gets its brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def bind_host(host: str) -> str | None:
+    """Return the host as servers take it: None for all addresses of both families, which `::` alone means, too."""
+    return None if host in ("", "::") else host

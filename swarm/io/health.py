@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from swarm.errors import ConfigError
-from swarm.io.addresses import join_address, parse_listen
+from swarm.io.addresses import bind_host, join_address, parse_listen
 from swarm.io.telemetry import Telemetry
 
 Readiness = Callable[[], list[str]]
@@ -37,7 +37,7 @@ class HealthServer:
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=STOP_S)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host or None, self._port).start()
+            await web.TCPSite(self._runner, bind_host(self._host), self._port).start()
         except OSError as error:
             await self.close()
             listen = join_address(self._host, self._port)

@@ -1,5 +1,6 @@
 """The doctor on nodes as distributions ship them, before and after they are configured."""
 
+import asyncio
 import json
 import re
 from datetime import timedelta
@@ -8,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from dfdaemon.io import install, install_restart
+from dfdaemon.config import DaemonConfig, MirrorConfig, OriginConfig, RegistryConfig
+from dfdaemon.io import doctor, install, install_restart
 from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.node_commands import main
 from tests.support.certificates import make_certificate
 from tests.support.node_trees import CERTS, REFUSED, TREES, NodeTree
+from tests.support.processes import free_port
 
 ROOT = Path(__file__).parents[4]
 QUOTA = '[store]\nquota_bytes = "1MiB"\nfree_bytes_min = 0\n'
@@ -134,6 +137,19 @@ def test_a_configuration_that_cannot_be_read_is_found(root: Path, capsys: pytest
     (root / "etc/damselfly/dfdaemon.toml").write_text("mirror = 1\n")
     (finding,) = examine(root, capsys)[1]
     assert finding["code"] == "configuration"
+
+
+async def test_the_mirror_is_tried_where_runtimes_look_for_it(tmp_path: Path) -> None:
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "::1", 0)
+    port = server.sockets[0].getsockname()[1]
+    config = DaemonConfig(
+        mirror=MirrorConfig(listen=f"[::]:{port}"),
+        origin=OriginConfig(registries=(RegistryConfig("r.test", f"http://127.0.0.1:{free_port()}"),)),
+        control_socket=str(tmp_path / "none"),
+    )
+    async with server:
+        found = await doctor.running(config, f"127.0.0.1:{port}")
+    assert f"the mirror at 127.0.0.1:{port} cannot be reached (Connection refused)" in found[0].what
 
 
 def test_people_read_what_is_wrong_first_and_what_to_do(

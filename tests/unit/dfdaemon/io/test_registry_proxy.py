@@ -14,6 +14,7 @@ from benchmarks.origin.faults import Fault, FaultKind, Where
 from dfdaemon.io.origin_client import MANIFEST_TYPES
 from swarm.layers import Layer
 from tests.support.mirror import REGISTRY, Mirror, ask, content_of, running_mirror
+from tests.support.processes import free_port
 
 ACCEPT = ("Accept", ", ".join((*MANIFEST_TYPES, "*/*")))
 LAYER_BYTES = 3_000_000
@@ -42,6 +43,15 @@ async def test_ping_is_answered_by_the_mirror_itself(mirror: Mirror, origin: Ori
     assert (answer.status, answer.body) == (200, b"{}")
     assert answer.header("Docker-Distribution-Api-Version") == "registry/2.0"
     assert not origin.counters.requests
+
+
+async def test_all_addresses_of_ipv6_take_ipv4_too(origin: OriginRegistry, tmp_path: Path) -> None:
+    async with running_mirror(origin, tmp_path, listen=f"[::]:{free_port()}") as mirror:
+        assert (
+            await mirror.ask("GET", "/v2/")
+        ).status == 200  # at 127.0.0.1, of which `configure` tells runtimes
+        _, writer = await asyncio.open_connection("::1", mirror.port)
+        writer.close()
 
 
 async def test_a_ping_that_means_a_registry_gets_its_answer(image: Image, tmp_path: Path) -> None:

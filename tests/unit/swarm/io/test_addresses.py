@@ -1,7 +1,7 @@
 import pytest
 
 from swarm.errors import ConfigError
-from swarm.io.addresses import join_address, parse_listen
+from swarm.io.addresses import bind_host, join_address, parse_listen
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,7 @@ def test_addresses_are_read(text: str, host: str, port: int) -> None:
 def test_malformed_addresses_name_the_key(text: str) -> None:
     with pytest.raises(ConfigError, match="listen = "):
         parse_listen(text, "listen")
+
+
+def test_all_addresses_are_those_of_both_families() -> None:
+    assert [bind_host(host) for host in ("", "::", "0.0.0.0", "::1")] == [None, None, "0.0.0.0", "::1"]

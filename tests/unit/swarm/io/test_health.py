@@ -6,6 +6,7 @@ import pytest
 from swarm.errors import ConfigError
 from swarm.io.health import HealthServer
 from swarm.io.telemetry import Telemetry
+from tests.support.processes import free_port
 
 
 async def get(address: str, path: str) -> tuple[int, str]:
@@ -33,6 +34,16 @@ async def test_probes_and_metrics_are_answered(host: str) -> None:
         assert (await get(address, "/secrets"))[0] == 404
     finally:
         await server.close()
+        await server.close()
+
+
+async def test_all_addresses_of_ipv6_take_ipv4_too() -> None:
+    server = HealthServer(f"[::]:{free_port()}", Telemetry("daemon", stream=io.StringIO()), list)
+    port = (await server.start()).rpartition(":")[2]
+    try:
+        for host in ("127.0.0.1", "[::1]"):
+            assert await get(f"{host}:{port}", "/healthz") == (200, "ok\n")
+    finally:
         await server.close()
 
 
