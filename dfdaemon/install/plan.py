@@ -10,10 +10,16 @@ Kind = Literal["marked", "daemon.json"]
 """How our part is found in a file that was edited since: by its marks, or as one of Docker's mirrors."""
 
 _SECRET = re.compile(
-    r"(?i)^(?P<name>[ +-]?[ \t]*[\"']?(?:password|passwd|auth|identity_?token|token|secret|authorization)[\"']?"
-    r"[ \t]*[:=][ \t]*)(?P<value>\S.*)$",
-    re.MULTILINE,
+    r"(?:^|(?<=[\s{,(\[.\"']))(?P<name>[\"']?"
+    r"(?:auth|[\w.-]*(?:passw(?:or)?d|token|secret|authorization|credential|cookie|api[_-]?key)[\w.-]*)"
+    r"[\"']?[ \t]*[:=][ \t]*)"
+    r"(?:(?P<quoted>\"(?:[^\"\\]|\\.)*\"|'[^']*')(?=\s*(?:[,}\])#]|$))|(?P<rest>\S.*|$))",
+    re.IGNORECASE,
 )
+"""A key of TOML, YAML or JSON that has a secret, also in a table on one line, and its value."""
+_USERINFO = re.compile(r"(?<=://)[^\s/\"']+(?=@)")
+"""The account in a URL; a token may stand there without a password."""
+HIDDEN = "(not shown)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +59,11 @@ def unified_diff(path: str, before: str | None, after: str | None) -> str:
     """
     old = "/dev/null" if before is None else f"a{path}"
     new = "/dev/null" if after is None else f"b{path}"
-    lines = difflib.unified_diff(
-        (before or "").splitlines(keepends=True), (after or "").splitlines(keepends=True), old, new
-    )
-    return hide_secrets("".join(_ended(lines)))
+    was, becomes = (hide_secrets(text or "").splitlines(keepends=True) for text in (before, after))
+    shown = "".join(_ended(difflib.unified_diff(was, becomes, old, new)))
+    if not shown and before != after:
+        return f"--- {old}\n+++ {new}\n@@ the change is in a line with a secret: {HIDDEN} @@\n"
+    return shown
 
 
 def _ended(lines: Iterable[str]) -> Iterable[str]:
@@ -65,5 +72,29 @@ def _ended(lines: Iterable[str]) -> Iterable[str]:
 
 
 def hide_secrets(text: str) -> str:
-    """Return the text without the values of passwords and tokens."""
-    return _SECRET.sub(lambda found: f"{found['name']}(not shown)", text)
+    """Return a file's text without the values of passwords and tokens: rather too little of it than too much.
+
+    A value that is not in quotes is hidden up to the end of its line, and with what is indented below it.
+    """
+    shown = []
+    hidden_below: int | None = None
+    for line in text.splitlines(keepends=True):
+        bare = line.strip()
+        indent = len(line) - len(line.lstrip())
+        if hidden_below is not None and bare and indent > hidden_below:
+            shown.append(f"{line[:indent]}{HIDDEN}\n")
+            continue
+        if bare:
+            hidden_below = indent if any(map(_goes_on, _SECRET.finditer(line))) else None
+        shown.append(_SECRET.sub(_without_value, _USERINFO.sub(HIDDEN, line)))
+    return "".join(shown)
+
+
+def _goes_on(found: re.Match[str]) -> bool:
+    """Say whether the value may go on below; a mapping below `auth:` has keys of its own that are looked at."""
+    is_mapping = found["rest"] == "" and found["name"].strip(" \t\"':=").lower() == "auth"
+    return found["quoted"] is None and not is_mapping
+
+
+def _without_value(found: re.Match[str]) -> str:
+    return found["name"] if found["rest"] == "" else f"{found['name']}{HIDDEN}"

@@ -19,6 +19,7 @@ from dfdaemon.io.install_journal import Journal, alone
 from swarm.errors import ConfigError, DamselflyError
 from swarm.io.addresses import join_address, parse_listen
 from swarm.io.config_file import DIRECTORY, load
+from swarm.io.redaction import scrub
 
 RUNTIMES = ("containerd", "crio", "docker", "k3s")
 EXIT_FAILED = 1
@@ -149,7 +150,7 @@ def configure(journal: Journal, wanted: Wanted, address: str) -> None:
     )
     if wanted.dry_run:
         for edit in edits:
-            print(unified_diff(edit.path, before[edit.path], edit.after), end="")
+            _show(edit.path, before[edit.path], edit.after)
     elif edits:
         if restarts and wanted.is_here:
             install_restart.remember(journal.files, wanted.runtime)
@@ -161,6 +162,12 @@ def configure(journal: Journal, wanted: Wanted, address: str) -> None:
     for note in plan.notes:
         print(f"note: {note}")
     _restart_or_tell(journal.files, wanted, restarts, left)
+
+
+def _show(path: str, before: str | None, after: str | None) -> None:
+    """Print a change without what looks like a secret."""
+    was, becomes = (None if text is None else scrub(text) for text in (before, after))
+    print(unified_diff(path, was, becomes), end="")
 
 
 def _write(files: NodeFiles, edit: Edit, before: str | None) -> None:
@@ -188,7 +195,7 @@ def unconfigure(journal: Journal, wanted: Wanted) -> None:
         install_restart.remember(files, wanted.runtime)
     for entry, done in undone:
         if wanted.dry_run:
-            print(unified_diff(entry.path, texts[entry.path], _result(done, texts[entry.path])), end="")
+            _show(entry.path, texts[entry.path], _result(done, texts[entry.path]))
         else:
             _carry_out(files, entry.path, done)
         if done.note:

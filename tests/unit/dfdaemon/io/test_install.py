@@ -10,7 +10,7 @@ from dfdaemon.io import install
 from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import Journal, alone
 from swarm.errors import ConfigError
-from tests.support.node_trees import REFUSED, TREES, NodeTree
+from tests.support.node_trees import CERTS, REFUSED, TREES, NodeTree
 
 URL = "http://127.0.0.1:4001"
 NAME = "127.0.0.1:4001"
@@ -88,6 +88,29 @@ def test_a_dry_run_shows_a_diff_and_changes_nothing(
     word("unconfigure", tree, root, "--dry-run")
     assert snapshot(root) == configured
     assert "-" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("runtime", "path", "text"),
+    [
+        ("docker", "etc/docker/daemon.json", '{"http-proxy": "http://u:s3cr3t@proxy:3128"}'),
+        (
+            "k3s",
+            "etc/rancher/k3s/registries.yaml",
+            "configs:\n  r: {auth: {username: u, password: s3cr3t}}\n",
+        ),
+        ("containerd", f"{CERTS[1:]}/_default/hosts.toml", 'header = { "X-Other" = "Basic s3cr3ts3cr3t" }\n'),
+    ],
+)
+def test_a_dry_run_shows_no_secrets(
+    runtime: str, path: str, text: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / path).parent.mkdir(parents=True)
+    (root / path).write_text(text)
+    install.main(["configure", runtime, "--root", str(root), "--dry-run"])
+    shown = capsys.readouterr().out
+    assert f"+++ b/{path}\n" in shown
+    assert "s3cr3t" not in shown
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "configured again"])
