@@ -47,11 +47,15 @@ class DiskSeen:
 
 @dataclass(frozen=True, slots=True)
 class LinkSeen:
-    """An attempt to reach something; `error` is empty where it answered. `listens`: somebody is there."""
+    """An attempt to reach something; `error` is empty where it answered. `listens`: somebody is there.
+
+    `is_ours`: nobody was asked, since this host's own settings or files do not let us.
+    """
 
     address: str
     error: str = ""
     listens: bool = False
+    is_ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,12 @@ def of_schedulers(seen: Sequence[LinkSeen], daemon: DaemonSeen) -> Iterator[Find
         text = "no scheduler is configured: blobs come from the origin, once per node"
         yield Finding("scheduler-none", False, text, "set scheduler.addresses")
     for link in seen:
-        if link.error:
+        if link.is_ours:
+            text = f"the scheduler {link.address} cannot be asked from here: {link.error}"
+            yield Finding(
+                "scheduler-unreachable", True, text, "repair the setting, or the file that it names"
+            )
+        elif link.error:
             text = f"the scheduler {link.address} cannot be reached: {link.error}"
             start = "start dfscheduler there, and let the network pass it"
             compare = (
@@ -243,6 +252,17 @@ def of_certificate(seen: CertificateSeen, now_s: float) -> Iterator[Finding]:
     elif left_s < LEFT_SHARE_MIN * (seen.ends_s - seen.begins_s):
         text = f"{seen.path} counts for {_duration(left_s)} more: then no other host lets this node in"
         yield Finding("certificate-ends", False, text, "renew it; the daemon reads it again by itself")
+
+
+def of_registry_files(errors: Sequence[str]) -> Iterator[Finding]:
+    """Judge the files with which this host asks registries, by what is wrong with them."""
+    for text in errors:
+        yield Finding(
+            "registry-file-unusable",
+            True,
+            text,
+            "put the file there, such that dfdaemon's user may read it, or take the setting out",
+        )
 
 
 def of_addresses(advertised: Sequence[str], schedulers: Sequence[str]) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from dfdaemon.install.containerd_config import settings
 from dfdaemon.install.findings import ContainerdSeen, Finding
 from dfdaemon.install.record import digest, without_our_part
 from dfdaemon.io import doctor_probes as probes
-from dfdaemon.io import install_restart
+from dfdaemon.io import doctor_registries, install_restart
 from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.install import RUNTIMES, daemon_config, mirror_address, told_version
 from dfdaemon.io.install_containerd import CONFIG, installed_version, read_node
@@ -89,6 +89,7 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     certificate = probes.certificate(config.peer, arguments.root)
     if certificate is not None:
         yield from findings.of_certificate(certificate, time.time())
+    yield from findings.of_registry_files(list(doctor_registries.unusable(config.origin, arguments.root)))
     if arguments.root == Path("/"):
         yield from _guarded("peer-loopback", partial(_addresses, config))
         yield from asyncio.run(running(config, mirror))

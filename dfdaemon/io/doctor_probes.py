@@ -54,7 +54,7 @@ async def _reached(address: str, key: str, visit: Callable[[str, int], Awaitable
     except OSError as error:
         return LinkSeen(address, _reason(error))
     except DamselflyError as error:
-        return LinkSeen(address, str(error))
+        return LinkSeen(address, str(error), is_ours=True)
     return LinkSeen(address, listens=True)
 
 

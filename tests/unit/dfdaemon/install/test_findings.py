@@ -21,6 +21,7 @@ from dfdaemon.install.findings import (
     of_daemon,
     of_disk,
     of_mirror,
+    of_registry_files,
     of_schedulers,
     of_token,
 )
@@ -213,6 +214,18 @@ def test_a_scheduler_that_listens_and_does_not_speak_with_us_is_not_started_agai
         )
         assert finding.code == "scheduler-unreachable"
         assert finding.advice.startswith(advice)
+
+
+def test_a_scheduler_that_this_host_cannot_ask_is_not_started_again() -> None:
+    link = LinkSeen("s:4012", "scheduler.ca_file = '/c' cannot be read", is_ours=True)
+    (finding,) = of_schedulers([link], DaemonSeen("/s", error="none"))
+    assert (finding.code, finding.wrong) == ("scheduler-unreachable", True)
+    assert "scheduler.ca_file = '/c' cannot be read" in finding.what
+    assert finding.advice.startswith("repair the setting, or the file")
+
+
+def test_each_file_of_a_registry_is_a_finding() -> None:
+    assert wrong(of_registry_files(["a", "b"])) == ["registry-file-unusable"] * 2
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,14 @@ def test_the_certificate_is_looked_at(root: Path, capsys: pytest.CaptureFixture[
     assert finding["code"] == "certificate-unusable"
 
 
+def test_files_of_registries_are_looked_at(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    registry = '[[origin.registries]]\nname = "r.test"\nca_file = "/none/ca.pem"\n'
+    (root / "etc/damselfly/dfdaemon.toml").write_text(QUOTA + registry)
+    (finding,) = examine(root, capsys)[1]
+    assert finding["code"] == "registry-file-unusable"
+    assert "registries.r.test.ca_file" in finding["what"]
+
+
 def test_a_configuration_that_cannot_be_read_is_found(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (root / "etc/damselfly/dfdaemon.toml").write_text("mirror = 1\n")
     (finding,) = examine(root, capsys)[1]

@@ -230,3 +230,4 @@ async def test_a_missing_authority_is_told_with_its_setting() -> None:
     scheduler = SchedulerLinkConfig(tls=True, ca_file="/none/ca.pem")
     seen = await probes.scheduler("127.0.0.1:1", DaemonConfig(scheduler=scheduler))
     assert "scheduler.ca_file = '/none/ca.pem' cannot be read" in seen.error
+    assert seen.is_ours
