@@ -94,16 +94,23 @@ class NodeFiles:
             folder = os.path.dirname(folder)
         return missing
 
+    def make_folders(self, path: str, mode: int = FOLDER_MODE) -> None:
+        """Make the folders that are missing above a path; raises ConfigError."""
+        try:
+            for folder in self.missing_folders(path):
+                place = self.place(folder)
+                place.mkdir(mode=mode)
+                place.chmod(mode)  # whatever the umask
+        except OSError as error:
+            raise _failed("made", os.path.dirname(path), error) from error
+
     def write(self, path: str, text: str, mode: int = FILE_MODE, folder_mode: int = FOLDER_MODE) -> None:
         """Write a file whole or not at all; it keeps its mode, owner and attributes. Raises ConfigError.
 
         A reader sees the old text or the new one, also after a loss of power.
         """
         try:
-            for folder in self.missing_folders(path):
-                place = self.place(folder)
-                place.mkdir(mode=folder_mode)
-                place.chmod(folder_mode)  # whatever the umask
+            self.make_folders(path, folder_mode)
             _write_atomically(self.place(path), text.encode(), mode)
         except OSError as error:
             raise _failed("written", path, error) from error

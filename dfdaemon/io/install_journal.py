@@ -53,6 +53,7 @@ class Journal:
         for edit in edits:
             folders += [folder for folder in self.files.missing_folders(edit.path) if folder not in folders]
         own = [folder for folder in self.files.missing_folders(self._path) if folder not in folders]
+        self.files.make_folders(FOLDER)  # others may pass these: dfdaemon's configuration lies there
         entries = [self._keep(edit) for edit in edits]
         changed = replace(
             self.record, mirror=mirror, registries=registries, folders=(*own, *folders)

@@ -1,5 +1,6 @@
 """What was done to a node is written down before it is done."""
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,16 @@ def test_folders_that_will_be_made_are_remembered_once(files: NodeFiles) -> None
     journal.remember(edits, URL, ())
     own = ["/etc", "/etc/damselfly", FOLDER, f"{FOLDER}/containerd"]
     assert sorted(journal.record.folders) == sorted([*own, "/etc/c", "/etc/c/a", "/etc/c/b"])
+
+
+def test_only_what_is_kept_is_for_root_alone(files: NodeFiles, tmp_path: Path) -> None:
+    """dfdaemon may run as somebody else, and its configuration and token lie in /etc/damselfly."""
+    Journal(files, "containerd").remember([Edit("/f", "old", "new")], URL, ())
+    modes = {
+        folder: stat.S_IMODE((tmp_path / folder.lstrip("/")).stat().st_mode)
+        for folder in ("/etc", "/etc/damselfly", FOLDER, f"{FOLDER}/containerd")
+    }
+    assert list(modes.values()) == [0o755, 0o755, 0o700, 0o700]
 
 
 def test_a_copy_that_is_no_longer_needed_goes(files: NodeFiles) -> None:
