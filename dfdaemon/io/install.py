@@ -18,7 +18,7 @@ from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import Journal, alone
 from swarm.errors import ConfigError, DamselflyError
 from swarm.io.addresses import join_address, parse_listen
-from swarm.io.config_file import DIRECTORY, load
+from swarm.io.config_file import DIRECTORY, is_there, load
 from swarm.io.redaction import scrub
 
 RUNTIMES = ("containerd", "crio", "docker", "k3s")
@@ -134,7 +134,7 @@ def mirror_address(given: str | None, config: str | None, root: Path) -> str:
 def daemon_config(config: str | None, root: Path) -> DaemonConfig:
     """Load the daemon's configuration; without a named file that of the node below `root`."""
     standard = root / str(DIRECTORY / "dfdaemon.toml").lstrip("/")
-    file = config or (str(standard) if standard.is_file() else None)
+    file = config or (str(standard) if is_there(standard) else None)
     return load(DaemonConfig, ["--config", file] if file else [], "dfdaemon", "")
 
 

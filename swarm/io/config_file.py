@@ -138,7 +138,18 @@ def _file(options: Mapping[str, Any], prog: str, environ: Mapping[str, str]) -> 
     if named:
         return Path(named)
     standard = DIRECTORY / f"{prog}.toml"
-    return standard if standard.is_file() else None
+    return standard if is_there(standard) else None
+
+
+def is_there(file: Path) -> bool:
+    """Say whether a configuration file exists; raises ConfigError when this user may not know."""
+    try:
+        return file.is_file()
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be looked for ({error.strerror}): let this user search its folders, or name another "
+            "file with --config"
+        ) from error
 
 
 def _parse_file(file: Path) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from swarm.errors import ConfigError
-from swarm.io.config_file import load
+from swarm.io.config_file import is_there, load
 from swarm.settings import require, setting
+from tests.support.unprivileged import as_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,19 @@ def test_a_mistake_in_the_file_says_what_and_where(tmp_path: Path, content: str,
     path.write_text(content)
     said = refusal("--config", str(path))
     assert [part for part in parts if part not in said] == []
+
+
+def test_a_folder_that_this_user_may_not_search_is_told(tmp_path: Path) -> None:
+    assert not is_there(tmp_path / "x.toml")
+    (tmp_path / "x.toml").touch()
+    assert is_there(tmp_path / "x.toml")
+    tmp_path.chmod(0o000)
+    with (
+        as_nobody(),
+        pytest.raises(ConfigError, match=r"x\.toml cannot be looked for \(Permission denied\): let"),
+    ):
+        is_there(tmp_path / "x.toml")
+    tmp_path.chmod(0o700)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
