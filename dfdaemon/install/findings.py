@@ -13,6 +13,8 @@ READABLE_BY_OTHERS = 0o004
 LEFT_SHARE_MIN = 0.1
 """Whoever renews certificates does so long before: cert-manager with a third of their life left."""
 
+NOT_PERMITTED = "not-permitted"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -296,6 +298,11 @@ def of_restart(runtime: str) -> Iterator[Finding]:
     text = f"{runtime} has to read its configuration again since dfdaemon changed it: it may still run with the old one"
     advice = f"dfdaemon configure {runtime} --restart (or unconfigure), if nobody has restarted it by hand"
     yield Finding("restart-pending", False, text, advice)
+
+
+def of_missing_rights(reason: str) -> Iterator[Finding]:
+    """Tell what the doctor's user may not look at: nothing is known to be wrong with it."""
+    yield Finding(NOT_PERMITTED, False, reason, "run the doctor as root")
 
 
 def _duration(seconds: float) -> str:

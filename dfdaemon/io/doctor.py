@@ -78,10 +78,7 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from _guarded(
         "containerd-configuration", partial(_containerd, arguments, files, f"http://{mirror}")
     )
-    for runtime in RUNTIMES:
-        yield from _guarded("configuration-lost", partial(_lost, files, runtime))
-        if install_restart.needed(files, runtime):
-            yield from findings.of_restart(runtime)
+    yield from _recorded(files)
     yield from _guarded("disk", lambda: findings.of_disk(probes.disk(config.store, arguments.root)))
     token = probes.token(config.peer.token_file, arguments.root)
     if token is not None:
@@ -100,9 +97,17 @@ def _guarded(code: str, look: Callable[[], Iterator[Finding]]) -> list[Finding]:
     try:
         return list(look())
     except DamselflyError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return list(findings.of_missing_rights(str(error)))
         return [Finding(code, True, str(error), "repair it, and run the doctor again")]
+    except PermissionError as error:
+        return list(findings.of_missing_rights(f"this could not be looked at: {error}"))
     except OSError as error:
-        return [Finding(code, True, f"this could not be looked at: {error}", "run the doctor as root")]
+        return [
+            Finding(
+                code, True, f"this could not be looked at: {error}", "repair it, and run the doctor again"
+            )
+        ]
 
 
 def _containerd(arguments: argparse.Namespace, files: NodeFiles, url: str) -> Iterator[Finding]:
@@ -115,6 +120,22 @@ def _containerd(arguments: argparse.Namespace, files: NodeFiles, url: str) -> It
     yield from findings.of_containerd(
         ContainerdSeen(settings(node.files, version), version, node.roots, mirrored)
     )
+
+
+def _recorded(files: NodeFiles) -> Iterator[Finding]:
+    """Look at what `configure` has written down for each runtime."""
+    for runtime in RUNTIMES:
+        yield from _guarded("restart-pending", partial(_pending, files, runtime))
+    for runtime in RUNTIMES:
+        found = _guarded("configuration-lost", partial(_lost, files, runtime))
+        yield from found
+        if any(finding.code == findings.NOT_PERMITTED for finding in found):
+            return  # the others' records are in the same folder
+
+
+def _pending(files: NodeFiles, runtime: str) -> Iterator[Finding]:
+    if install_restart.needed(files, runtime):
+        yield from findings.of_restart(runtime)
 
 
 def _lost(files: NodeFiles, runtime: str) -> Iterator[Finding]:

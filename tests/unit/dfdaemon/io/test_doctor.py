@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dfdaemon.io.node_commands import main
 from tests.support.certificates import make_certificate
 from tests.support.node_trees import CERTS, REFUSED, TREES, NodeTree
 from tests.support.processes import free_port
+from tests.support.unprivileged import as_nobody
 
 ROOT = Path(__file__).parents[4]
 QUOTA = '[store]\nquota_bytes = "1MiB"\nfree_bytes_min = 0\n'
@@ -92,6 +94,22 @@ def test_a_file_that_something_has_rewritten_is_found(root: Path, capsys: pytest
     (finding,) = examine(root, capsys)[1]
     assert finding["code"] == "configuration-lost"
     assert finding["advice"].startswith("dfdaemon configure k3s")
+
+
+def test_what_only_root_may_read_is_one_note_for_others(capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
+        root = Path(folder)
+        (root / "etc/damselfly/configured").mkdir(parents=True)
+        (root / "etc/damselfly/dfdaemon.toml").write_text(QUOTA)
+        (root / "etc/damselfly/configured").chmod(0o000)
+        root.chmod(0o755)
+        with as_nobody():
+            main(["doctor", "--root", folder])
+        (root / "etc/damselfly/configured").chmod(0o700)
+    said = capsys.readouterr().out
+    assert said.count("Permission denied") == 1
+    assert re.search(r"note   not-permitted: .*\n       -> run the doctor as root\n", said)
+    assert said.endswith("nothing is wrong\n")
 
 
 def test_a_restart_that_is_left_to_be_done_is_a_note(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
