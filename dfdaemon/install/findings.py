@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfdaemon.install.containerd_config import CriSettings, Version
 from dfdaemon.install.folders import DEFAULT, Root, of_registries, registry_of
@@ -156,6 +156,17 @@ def _shadows(seen: ContainerdSeen) -> Iterator[Finding]:
                 "pulled past it",
                 f"dfdaemon configure containerd --registry {registry}, or remove that folder if it is empty",
             )
+
+
+def as_notes(found: Sequence[Finding], runtimes: Sequence[str]) -> Iterator[Finding]:
+    """Turn what is wrong with containerd into notes, where other runtimes of the node were configured instead."""
+    instead = (
+        f"only if Kubernetes or nerdctl pull through containerd here, and not only {', '.join(runtimes)}"
+    )
+    for finding in found:
+        yield (
+            replace(finding, wrong=False, advice=f"{instead}: {finding.advice}") if finding.wrong else finding
+        )
 
 
 def of_mirror(seen: LinkSeen) -> Iterator[Finding]:

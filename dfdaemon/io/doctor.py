@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import json
 import sys
@@ -21,7 +22,7 @@ from dfdaemon.io.identity import host_info, parse_address
 from dfdaemon.io.install import RUNTIMES, daemon_config, mirror_address, told_version
 from dfdaemon.io.install_containerd import CONFIG, installed_version, read_node
 from dfdaemon.io.install_files import NodeFiles
-from dfdaemon.io.install_journal import Journal
+from dfdaemon.io.install_journal import Journal, record_of
 from swarm.errors import DamselflyError
 from swarm.io.addresses import parse_listen
 from swarm.version import VERSION
@@ -75,9 +76,10 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     except DamselflyError as error:
         yield Finding("configuration", True, str(error), "repair it: dfdaemon --print-config checks it")
         return
-    yield from _guarded(
-        "containerd-configuration", partial(_containerd, arguments, files, f"http://{mirror}")
-    )
+    look = partial(_containerd, arguments, files, f"http://{mirror}")
+    found = _guarded("containerd-configuration", look)
+    others = _others_configured(files)
+    yield from findings.as_notes(found, others) if others else found
     yield from _recorded(files)
     yield from _guarded("disk", lambda: findings.of_disk(probes.disk(config.store, arguments.root)))
     token = probes.token(config.peer.token_file, arguments.root)
@@ -120,6 +122,14 @@ def _containerd(arguments: argparse.Namespace, files: NodeFiles, url: str) -> It
     yield from findings.of_containerd(
         ContainerdSeen(settings(node.files, version), version, node.roots, mirrored)
     )
+
+
+def _others_configured(files: NodeFiles) -> list[str]:
+    """Return the runtimes that `configure` was used for, if containerd is none of them."""
+    with contextlib.suppress(DamselflyError):  # what cannot be known is told with the records themselves
+        found = [runtime for runtime in RUNTIMES if files.exists(record_of(runtime))]
+        return [] if "containerd" in found else found
+    return []
 
 
 def _recorded(files: NodeFiles) -> Iterator[Finding]:

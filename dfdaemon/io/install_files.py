@@ -82,8 +82,11 @@ class NodeFiles:
         return ["/" + str(place.relative_to(self._root)) for place in found[:FOLDERS_MAX]]
 
     def exists(self, path: str) -> bool:
-        """Say whether there is anything at a path."""
-        return self.place(path).exists()
+        """Say whether there is anything at a path; raises ConfigError when that may not be known."""
+        try:
+            return self.place(path).exists()
+        except OSError as error:
+            raise _failed("looked for", path, error) from error
 
     def missing_folders(self, path: str) -> list[str]:
         """Return the folders that have to be made for a file, outer ones first."""

@@ -25,7 +25,7 @@ class Journal:
     def __init__(self, files: NodeFiles, runtime: str) -> None:
         self.files = files
         self.folder = f"{FOLDER}/{runtime}"
-        self._path = f"{self.folder}/record.json"
+        self._path = record_of(runtime)
         text = files.read(self._path)
         self.recorded = text is not None
         self.record = Record(runtime) if text is None else from_json(text, self._path)
@@ -78,6 +78,11 @@ class Journal:
         self.files.delete(self._path)
         self.files.delete_folder(self.folder)
         self.files.delete_folder(FOLDER)
+
+
+def record_of(runtime: str) -> str:
+    """Return the path of what was done for a runtime; there is no such file where nothing was."""
+    return f"{FOLDER}/{runtime}/record.json"
 
 
 def _copies(record: Record) -> set[str]:

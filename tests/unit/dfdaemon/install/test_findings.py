@@ -13,6 +13,7 @@ from dfdaemon.install.findings import (
     Finding,
     LinkSeen,
     TokenSeen,
+    as_notes,
     of_addresses,
     of_certificate,
     of_changed_files,
@@ -222,6 +223,14 @@ def test_a_scheduler_that_this_host_cannot_ask_is_not_started_again() -> None:
     assert (finding.code, finding.wrong) == ("scheduler-unreachable", True)
     assert "scheduler.ca_file = '/c' cannot be read" in finding.what
     assert finding.advice.startswith("repair the setting, or the file")
+
+
+def test_what_is_wrong_with_a_runtime_that_is_not_used_is_a_note() -> None:
+    note = Finding("n", False, "for information")
+    made, same = as_notes([Finding("w", True, "it is so", "do that"), note], ["crio", "docker"])
+    assert (made.code, made.wrong, made.what) == ("w", False, "it is so")
+    assert made.advice.endswith("and not only crio, docker: do that")
+    assert same == note
 
 
 def test_each_file_of_a_registry_is_a_finding() -> None:

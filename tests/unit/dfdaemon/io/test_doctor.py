@@ -96,6 +96,32 @@ def test_a_file_that_something_has_rewritten_is_found(root: Path, capsys: pytest
     assert finding["advice"].startswith("dfdaemon configure k3s")
 
 
+@pytest.mark.parametrize("runtime", ["docker", "crio", "k3s"])
+@pytest.mark.parametrize("name", ["Debian", "GKE", "not TOML"])
+def test_a_containerd_that_nobody_configured_is_not_wrong_beside_a_runtime_that_was(
+    runtime: str, name: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = BY_NAME[name]
+    tree.write(root)
+    install.main(["configure", runtime, "--root", str(root)])
+    assert examine(root, capsys, *containerd_options(tree)) == (0, [])
+    main(["doctor", "--root", str(root), *containerd_options(tree)])
+    said = capsys.readouterr().out
+    assert re.search(r"note   containerd-.*\n       -> only if .* pull through containerd here", said)
+
+
+def test_a_containerd_that_was_configured_and_lost_it_is_wrong_beside_another_runtime(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = BY_NAME["Debian"]
+    tree.write(root)
+    for runtime in "docker", "containerd":
+        install.main(["configure", runtime, "--root", str(root)])
+    tree.write(root)
+    wrong = [finding["code"] for finding in examine(root, capsys)[1]]
+    assert wrong == ["containerd-config-path", "configuration-lost"]
+
+
 def test_what_only_root_may_read_is_one_note_for_others(capsys: pytest.CaptureFixture[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
         root = Path(folder)
