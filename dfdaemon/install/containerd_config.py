@@ -81,13 +81,7 @@ def read_version(text: str) -> Version | None:
 
 def imports(file: ConfigFile) -> tuple[str, ...]:
     """Return the patterns of files that a file imports; raises ConfigError."""
-    patterns = file.tree.get("imports", [])
-    good = isinstance(patterns, list) and all(isinstance(pattern, str) for pattern in patterns)
-    if not good:
-        raise ConfigError(
-            f"{file.path}: imports is not a list of files. Nothing was changed: repair it first"
-        )
-    return tuple(patterns)
+    return _texts(file, "imports")
 
 
 def settings(files: Sequence[ConfigFile], version: Version | None) -> CriSettings:
@@ -95,12 +89,12 @@ def settings(files: Sequence[ConfigFile], version: Version | None) -> CriSetting
 
     The first is the main file, and may be one that does not exist yet: an empty text.
     """
-    merging = version >= MERGING_SINCE if version else _format(files[0].tree, 2) >= 3
-    default = _format(files[0].tree, 1 if files[0].text.strip() else 3 if merging else 2)
+    merging = version >= MERGING_SINCE if version else _format(files[0], 2) >= 3
+    default = _format(files[0], 1 if files[0].text.strip() else 3 if merging else 2)
     plugin, home = _PLUGIN[default], files[0].path
     section: Tree = {}
     for file in files:
-        name = _PLUGIN[_format(file.tree, default)]
+        name = _PLUGIN[_format(file, default)]
         found = at(file.tree, "plugins", name)
         if not isinstance(found, dict):
             continue
@@ -110,16 +104,27 @@ def settings(files: Sequence[ConfigFile], version: Version | None) -> CriSetting
     return _read(section, home, plugin, _is_disabled(files))
 
 
-def _format(tree: Tree, default: int) -> int:
-    version = tree.get("version", default)
-    if version not in _PLUGIN:
-        raise ConfigError(f"containerd's configuration has version = {version!r}: 1, 2 and 3 are known")
-    return int(version)
+def _format(file: ConfigFile, default: int) -> int:
+    version = file.tree.get("version", default)
+    if type(version) is not int or version not in _PLUGIN:
+        raise ConfigError(
+            f"{file.path} has version = {version!r}: of containerd's configuration 1, 2 and 3 are known. "
+            "Nothing was changed: repair it first"
+        )
+    return version
 
 
 def _is_disabled(files: Sequence[ConfigFile]) -> bool:
-    listed = (name for file in files for name in file.tree.get("disabled_plugins", ()))
-    return not _CRI_NAMES.isdisjoint(name for name in listed if isinstance(name, str))
+    return not _CRI_NAMES.isdisjoint(name for file in files for name in _texts(file, "disabled_plugins"))
+
+
+def _texts(file: ConfigFile, key: str) -> tuple[str, ...]:
+    """Return a list of texts, such as names; raises ConfigError when it is none."""
+    found = file.tree.get(key, [])
+    good = isinstance(found, list) and all(isinstance(text, str) for text in found)
+    if not good:
+        raise ConfigError(f"{file.path}: {key} is not a list of texts. Nothing was changed: repair it first")
+    return tuple(found)
 
 
 def _merged(first: Tree, second: Tree) -> Tree:

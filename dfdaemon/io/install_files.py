@@ -15,6 +15,7 @@ FOLDERS_MAX = 10_000
 """Entries of one folder that are looked at; a node has configuration for a handful of registries."""
 FILE_MODE = 0o644
 FOLDER_MODE = 0o755
+_CIRCLE = "its symbolic links lead in a circle"
 
 
 class NodeFiles:
@@ -25,10 +26,15 @@ class NodeFiles:
             self._root = root.resolve(strict=True)
         except OSError as error:
             raise ConfigError(f"--root {root} cannot be used: {error.strerror}") from error
+        except RuntimeError as error:  # what Python says of links that lead in a circle
+            raise ConfigError(f"--root {root} cannot be used: {_CIRCLE}") from error
 
     def place(self, path: str) -> Path:
         """Return where a file really is, links followed; raises ConfigError when that is outside the root."""
-        place = (self._root / path.lstrip("/")).resolve()
+        try:
+            place = (self._root / path.lstrip("/")).resolve()
+        except RuntimeError as error:
+            raise ConfigError(f"{path} cannot be followed: {_CIRCLE}. Nothing was changed") from error
         if not place.is_relative_to(self._root):
             raise ConfigError(f"{path} leads to {place}, outside of {self._root}: nothing was changed")
         return place

@@ -92,7 +92,12 @@ def _copies(record: Record) -> set[str]:
 @contextlib.contextmanager
 def alone(files: NodeFiles) -> Iterator[None]:
     """Keep two of us from changing the same node at once; raises ConfigError."""
-    descriptor = os.open(files.place("/"), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(files.place("/"), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigError(
+            f"{files.place('/')} cannot be locked: {error.strerror}; run this as root"
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

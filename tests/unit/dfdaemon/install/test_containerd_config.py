@@ -103,9 +103,16 @@ username = "x"
     assert found.discards_layers
 
 
-def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(ConfigError, match="version = 4"):
-        settings(files("version = 4\n"), None)
+@pytest.mark.parametrize("version", ["4", "[2]", "true", '"2"', "2.0"])
+def test_an_unknown_format_is_refused(version: str) -> None:
+    with pytest.raises(ConfigError, match=r"^/x has version = .*repair it first"):
+        settings([ConfigFile("/x", f"version = {version}\n")], None)
+
+
+@pytest.mark.parametrize("plugins", ["3", '"cri"', "[3]"])
+def test_disabled_plugins_are_a_list_of_names(plugins: str) -> None:
+    with pytest.raises(ConfigError, match=r"^/x: disabled_plugins is not a list of texts"):
+        settings([ConfigFile("/x", f"disabled_plugins = {plugins}\n")], None)
 
 
 def test_imports_are_a_list_of_patterns() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from dfdaemon.io.install_files import FILE_BYTES_MAX, NodeFiles
 from swarm.errors import ConfigError
+from tests.support.unprivileged import as_nobody
 
 
 @pytest.fixture
@@ -74,6 +75,24 @@ def test_a_path_may_not_lead_out_of_the_root(files: NodeFiles, tmp_path: Path) -
         files.read("/out/hostname")
     with pytest.raises(ConfigError, match="outside of"):
         files.read("/../../etc/hostname")
+
+
+def test_links_in_a_circle_are_refused(files: NodeFiles, tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for look in files.read, files.exists, files.names, files.delete:
+        with pytest.raises(ConfigError, match="/a cannot be followed: its symbolic links lead in a circle"):
+            look("/a")
+    with pytest.raises(ConfigError, match=r"--root .*/a cannot be used: .*circle"):
+        NodeFiles(tmp_path / "a")
+
+
+def test_what_may_not_be_known_is_told(files: NodeFiles, tmp_path: Path) -> None:
+    files.write("/closed/x", "")
+    (tmp_path / "closed").chmod(0o000)
+    with as_nobody(), pytest.raises(ConfigError, match="/closed/x cannot be looked for: Permission denied"):
+        files.exists("/closed/x")
+    (tmp_path / "closed").chmod(0o700)
 
 
 def test_what_is_no_text_and_what_is_too_large_is_refused(files: NodeFiles, tmp_path: Path) -> None:

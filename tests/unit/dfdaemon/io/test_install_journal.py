@@ -9,6 +9,7 @@ from dfdaemon.install.plan import Edit
 from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import FOLDER, Journal, alone
 from swarm.errors import ConfigError
+from tests.support.unprivileged import as_nobody
 
 URL = "http://127.0.0.1:4001"
 
@@ -73,3 +74,11 @@ def test_one_at_a_time(files: NodeFiles) -> None:
         pass
     with alone(files):
         pass
+
+
+def test_a_root_that_may_not_be_read_is_told(files: NodeFiles, tmp_path: Path) -> None:
+    tmp_path.chmod(0o000)
+    locked = "cannot be locked: Permission denied; run this as root"
+    with as_nobody(), pytest.raises(ConfigError, match=locked), alone(files):
+        pass
+    tmp_path.chmod(0o700)
