@@ -131,6 +131,6 @@ class BodyTransfer(Transfer[Outcome]):
                 return False
         self.touched = time.monotonic()
         if self.limit is not None:
-            self.limit.take(count, self.touched)
+            self.granted -= count
         self._held.extend(self._download.take(room[:count]))
         return True

@@ -68,7 +68,7 @@ class PieceTransfer(Transfer[Outcome]):
             return PeerFault.CLOSED
         self.touched = time.monotonic()
         if self.limit is not None:
-            self.limit.take(count, self.touched)
+            self.granted -= count
         try:
             self._store(room[:count])
         except OSError:

@@ -55,6 +55,8 @@ class Transfer(ABC, Generic[T]):
         self.fd = fd
         self.silence_s_max = silence_s_max
         self.limit = limit
+        self.granted = 0
+        """Bytes that the limit lets it read now, or when it goes on; a step takes off what it reads."""
         self.touched = time.monotonic()
         self.tell: Callable[[T], None] = _nobody
         self.report: Callable[[dict[str, Any]], None] = _nobody
@@ -164,8 +166,8 @@ class _Worker:
         self._ready: set[int] = set()
         """Those with bytes that no socket will tell of."""
         self._look_at = 0.0
-        self._resting: dict[int, float] = {}
-        """Those that the limit holds back, or that are paused, and until when."""
+        self._resting: dict[int, tuple[float, float]] = {}
+        """Those that the limit holds back, or that are paused: until when, and since when."""
         self._buffer = memoryview(mmap.mmap(-1, BUFFER_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         self._thread = threading.Thread(target=self._run, name=f"receiver-{number}", daemon=True)
         self._thread.start()
@@ -207,18 +209,20 @@ class _Worker:
     def _wait_s(self) -> float | None:
         if not self._active:
             return None
-        return max(0.0, min((self._look_at, *self._resting.values())) - time.monotonic())
+        wake_at = min((self._look_at, *(until for until, _ in self._resting.values())))
+        return max(0.0, wake_at - time.monotonic())
 
-    def _rest(self, transfer: Transfer[Any], until: float) -> None:
+    def _rest(self, transfer: Transfer[Any], now: float, until: float) -> None:
         """Read nothing more of it for a while: what has arrived stays in its socket, and holds its sender back."""
         self._epoll.unregister(transfer.fd)
         self._ready.discard(transfer.fd)
-        self._resting[transfer.fd] = until
+        self._resting[transfer.fd] = until, now
 
     def _go_on(self, now: float) -> None:
-        for fd in [fd for fd, until in self._resting.items() if until <= now]:
-            del self._resting[fd]
-            self._active[fd].touched = now
+        """Go on with those that have rested; their senders are not to blame for this time."""
+        for fd in [fd for fd, (until, _) in self._resting.items() if until <= now]:
+            _, since = self._resting.pop(fd)
+            self._active[fd].touched += now - since
             self._listen(self._active[fd])
 
     def _expire(self) -> None:
@@ -244,8 +248,8 @@ class _Worker:
                 continue  # it is over
             elif order is Order.CANCEL:
                 self._finish(transfer, transfer.cancelled)
-            elif fd in self._resting:
-                self._resting[fd] = 0.0
+            elif fd in self._resting and self._resting[fd][0] == math.inf:  # the limit's waits go on
+                self._resting[fd] = 0.0, self._resting[fd][1]
 
     def _listen(self, transfer: Transfer[Any]) -> None:
         """Read it whenever its socket has something, beginning now."""
@@ -262,6 +266,8 @@ class _Worker:
         if self._resting.pop(transfer.fd, None) is None:
             with contextlib.suppress(OSError, ValueError):  # its socket was closed, against the contract
                 self._epoll.unregister(transfer.fd)
+        if transfer.granted and transfer.limit is not None:
+            transfer.limit.reserve(-transfer.granted, time.monotonic())
         transfer.tell(outcome)
 
     def _fail(self, transfer: Transfer[Any], error: Exception) -> None:
@@ -279,17 +285,24 @@ class _Worker:
     def _step(self, transfer: Transfer[Any]) -> None:
         limit, room = transfer.limit, self._buffer
         if limit is not None:
-            now = time.monotonic()
-            if limit.wait_s(now) > 0:
-                self._rest(transfer, now + limit.wait_s(now))
+            if not transfer.granted and not self._may_go_on(transfer, limit):
                 return
-            room = room[: limit.step_bytes]
+            room = room[: transfer.granted]
         found = transfer.step(room)
         if found is Step.PAUSE:
-            self._rest(transfer, math.inf)
+            self._rest(transfer, time.monotonic(), math.inf)
         elif not isinstance(found, Step):
             self._finish(transfer, found)
         elif found is Step.READ and transfer.pending:
             self._ready.add(transfer.fd)
         else:
             self._ready.discard(transfer.fd)
+
+    def _may_go_on(self, transfer: Transfer[Any], limit: TokenBucket) -> bool:
+        """Ask for the next step of a limited transfer, each in its turn; where it must wait it rests until then."""
+        now = time.monotonic()
+        transfer.granted = limit.step_bytes
+        wait_s = limit.reserve(transfer.granted, now)
+        if wait_s > 0:
+            self._rest(transfer, now, now + wait_s)
+        return wait_s <= 0

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -200,6 +201,65 @@ async def test_a_transfer_that_is_held_back_can_be_cancelled() -> None:
             parent.sendall(b"some")
             transfer.cancel()
             assert await outcomes.get() is PeerFault.CANCELLED
+
+
+async def test_a_limit_lets_all_transfers_take_turns() -> None:
+    limit, file = TokenBucket(4_000_000), BLOB.empty_file()
+    with ExitStack() as stack:
+        ends = [stack.enter_context(wires()) for _ in range(4)]
+        async with receivers(1) as pool:
+            received = [receive(pool, ends[n][1], file, n, limit=limit)[1].get() for n in range(4)]
+            sending = [asyncio.to_thread(ends[n][0].sendall, BLOB.piece(n)) for n in range(4)]
+            running = [asyncio.ensure_future(each) for each in (*received, *sending)]
+            await asyncio.wait(running[:4], return_when=asyncio.FIRST_COMPLETED)
+            for index in range(4):
+                half = BLOB.pieces.length(index) // 2
+                assert read_piece(file, index)[:half] == BLOB.piece(index)[:half]
+            await asyncio.gather(*running)
+
+
+async def test_a_silent_parent_is_given_up_while_others_use_up_the_limit() -> None:
+    limit, file = TokenBucket(1_000_000), BLOB.empty_file()
+    with wires() as (parent, child), wires() as (other, other_child), wires() as (_, silent):
+        async with receivers(1) as pool:
+            busy = [receive(pool, end, file, n, limit=limit)[1] for n, end in enumerate((child, other_child))]
+            _, outcomes = receive(pool, silent, file, 2, 0.3, limit)
+            sending = [
+                asyncio.ensure_future(asyncio.to_thread(end.sendall, BLOB.piece(n)))
+                for n, end in enumerate((parent, other))
+            ]
+            assert await outcomes.get() is PeerFault.TIMEOUT
+            assert busy[0].empty()
+            assert busy[1].empty()
+            for each in busy:
+                assert isinstance(await each.get(), Received)
+            await asyncio.gather(*sending)
+
+
+async def test_a_transfer_that_ends_gives_back_what_the_limit_granted() -> None:
+    limit = TokenBucket(1000)  # a step takes 16 s
+    with wires() as (parent, child), wires() as (other, other_child):
+        async with receivers(1) as pool:
+            waiting: list[asyncio.Queue[Outcome]] = []
+            for sender, end in ((parent, child), (other, other_child)):
+                sender.sendall(BLOB.piece(4))
+                waiting.append(receive(pool, end, BLOB.empty_file(), 4, limit=limit)[1])
+                assert isinstance(await asyncio.wait_for(waiting[-1].get(), 5), Received)
+
+
+async def test_a_resumed_transfer_waits_for_the_limit_all_the_same() -> None:
+    limit = TokenBucket(100_000)
+    limit.take(30_000, time.monotonic())
+    with wires() as (parent, child):
+        async with receivers(1) as pool:
+            began = time.monotonic()
+            transfer, outcomes = receive(pool, child, BLOB.empty_file(), 4, limit=limit)
+            parent.sendall(BLOB.piece(4))
+            for _ in range(100):
+                transfer.resume()
+                await asyncio.sleep(0)
+            assert isinstance(await outcomes.get(), Received)
+            assert time.monotonic() - began >= 0.3 - 2 * BURST_S
 
 
 async def waits_for_much(child: socket.socket) -> None:
