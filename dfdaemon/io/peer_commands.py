@@ -65,7 +65,15 @@ class PeerCommands:
         file = blob.file
         assert file is not None, "pieces are requested only once there is a place for them"
         if command.scratch:
-            file = self._store.scratch(command.task, command.index)
+            try:
+                file = self._store.scratch(command.task, command.index)
+            except (
+                KeyError,
+                OSError,
+            ):  # the blob left the disk, or there is no descriptor: one copy has to do
+                fault = events.PeerFault.CANCELLED
+                self._post(events.PieceFailed(command.parent, command.task, command.index, fault, True))
+                return
             blob.drop_scratch(command.index)
             blob.scratch[command.index] = command.parent, file
         self._client.request(command.parent, command.task, command.index, file, command.scratch)
