@@ -116,6 +116,7 @@ class PeerServer:
         self._accepting = False
         self._greeting: dict[asyncio.Task[None], float] = {}
         """Connections that have proved nothing yet, and since when."""
+        self._room_timer: asyncio.TimerHandle | None = None
         self._children: dict[HostId, _Child] = {}
         self._last_request = 0
         self._uploads = 0
@@ -242,7 +243,7 @@ class PeerServer:
             self._let_in(sock)
         if len(self._greeting) >= HANDSHAKES_MAX:
             self._pause(listener)
-            loop.call_later(HANDSHAKE_S, self._make_room)
+            self._room_timer = self._room_timer or loop.call_later(HANDSHAKE_S, self._make_room)
 
     def _let_in(self, sock: socket.socket) -> None:
         """Take a data connection whose OPEN is here already, as nearly all are; others get a task."""
@@ -263,12 +264,15 @@ class PeerServer:
 
     def _make_room(self) -> None:
         """While others wait to be accepted, who had time enough to prove something makes room."""
+        self._room_timer = None
         if self._accepting or self._listener is None:
             return
+        late = self._loop.time() - HANDSHAKE_S
         for task, since in list(self._greeting.items()):
-            if since + HANDSHAKE_S <= self._loop.time():
+            if since <= late:
                 task.cancel()
-        self._loop.call_later(HANDSHAKE_S, self._make_room)
+        oldest = min((since for since in self._greeting.values() if since > late), default=self._loop.time())
+        self._room_timer = self._loop.call_at(oldest + HANDSHAKE_S, self._make_room)
 
     def _greeted(self, task: asyncio.Task[None]) -> None:
         self._greeting.pop(task, None)

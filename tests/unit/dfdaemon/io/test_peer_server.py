@@ -4,8 +4,9 @@ import asyncio
 import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 
@@ -305,6 +306,28 @@ async def test_whoever_proves_nothing_makes_room_for_those_who_wait(monkeypatch:
         for sock in silent:
             with sock:
                 assert await asyncio.to_thread(sock.recv, 1) == b"", "it was closed"
+
+
+async def test_a_flood_of_strangers_sets_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
+    loop, timers = asyncio.get_running_loop(), list[str]()
+    call_later = loop.call_later
+
+    def counted(delay: float, callback: Callable[..., object], *arguments: Any) -> asyncio.TimerHandle:
+        timers.append(getattr(callback, "__name__", ""))
+        return call_later(delay, callback, *arguments)
+
+    async with served() as (server, _, child):
+        monkeypatch.setattr(loop, "call_later", counted)
+        silent = [mute(child.at) for _ in range(2)]
+        for number in range(10):
+            while len(server._greeting) < 2 or server.stats().refused < number:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0)
+            silent.pop(0).close()
+            silent.append(mute(child.at))
+        for sock in silent:
+            sock.close()
+        assert timers.count("_make_room") == 1
 
 
 async def test_a_child_that_leaves_ends_its_uploads_first() -> None:
