@@ -16,6 +16,8 @@ PINGS_MAX = 2
 timed: while we were not running ourselves, nobody could be heard."""
 BACKLOG_BYTES_MAX = 1 << 20
 """Frames that wait for a peer that does not read, before it is given up: 16 of the largest bitmaps."""
+FAREWELL_S_MAX = PING_AFTER_S
+"""How long a peer may take to read what was sent before the end."""
 
 
 class ControlConnection(asyncio.Protocol):
@@ -62,6 +64,7 @@ class ControlConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; called by the loop."""
+        self._timer.cancel()
         self.fail(PeerFault.CLOSED, str(exc) if exc else "it closed the connection")
 
     def send(self, frame: Frame) -> None:
@@ -77,9 +80,10 @@ class ControlConnection(asyncio.Protocol):
             self.fail(PeerFault.TIMEOUT, f"it left {BACKLOG_BYTES_MAX} bytes of frames unread")
 
     def close(self) -> None:
-        """End the connection from this side, quietly; what was sent still goes out."""
+        """End the connection from this side, quietly; what was sent still goes out, if the peer reads it soon."""
         if self._end() and self._transport is not None:
             self._transport.close()
+            self._timer = self._loop.call_later(FAREWELL_S_MAX, self._transport.abort)
 
     def fail(self, fault: PeerFault, reason: str) -> None:
         """End the connection at once and report it lost."""

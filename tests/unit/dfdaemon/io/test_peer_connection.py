@@ -114,3 +114,13 @@ async def test_a_peer_that_does_not_read_is_given_up() -> None:
         fault, reason = talk.ends.get_nowait()
         assert fault is PeerFault.TIMEOUT
         assert "unread" in reason
+
+
+async def test_a_peer_that_does_not_read_the_last_frames_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_connection, "FAREWELL_S_MAX", 0.01)
+    async with talking() as talk:
+        lost = asyncio.Event()
+        monkeypatch.setattr(talk.connection, "connection_lost", lambda _: lost.set())
+        talk.connection.write(bytes(peer_connection.BACKLOG_BYTES_MAX))
+        talk.connection.close()
+        await asyncio.wait_for(lost.wait(), 5)
