@@ -15,6 +15,8 @@ WRITTEN_BYTES = 128 * 1024
 """Sealed at once of a file: below what fits a processor's cache together with what comes of it."""
 ANSWERS_BYTES_MAX = 16 * 1024
 """Answers to new keys that wait behind unsent bytes: some hundred of them."""
+UNREAD_BYTES_MAX = 1 << 20
+"""The same where a loop sends, with the frames that wait: so many may be frames (peer_connection.py)."""
 
 
 class TlsSocket:
@@ -198,13 +200,21 @@ class _Carrier(asyncio.Transport, asyncio.Protocol):
         if sealed and self._lower is not None:
             self._lower.write(sealed)
 
+    def _answer(self) -> None:
+        """Send what nobody wrote, answers to new keys; raises ConnectionError when they are not taken."""
+        self._send()
+        if self.get_write_buffer_size() > UNREAD_BYTES_MAX:
+            raise ConnectionError("it asks for new keys again and again")
+
     def _open(self) -> None:
         try:
             while (count := self._engine.open(self._room)) > 0:
                 self._protocol.data_received(bytes(self._room[:count]))
+            if self._engine.unsent_bytes:
+                self._answer()
         except OSError as error:
             count = 0
             self._protocol.connection_lost(error)
-        self._send()
+            self._send()
         if count == 0:
             self.abort()

@@ -14,7 +14,7 @@ import pytest
 
 from dfdaemon.io.peer_stream import carry, flush, pending, receive, send_all, unsent_bytes
 from dfdaemon.io.tls_engine import EMPTY_BYTES_MAX, SEALED_BYTES_MIN, TlsEngine
-from dfdaemon.io.tls_socket import WRITTEN_BYTES, TlsSocket
+from dfdaemon.io.tls_socket import UNREAD_BYTES_MAX, WRITTEN_BYTES, TlsSocket, _Carrier
 from tests.support.tls import tls_pair
 
 CONTENT = random.Random(5).randbytes(3_000_001)
@@ -227,6 +227,21 @@ async def test_a_protocol_hears_of_the_end(tmp_path: Path) -> None:
         parent.close()
         await heard.wait(1 << 30)
         assert heard.lost == [None]
+
+
+async def test_a_protocol_is_rid_of_who_takes_no_answers(tmp_path: Path) -> None:
+    """As a peer does that asks for new keys again and again, and reads nothing."""
+    async with carried(tmp_path) as (heard, transport, parent):
+        assert isinstance(transport, _Carrier)
+        while transport.get_write_buffer_size() <= UNREAD_BYTES_MAX:
+            transport.write(bytes(100_000))
+        await send_all(parent, b"x")
+        await heard.wait(4)
+        assert heard.lost == []
+        transport._engine.seal(b"an answer")
+        await send_all(parent, b"x")
+        await heard.wait(1 << 30)
+        assert isinstance(heard.lost[0], ConnectionError)
 
 
 async def test_a_protocol_hears_of_bytes_that_nobody_sealed(tmp_path: Path) -> None:
