@@ -116,7 +116,10 @@ def _close_result(task: asyncio.Task[socket.socket | None]) -> None:
 
 async def _attempt(target: Target, limit_s: float) -> socket.socket | None:
     family, where = target
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:  # no descriptor is left: who is connected stays so
+        return None
     try:
         sock.setblocking(False)
         async with asyncio.timeout(limit_s):

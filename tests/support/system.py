@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -75,3 +76,16 @@ def tcp_wires() -> Iterator[tuple[socket.socket, socket.socket]]:
         receiver.setblocking(False)
         sender.settimeout(10)
         yield sender, receiver
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Let this process open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

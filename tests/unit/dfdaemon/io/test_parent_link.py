@@ -20,6 +20,7 @@ from swarm.messages import Address, Parent
 from swarm.pieces import MIB
 from swarm.wire import encode
 from tests.support.peers import CHILD, PARENT, TOKEN, Blob, Ends, Inbox, quick, taking, two_ends
+from tests.support.system import no_descriptors
 
 BLOB = Blob(8 * MIB)
 RUNNING = range(DATA_CONNECTIONS_MAX)
@@ -92,6 +93,25 @@ async def test_a_connection_that_nobody_waits_for_any_more_is_closed() -> None:
         assert link._idle == []
         ends.client.request(PARENT, BLOB.task, 0, target, False)
         assert (await ends.served.next(PieceRequested)).index == 0
+
+
+async def test_a_connection_for_which_there_is_no_descriptor_ends_nothing_else() -> None:
+    source, target = BLOB.file(), BLOB.empty_file()
+    async with two_ends() as ends:
+        ends.client.subscribe(ends.parent, BLOB.task, BLOB.pieces.size)
+        await ends.served.next(ChildSubscribed)
+        ends.server.send_availability(CHILD, BLOB.task, BLOB.pieces.size, 3)
+        await ends.got.next(ParentAvailable)
+        ends.client.request(PARENT, BLOB.task, 0, target, False)
+        asked = await ends.served.next(PieceRequested)
+        with no_descriptors():
+            ends.client.request(PARENT, BLOB.task, 1, target, False)
+            failed = await ends.got.next(PieceFailed)
+        assert (failed.index, failed.fault) == (1, PeerFault.UNREACHABLE)
+        ends.server.start_upload(
+            asked.child, asked.request, BLOB.task, BLOB.records[0], source, BLOB.pieces.length(0)
+        )
+        assert (await ends.got.next(PieceArrived)).claimed.index == 0
 
 
 async def test_what_waits_is_asked_when_a_connection_is_free() -> None:

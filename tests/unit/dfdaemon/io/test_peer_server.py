@@ -2,10 +2,9 @@
 
 import asyncio
 import os
-import resource
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -35,6 +34,7 @@ from swarm.messages import Address
 from swarm.pieces import MIB
 from swarm.wire import MAGIC, Decoder, encode
 from tests.support.peers import CHILD, PARENT, TOKEN, Blob, Inbox, quick, serving
+from tests.support.system import no_descriptors
 
 BLOB = Blob(3 * MIB)
 RECEIVE_BUFFER_BYTES = 16 * 1024
@@ -401,19 +401,6 @@ async def test_closing_does_not_wait_for_ever() -> None:
         sock.close()
         with pytest.raises(ConnectionRefusedError):
             await child.control()
-
-
-@contextmanager
-def no_descriptors() -> Iterator[None]:
-    """Let this process open nothing more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest_free = os.dup(0)
-    os.close(lowest_free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def test_when_there_are_no_descriptors_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
