@@ -136,7 +136,7 @@ class BlobChecked:
 
 @dataclass(frozen=True, slots=True)
 class BlobEvicted:
-    """A complete blob left the disk."""
+    """A complete blob left the disk, or is there and cannot be read: it is offered no longer."""
 
     task: TaskId
 

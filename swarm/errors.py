@@ -17,7 +17,7 @@ DamselflyError
 ├── SchedulerError       the scheduler is gone or broke the protocol
 └── OurselvesError       this process cannot: its disk, its configuration
     ├── ConfigError
-    └── StoreError ── StoreFull  StoreTooNew  StoreBroken
+    └── StoreError ── StoreFull  StoreBusy  StoreTooNew  StoreBroken
 """
 
 from dataclasses import dataclass
@@ -181,6 +181,10 @@ class StoreError(OurselvesError):
 
 class StoreFull(StoreError):
     """No room for a blob, even after evicting what may be evicted."""
+
+
+class StoreBusy(StoreError):
+    """A file cannot be opened for want of descriptors or memory: that passes, and says nothing of the file."""
 
 
 class StoreTooNew(StoreError):

@@ -101,10 +101,15 @@ class BlobStore:
         return self._table.usage_bytes()
 
     def file(self, task: TaskId) -> PieceFile:
-        """Return a blob's data file, held for the caller to release; raises KeyError when it is not there."""
+        """Return a blob's data file, held for the caller to release.
+
+        Raises KeyError when it is not there, StoreBusy when it cannot be opened now, and StoreError when never.
+        """
         try:
             return self._table.file(self._table.blobs[task])
         except StoreError as error:
+            if task in self._table.blobs:
+                raise
             raise KeyError(task) from error
 
     def scratch(self, task: TaskId, index: int) -> PieceFile:

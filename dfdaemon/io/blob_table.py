@@ -24,7 +24,7 @@ from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.store_folder import StoreFolder
 from dfdaemon.io.store_workers import StoreWorkers
 from swarm.digest import Digest
-from swarm.errors import StoreBroken, StoreError, StoreFull
+from swarm.errors import StoreBroken, StoreBusy, StoreError, StoreFull
 from swarm.facts import Note
 from swarm.ids import TaskId
 from swarm.messages import PieceRecord
@@ -35,6 +35,8 @@ OPEN_MAX = 64
 """Data files that stay open between uses: to open and close one for each piece is a fifteenth of an upload. More
 blobs are hardly busy at once, and a process may have 1,024 descriptors where nobody raised that."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What opening a file ends with where descriptors or memory are used up just now."""
 ROOM_ATTEMPTS = 3
 """The file system may refuse what it said was free: then other blobs make room, this often."""
 BARREN_S = 60.0
@@ -86,7 +88,7 @@ class BlobTable:
         return self._locks.setdefault(task, asyncio.Lock())
 
     def file(self, blob: DiskBlob) -> PieceFile:
-        """Return a blob's data file, held for the caller; raises StoreError when it cannot be opened."""
+        """Return a blob's data file, held for the caller; raises StoreError when it cannot be opened, StoreBusy now."""
         self.touch(blob)
         try:
             file = blob.file()
@@ -96,7 +98,8 @@ class BlobTable:
             self.vanished(blob)
             raise StoreError(f"the data of {blob.task} is gone from the disk") from error
         except OSError as error:
-            raise StoreError(f"the data of {blob.task} cannot be opened: {error}") from error
+            kind = StoreBusy if error.errno in PASSING else StoreError
+            raise kind(f"the data of {blob.task} cannot be opened: {error}") from error
 
     def _keep_open(self, blob: DiskBlob) -> None:
         self._open.pop(blob.task, None)

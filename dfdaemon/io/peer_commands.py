@@ -11,6 +11,8 @@ from dfdaemon.io.peer_client import PeerClient
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.scheduler_client import SchedulerClient
 from dfdaemon.io.store_commands import verify
+from swarm.errors import StoreBusy, StoreError
+from swarm.facts import Note
 from swarm.ids import HostId, TaskId
 from swarm.io.telemetry import Telemetry
 
@@ -37,6 +39,8 @@ class PeerCommands:
         self._jobs = jobs
         self._telemetry = telemetry
         self._post = post
+        self._checking: dict[TaskId, dict[HostId, None]] = {}
+        """Blobs that are checked now, and the children that wait for it."""
 
     def table(self) -> CommandTable:
         """Return who carries out which command."""
@@ -97,26 +101,46 @@ class PeerCommands:
 
     def _upload(self, command: commands.StartUpload) -> None:
         """Send a piece. What a crash left unchecked is checked first: until then the child is told to wait."""
+        task = command.task
         try:
-            file = self._store.file(command.task) if self._store.is_verified(command.task) else None
-        except KeyError:
-            self._refuse_upload(command, gone=True)
+            file = self._store.file(task) if self._store.is_verified(task) else None
+        except (KeyError, StoreError) as error:
+            self._refuse_upload(command, gone=not isinstance(error, StoreBusy))
+            if isinstance(error, StoreError) and not isinstance(error, StoreBusy):
+                self._withdraw(task, str(error))
             return
         if file is None:
-            self._jobs.start(self._verify(command.task, command.child))
+            self._check_first(task, command.child)
             self._refuse_upload(command, gone=False)
             return
         length = file.pieces.length(command.record.index)
-        self._server.start_upload(command.child, command.request, command.task, command.record, file, length)
+        self._server.start_upload(command.child, command.request, task, command.record, file, length)
         file.release()
 
     def _refuse_upload(self, command: commands.StartUpload, gone: bool) -> None:
         self._server.refuse(command.child, command.request, gone)
         self._post(events.UploadEnded(command.child, command.request, command.task, 0, 0.0, failed=True))
 
-    async def _verify(self, task: TaskId, child: HostId) -> None:
-        """Check a blob that is on disk since before a crash, and let the child ask again."""
-        await verify(self._store, task, self._post)
+    def _withdraw(self, task: TaskId, reason: str) -> None:
+        """Offer a blob no longer that is on disk and cannot be read: others are asked for it, or the origin."""
+        self._telemetry.note(Note("store_failed", task, fields=(("error", reason),)))
+        self._post(events.BlobEvicted(task))
+
+    def _check_first(self, task: TaskId, child: HostId) -> None:
+        """Check a blob that is on disk since before a crash, once however many ask, and let them ask again."""
+        if task not in self._checking:
+            self._checking[task] = {}
+            self._jobs.start(self._verify(task))
+        self._checking[task][child] = None
+
+    async def _verify(self, task: TaskId) -> None:
+        try:
+            await verify(self._store, task, self._post)
+        finally:
+            children = self._checking.pop(task)
         blob = self._store.get(task)
-        if blob is None or blob.verified:
+        if blob is not None and not blob.verified:
+            self._withdraw(task, "it could not be checked after a crash")
+            return  # its children hear of that
+        for child in children:
             self._server.wake(child)
