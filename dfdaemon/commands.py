@@ -263,6 +263,15 @@ class AbortUpload:
 
 
 @dataclass(frozen=True, slots=True)
+class StopSending:
+    """Pieces are dropped, and their places in the file may be written next: nothing of them is on its way to any child
+    when the next command is carried out. Uploads that run are answered by UploadEnded(failed)."""
+
+    task: TaskId
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
 class WakeChild:
     """Tell a child that was refused that there is room."""
 
@@ -295,6 +304,7 @@ Command = (
     | StartUpload
     | RefuseUpload
     | AbortUpload
+    | StopSending
     | WakeChild
     | Note
 )

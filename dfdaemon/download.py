@@ -209,7 +209,7 @@ class Download:
     def _take_back(self, bits: int) -> None:
         """What we hold became less: offer it no more, and let the scheduler know."""
         if self.blob.ring is None:
-            self._means.offers.lost(self.task, bits)
+            self._means.out.extend(self._means.offers.lost(self.task, bits))
             self._means.session.changed(self.blob)
 
     def _offer(self) -> None:

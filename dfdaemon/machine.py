@@ -167,7 +167,7 @@ class DaemonMachine:
 
     def _damaged(self, event: events.PieceLost) -> None:
         """A piece of a blob that is not downloaded turned out damaged on disk."""
-        self.sharing.lost(event.task, 1 << event.index)
+        self._out += self.sharing.lost(event.task, 1 << event.index)
         if self.held.pop(event.task, None) is not None:
             self.session.tell(Leave(event.task))
             self._out.append(Note("blob_damaged", event.task, fields=(("index", event.index),)))

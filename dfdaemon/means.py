@@ -26,7 +26,7 @@ class Offers(Protocol):
     def gained(self, task: TaskId, records: Iterable[PieceRecord], now: float) -> list[Command]:
         """More of it is held."""
 
-    def lost(self, task: TaskId, bits: int) -> None:
+    def lost(self, task: TaskId, bits: int) -> list[Command]:
         """Pieces of it may not be served any more."""
 
     def forget(self, task: TaskId) -> list[Command]:

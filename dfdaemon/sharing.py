@@ -115,7 +115,7 @@ class Sharing:
         result = self.forget(task) if before and before.pieces != pieces else []
         holding = self.holdings.setdefault(task, Holding(pieces))
         wanted = {record.index: record for record in records}
-        self.lost(task, holding.bits & ~sum(1 << index for index in wanted))
+        result += self.lost(task, holding.bits & ~sum(1 << index for index in wanted))
         if self._gain(task, wanted.values()):
             self._tell_at = 0.0
         return result
@@ -131,14 +131,19 @@ class Sharing:
         self._tell_at = min(self._tell_at, now + HAVE_DELAY_S)
         return []
 
-    def lost(self, task: TaskId, bits: int) -> None:
-        """Pieces turned out to be wrong, or are damaged: who asks for one hears that it is gone."""
+    def lost(self, task: TaskId, bits: int) -> list[Command]:
+        """Pieces turned out to be wrong, or are damaged: who asks for one hears that it is gone.
+
+        Who takes one just now gets no more of it: it may be written anew, and half of each is a lie of ours.
+        """
         holding = self.holdings.get(task)
         if holding is None:
-            return
+            return []
+        dropped = holding.bits & bits
         holding.bits &= ~bits
         holding.records = {index: kept for index, kept in holding.records.items() if not bits >> index & 1}
         holding.untold = [record for record in holding.untold if record.index in holding.records]
+        return [commands.StopSending(task, dropped)] if dropped and self._children else []
 
     def forget(self, task: TaskId) -> list[Command]:
         """We do not have this task any more."""

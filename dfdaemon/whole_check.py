@@ -217,7 +217,7 @@ class WholeCheck:
         for index in availability.indexes(bits):
             blob.proof.drop(index)
         blob.free(bits, Stage.VERIFIED)
-        blob.means.offers.lost(blob.task, bits)
+        blob.means.out.extend(blob.means.offers.lost(blob.task, bits))
         blob.means.session.changed(blob)
 
     def _blame_the_origin(self) -> None:

@@ -29,6 +29,7 @@ class Upload:
     """A transfer to a child."""
 
     task: TaskId
+    index: int
     flow: Flow | None
     """None before it begins, and when the child has vanished and we do not know it: nothing moves."""
     began: float
@@ -98,6 +99,7 @@ class Peering:
             commands.StartUpload: self._upload,
             commands.RefuseUpload: lambda c: self._to(c.child, "_refused", c.request, c.gone),
             commands.AbortUpload: self._abort,
+            commands.StopSending: self._drop_uploads,
             commands.WakeChild: lambda c: say(c.child, events.ParentReady(me)),
         }
 
@@ -257,7 +259,9 @@ class Peering:
     def _upload(self, command: commands.StartUpload) -> None:
         child, request, task = command.child, command.request, command.task
         length = self._disk.blob(task).pieces.length(command.record.index)
-        upload = self._uploads[child, request] = Upload(task, None, self.life.clock.now, length)
+        upload = self._uploads[child, request] = Upload(
+            task, command.record.index, None, self.life.clock.now, length
+        )
         wait = self._wait_s(child, length)
         if wait:
             self.life.soon(wait, self._begin_upload, command, upload)
@@ -307,6 +311,11 @@ class Peering:
     def _abort(self, command: commands.AbortUpload) -> None:
         self._to(command.child, "_failed", command.request)
         self._taken_back(command.child, command.request)
+
+    def _drop_uploads(self, command: commands.StopSending) -> None:
+        for (child, request), upload in list(self._uploads.items()):
+            if upload.task == command.task and command.bits >> upload.index & 1:
+                self._abort(commands.AbortUpload(child, request))
 
     def _taken_back(self, child: HostId, request: RequestId) -> None:
         """The child took its request back, or died, or we took the slot back."""

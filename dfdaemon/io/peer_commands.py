@@ -57,6 +57,7 @@ class PeerCommands:
             commands.StartUpload: self._upload,
             commands.RefuseUpload: lambda c: server.refuse(c.child, c.request, c.gone),
             commands.AbortUpload: lambda c: server.abort(c.child, c.request),
+            commands.StopSending: lambda c: server.stop_sending(c.task, c.bits),
             commands.WakeChild: lambda c: server.wake(c.child),
         }
 

@@ -63,10 +63,6 @@ ACCEPT_PAUSE_S = 0.2
 """How long not to accept when there are no file descriptors left."""
 
 
-def _unheard(note: Note) -> None:
-    """Where notes go that nobody listens to."""
-
-
 @dataclass(frozen=True, slots=True)
 class PeerServerStats:
     """What the metrics show of serving: `children` and `uploads` now, the others since the start."""
@@ -100,7 +96,7 @@ class PeerServer:
         config: PeerConfig,
         patience: Patience,
         emit: Callable[[Event], None],
-        on_note: Callable[[Note], None] = _unheard,
+        on_note: Callable[[Note], None] = lambda note: None,
         tls: PeerTls | None = None,
     ) -> None:
         """Listen nowhere yet. `token` is the cluster's (empty: none)."""
@@ -207,6 +203,12 @@ class PeerServer:
         connection = self._connection(child, request)
         if connection is not None:
             connection.close("its slot was taken back")
+
+    def stop_sending(self, task: TaskId, bits: int) -> None:
+        """Have nothing of these pieces on its way any more: UploadEnded(failed) follows for uploads that run."""
+        for child in list(self._children.values()):
+            for connection in list(child.connections):
+                connection.stop_sending(task, bits)
 
     def _tell(self, host: HostId, frame: Frame) -> None:
         if host in self._children:

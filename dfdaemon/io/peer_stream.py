@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import Callable
 
 from dfdaemon.io.low_water import LowWater
@@ -46,6 +47,12 @@ def flush(stream: PeerStream) -> bool:
         return stream.flush()
     stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
     return True
+
+
+def reset_on_close(stream: PeerStream) -> None:
+    """Let its close take back what the other side has not got, and tell it so. Raises OSError."""
+    sock = stream.raw if isinstance(stream, TlsSocket) else stream
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 def send_file(stream: PeerStream, fd: int, place: int, count: int) -> int:

@@ -6,15 +6,26 @@ import socket
 import struct
 import termios
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from dfdaemon.io.peer_stream import PeerStream, flush, hold, pending, send_file, unsent_bytes, watch
+from dfdaemon.io.peer_stream import (
+    PeerStream,
+    flush,
+    hold,
+    pending,
+    reset_on_close,
+    send_file,
+    unsent_bytes,
+    watch,
+)
 from dfdaemon.io.piece_file import DISK_FAULTS, PieceFile
 from dfdaemon.io.send_rounds import send_rounds
 from dfdaemon.io.token_bucket import TokenBucket
 from dfdaemon.patience import Patience
 from swarm.errors import WireError
 from swarm.frames import REQUESTS, AbsentFrame, BusyFrame, Frame, PieceFrame, RequestFrame
+from swarm.ids import TaskId
 from swarm.messages import PieceRecord
 from swarm.wire import Decoder, encode
 
@@ -97,6 +108,7 @@ class UploadConnection:
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder(REQUESTS)
         self._asked: int | None = None
+        self._latest: RequestFrame | None = None
         self._upload: _Upload | None = None
         self._writes = False
         self._queued = False
@@ -147,6 +159,16 @@ class UploadConnection:
         self._sock.close()
         self._on_closed(self, reason)
 
+    def stop_sending(self, task: TaskId, bits: int) -> None:
+        """Send nothing more of these pieces, not even what is in the socket: that shares the pages of the file."""
+        asked = self._latest
+        if asked is None or asked.task != task or not bits >> asked.index & 1 or self._closed:
+            return
+        if self._upload is not None or self._queued_bytes():
+            with suppress(OSError):  # it broke by itself
+                reset_on_close(self._sock)
+            self.close("the piece was dropped while it was sent")
+
     def _readable(self) -> None:
         try:
             data = self._sock.recv(REQUEST_BYTES)
@@ -170,7 +192,7 @@ class UploadConnection:
         if self._asked is not None or self._upload is not None:
             self.close("it asked again before it was answered")
             return
-        self._asked = frame.request
+        self._asked, self._latest = frame.request, frame
         self._on_request(self, frame)
 
     def _push(self) -> None:
@@ -278,14 +300,18 @@ class UploadConnection:
 
     def _is_taken(self, upload: _Upload) -> bool:
         """End an upload whose child took nothing for too long; room in our own buffer is no sign."""
-        queued: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
-        taken = upload.length - upload.left - queued - unsent_bytes(self._sock)
+        taken = upload.length - upload.left - self._queued_bytes()
         now = self._loop.time()
         if taken > upload.taken or self._queued:
             upload.taken, upload.touched = taken, now
         if now - upload.touched >= self._patience.limit_s(STALL_S):
             self.close(f"it took nothing for {now - upload.touched:.3g} s")
         return not self._closed
+
+    def _queued_bytes(self) -> int:
+        """Return how many bytes the child's kernel has not acknowledged."""
+        queued: int = struct.unpack("i", fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4)))[0]
+        return queued + unsent_bytes(self._sock)
 
     def _end_upload(self, failed: bool) -> None:
         upload, self._upload = self._upload, None

@@ -1,5 +1,6 @@
 """Both ends of the peer wire together, over real sockets on loopback, plain and with TLS, on both event loops."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from dfdaemon.events import (
     UploadEnded,
 )
 from dfdaemon.io.piece_file import PieceFile
+from dfdaemon.io.token_bucket import TokenBucket
 from swarm.availability import full
 from swarm.frames import RECORDS_MAX
 from swarm.ids import Epoch, HostId
@@ -373,6 +375,21 @@ async def test_an_upload_is_taken_back() -> None:
         assert (await ends.served.next(UploadEnded)).failed
         ends.server.abort(CHILD, asked.request)
         assert ends.served.unread == []
+
+
+@on_both_loops
+async def test_a_piece_that_is_dropped_and_written_anew_while_it_is_sent_never_arrives() -> None:
+    source, target = LARGE.file(), LARGE.empty_file()
+    async with two_ends() as ends:
+        await subscribe(ends, LARGE)
+        ends.server._limit = TokenBucket(1_000_000)
+        upload(ends, await ask(ends, 1, target, LARGE), source, LARGE)
+        ends.server.stop_sending(LARGE.task, 0b10)
+        os.pwrite(source.fd, bytes(LARGE.pieces.length(1)), source.place(1))
+        assert await ends.got.next(PieceFailed) == PieceFailed(PARENT, LARGE.task, 1, PeerFault.CLOSED)
+        assert (await ends.served.next(UploadEnded)).failed
+        upload(ends, await ask(ends, 2, target, LARGE), source, LARGE)
+        assert (await ends.got.next(PieceArrived)).actual == LARGE.records[2].digest
 
 
 @on_both_loops

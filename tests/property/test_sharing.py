@@ -64,6 +64,11 @@ class SharingMachine(RuleBasedStateMachine):
                     assert (size, bits) == (SIZE, sum(1 << index for index in self.held[task]))
                 case commands.AbortUpload(child, request):
                     assert (child, request) in self.running
+                case commands.StopSending(task, bits):
+                    assert bits, "nothing is done where nothing is dropped"
+                    assert not bits & sum(1 << index for index in self.held.get(task, ())), (
+                        "what is held is sent"
+                    )
         assert len(self.running) == self.sharing.uploads <= self.at_once_max
         return result
 
@@ -90,7 +95,7 @@ class SharingMachine(RuleBasedStateMachine):
     @rule(task=tasks, index=st.integers(0, PIECES - 1))
     def lose(self, task: TaskId, index: int) -> None:
         self.held.get(task, set()).discard(index)
-        self.sharing.lost(task, 1 << index)
+        self.do(self.sharing.lost(task, 1 << index))
 
     @rule(task=tasks)
     def forget(self, task: TaskId) -> None:

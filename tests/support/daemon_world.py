@@ -147,6 +147,7 @@ class World:
             commands.StartUpload: lambda c: self._announced(c.task, 1 << c.record.index),
             commands.RefuseUpload: lambda c: None,
             commands.AbortUpload: lambda c: None,
+            commands.StopSending: lambda c: None,
             commands.WakeChild: lambda c: None,
             Note: lambda c: None,
         }

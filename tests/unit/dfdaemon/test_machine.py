@@ -12,6 +12,7 @@ from dfdaemon.commands import (
     SendGone,
     SendHave,
     StartUpload,
+    StopSending,
     TellScheduler,
 )
 from dfdaemon.events import PeerFault
@@ -82,6 +83,12 @@ def test_an_evicted_blob_is_forgotten(playbook: Playbook) -> None:
     playbook >> events.BlobEvicted(TASK) << SendGone(CHILD, TASK)
     playbook.told(Leave(TASK))
     assert playbook.machine.held == {}
+
+
+def test_a_piece_that_rotted_is_sent_no_more(playbook: Playbook) -> None:
+    playbook.machine.restore([Stored()])
+    playbook >> events.ChildSubscribed(CHILD, TASK) << Anything(SendAvailability)
+    playbook >> events.PieceLost(TASK, 1) << StopSending(TASK, 0b10)
 
 
 def test_a_blob_that_rotted_is_not_served(playbook: Playbook) -> None:

@@ -11,6 +11,7 @@ from dfdaemon.commands import (
     SendGone,
     SendHave,
     StartUpload,
+    StopSending,
     WakeChild,
 )
 from dfdaemon.config import DaemonConfig, PeerConfig
@@ -278,11 +279,21 @@ def test_a_lost_piece_is_gone_and_not_told_any_more() -> None:
     play.holds(0, *OLD)
     play.subscribes(A)
     play.gains(1)
-    play.sharing.lost(TASK, 0b11)
-    play.sharing.lost(OTHER, 1)
+    assert play.sharing.lost(TASK, 0b11) == [StopSending(TASK, 0b11)]
+    assert play.sharing.lost(TASK, 0b11) == []
+    assert play.sharing.lost(OTHER, 1) == []
     request, result = play.asks(A, 0)
     assert result == [RefuseUpload(A, request, gone=True)]
     assert play.waits_until(1.0) == []
+
+
+def test_a_piece_that_is_offered_no_more_is_sent_no_more() -> None:
+    play = Playbook()
+    play.holds(0, 1)
+    assert play.holds(0) == [], "there are no children"
+    play.holds(0, 1)
+    play.subscribes(A)
+    assert play.holds(0) == [StopSending(TASK, 0b10)]
 
 
 def test_a_host_that_never_subscribed_gets_nothing() -> None:

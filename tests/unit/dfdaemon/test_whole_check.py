@@ -25,7 +25,7 @@ from dfdaemon.whole_check import (
     PATIENCE_MIN_S,
     patience_s,
 )
-from swarm.ids import UNGRANTED, Epoch, HostId
+from swarm.ids import UNGRANTED, Epoch, HostId, RequestId
 from swarm.messages import (
     Completed,
     Join,
@@ -39,7 +39,7 @@ from swarm.messages import (
     TaskInfo,
 )
 from swarm.roots import NO_ROOT, BlobProved, Proven, root_of
-from tests.support.daemon_playbook import HERE, PIECE, READER, REGISTRY, TASK, Playbook, record
+from tests.support.daemon_playbook import HERE, PIECE, READER, REGISTRY, TASK, Anything, Playbook, record
 
 A, B = HostId("a"), HostId("b")
 
@@ -141,6 +141,17 @@ def test_only_pieces_that_differ_from_what_lease_owners_told_are_taken_again(dec
     takes(deceived, "a", 1, record(1).digest) << ReleaseReaders(TASK, 0b11) << CheckBlob(TASK)
     deceived >> events.BlobChecked(TASK, True)
     completes(deceived, proven=False, pieces=2)
+
+
+def test_a_wrong_piece_is_sent_no_more_before_it_is_asked_for_again(deceived: Playbook) -> None:
+    child = HostId("child")
+    deceived >> events.ChildSubscribed(child, TASK) << Anything(commands.SendAvailability)
+    deceived >> events.PieceRequested(child, RequestId(1), TASK, 1) << Anything(commands.StartUpload)
+    deceived >> events.BlobChecked(TASK, False)
+    asks(deceived, 2, 0b11)
+    deceived.said(INFO)
+    deceived.told(CAUGHT) << DropPieces(TASK, 0b10) << commands.StopSending(TASK, 0b10)
+    deceived << commands.RequestPiece(A, TASK, 1)
 
 
 def test_what_is_held_is_compared_whenever_the_scheduler_tells_digests(playbook: Playbook) -> None:

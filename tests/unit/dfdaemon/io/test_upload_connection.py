@@ -104,6 +104,57 @@ async def test_pieces_are_sent_one_after_another(bytes_per_s: int) -> None:
             )
 
 
+async def is_reset(script: Script) -> bool:
+    """Tell whether the rest of what was sent is lost to the child."""
+    assert await script.closed() == "the piece was dropped while it was sent"
+    try:
+        while await asyncio.to_thread(script.child.recv, 1 << 20):
+            pass
+    except ConnectionResetError:
+        return True
+    return False
+
+
+async def test_a_dropped_piece_under_way_is_taken_back() -> None:
+    async with scripted() as script:
+        await script.asked()
+        script.send()
+        script.connection.stop_sending(BLOB.task, 0b10)
+        script.connection.stop_sending(Blob(1).task, 0b1)
+        assert script.ends.empty()
+        script.connection.stop_sending(BLOB.task, 0b101)
+        assert (await script.ends.get()).failed
+        assert await is_reset(script)
+
+
+async def test_a_dropped_piece_is_taken_back_out_of_the_socket() -> None:
+    """All of it is in the socket, and the child's kernel has it not yet: the socket shares the file's pages."""
+    async with scripted() as script:
+        await script.asked()
+        script.send()
+        sock = script.connection._sock
+        assert isinstance(sock, socket.socket)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 4 << 20)
+        assert not (await script.ends.get()).failed
+        script.connection.stop_sending(BLOB.task, 0b1)
+        assert await is_reset(script)
+
+
+async def test_a_dropped_piece_that_arrived_closes_nothing() -> None:
+    async with scripted() as script:
+        await script.asked()
+        script.send()
+        await asyncio.to_thread(script.reply)
+        assert await asyncio.to_thread(script.read, BLOB.pieces.length(0)) == BLOB.piece(0)
+        await script.ends.get()
+        while script.connection._queued_bytes():  # noqa: ASYNC110 - the kernel tells nobody
+            await asyncio.sleep(0)
+        script.connection.stop_sending(BLOB.task, 0b1)
+        await script.asked(2)
+        assert script.closings.empty()
+
+
 async def test_a_file_that_is_too_short_is_told() -> None:
     async with scripted() as script:
         os.ftruncate(script.file.fd, 1000)
