@@ -89,7 +89,9 @@ class Permissions:
         self._refused: _Recent[tuple[Place, CredentialHash], tuple[float, OriginStatus]] = _Recent(
             CREDENTIALS_MAX
         )
-        self._failed: _Recent[Place, tuple[float, DamselflyError]] = _Recent(REPOSITORIES_MAX)
+        self._failed: _Recent[tuple[Place, CredentialHash | None], tuple[float, DamselflyError]] = _Recent(
+            REPOSITORIES_MAX
+        )
         self._public: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._probed: _Recent[Place, float] = _Recent(REPOSITORIES_MAX)
         self._members: _Recent[tuple[Place, Digest, Kind], Member] = _Recent(MEMBERS_MAX)
@@ -126,23 +128,26 @@ class Permissions:
         recent = found is not None and now - found[0] < OUTAGE_S and bool(found[1].challenges)
         return found[1] if found is not None and recent else None
 
-    def fail(self, place: Place, error: DamselflyError, now: float) -> None:
-        """The origin could not say yes or no about a repository just now.
+    def fail(self, place: Place, credential: CredentialHash, error: DamselflyError, now: float) -> None:
+        """The origin could not say yes or no to this credential about a repository just now.
 
         That it cannot be reached, or wants clients to wait, counts for all of its repositories; another failure for
         this one only, so that nobody who asks for what is broken keeps the others from being asked for. Without a
-        token the registry itself answers still, and others may be open to everybody or to who has one.
+        token the registry itself answers still, and others may be open to everybody or to who has one. A 429, or that
+        no token is to be had, counts for who got it: registries count the requests of each client.
         """
-        unreachable = isinstance(error, OriginUnreachable) and not isinstance(error, TokenUnreachable)
-        for_all = unreachable or isinstance(error, OriginThrottled)
-        self._failed.put(Place(place.registry, "") if for_all else place, (now, error))
+        tokenless = isinstance(error, TokenUnreachable)
+        everywhere = isinstance(error, OriginUnreachable | OriginThrottled) and not tokenless
+        where = Place(place.registry, "") if everywhere else place
+        self._failed.put((where, credential if tokenless or is_throttled(error) else None), (now, error))
 
-    def failure(self, place: Place, now: float) -> DamselflyError | None:
-        """Return why the origin could not be asked about a repository, if that was within DOWN_S."""
-        for key in Place(place.registry, ""), place:
-            found = self._failed.get(key)
-            if found is not None and now - found[0] < DOWN_S:
-                return found[1]
+    def failure(self, place: Place, credential: CredentialHash, now: float) -> DamselflyError | None:
+        """Return why this credential could not be asked about at the origin, if that was within DOWN_S."""
+        for where in Place(place.registry, ""), place:
+            for whose in None, credential:
+                found = self._failed.get((where, whose))
+                if found is not None and now - found[0] < DOWN_S:
+                    return found[1]
         return None
 
     def publish(self, place: Place, now: float, age_s: float = 0.0) -> bool:
@@ -224,6 +229,13 @@ class Permissions:
     def tag(self, place: Place, tag: str, form: str = WHOLE) -> KnownTag | None:
         """Return what a tag meant last to clients whose Accept has this form."""
         return (self._tags.get((place, tag)) or {}).get(form)
+
+
+def is_throttled(error: DamselflyError) -> bool:
+    """Tell whether a registry, or who gives its tokens, told one client to wait: it answers others meanwhile."""
+    if isinstance(error, TokenUnreachable):
+        return error.throttled
+    return isinstance(error, OriginThrottled) and error.status == 429
 
 
 class _Recent(Generic[K, V]):

@@ -17,6 +17,7 @@ DamselflyError
 ├── SchedulerError       the scheduler is gone or broke the protocol
 └── OurselvesError       this process cannot: its disk, its configuration
     ├── ConfigError
+    ├── OwnLimit         our own limits left a request to a registry no room
     └── StoreError ── StoreFull  StoreBusy  StoreTooNew  StoreBroken
 """
 
@@ -141,11 +142,12 @@ class OriginStatus(OriginError):
 class TokenUnreachable(OriginUnreachable):
     """The origin wants a token, and the endpoint that gives them could not be asked: so nobody said no.
 
-    `refusal` is how it asks for one: a client may reach the endpoint where we do not.
+    `refusal` is how it asks for one: a client may reach the endpoint where we do not. `throttled`: it wants us to wait.
     """
 
     refusal: OriginStatus
     reason: str
+    throttled: bool = False
 
     def __str__(self) -> str:
         return f"{self.refusal}, and no token is to be had: {self.reason}"
@@ -173,6 +175,21 @@ class OurselvesError(DamselflyError):
 
 class ConfigError(OurselvesError):
     """A setting that cannot be used: says which key, why, and what is allowed."""
+
+
+@dataclass(eq=False)
+class OwnLimit(OurselvesError):
+    """A request to a registry for which this host's own limits left no room: the registry is not to blame.
+
+    `retry_after_s` 0: nobody knows when there is room.
+    """
+
+    target: str
+    reason: str
+    retry_after_s: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.target} was not sent: {self.reason}"
 
 
 class StoreError(OurselvesError):

@@ -88,7 +88,7 @@ class Authoriser:
             return found
         place = Place(source.registry, source.repository)
         self.raise_refusal(place, source.authorization)
-        down = self.failure(place)
+        down = self.failure(place, source.authorization)
         allowed = self._in_outage(source, down) if down is not None else None
         if allowed is not None:
             return allowed
@@ -138,11 +138,11 @@ class Authoriser:
                 return
             self.knowledge.refused(place, authorization, error)
         elif is_outage(error):
-            self.knowledge.tables.fail(place, error, self.knowledge.now())
+            self.knowledge.failed(place, authorization, error)
 
-    def failure(self, place: Place) -> DamselflyError | None:
-        """Return why the origin could not be asked a moment ago."""
-        return self.knowledge.tables.failure(place, self.knowledge.now())
+    def failure(self, place: Place, authorization: str | None) -> DamselflyError | None:
+        """Return why the origin could not be asked with this credential a moment ago."""
+        return self.knowledge.failure(place, authorization)
 
     def unanswered(self, place: Place, authorization: str | None, error: DamselflyError) -> DamselflyError:
         """Return what to tell a client whom nothing opens this while asking failed with `error`.
@@ -227,7 +227,10 @@ class Authoriser:
 
 
 def is_outage(error: DamselflyError) -> bool:
-    """Tell whether an error means that the origin cannot say yes or no."""
+    """Tell whether an error means that the origin cannot say yes or no.
+
+    One that tells a client to wait (is_throttled) is none of them for tags: it answers others.
+    """
     if isinstance(error, OriginStatus):
         return error.status >= 500
     return isinstance(error, OriginUnreachable | OriginTimeout | OriginCut | OriginThrottled)

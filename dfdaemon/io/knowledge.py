@@ -10,7 +10,7 @@ from dfdaemon.descriptors import Kind
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.permissions import ANONYMOUS, CredentialHash, KnownTag, Member, Permissions, Place
 from swarm.digest import Digest
-from swarm.errors import OriginStatus
+from swarm.errors import DamselflyError, OriginStatus
 from swarm.ids import TaskId
 from swarm.repositories import RepositoryAnswer, RepositoryReport, TagReport
 
@@ -89,6 +89,14 @@ class Knowledge:
     def refusal(self, place: Place, authorization: str | None) -> OriginStatus | None:
         """Return the origin's no to this credential, if it is fresh enough to be repeated."""
         return self.tables.refusal(place, self.credential(authorization), self.now())
+
+    def failed(self, place: Place, authorization: str | None, error: DamselflyError) -> None:
+        """The origin could not say yes or no to this credential, or a stranger, just now."""
+        self.tables.fail(place, self.credential(authorization), error, self.now())
+
+    def failure(self, place: Place, authorization: str | None) -> DamselflyError | None:
+        """Return why the origin could not be asked with this credential a moment ago."""
+        return self.tables.failure(place, self.credential(authorization), self.now())
 
     def learn(self, place: Place, digest: Digest, answer: RepositoryAnswer) -> None:
         """Take over what the cluster knows of a repository and a digest in it.

@@ -25,6 +25,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
+    OwnLimit,
 )
 
 API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
@@ -44,6 +45,11 @@ _REFUSALS: dict[type[DamselflyError], tuple[int, str, str]] = {
     NotAllowed: (403, "DENIED", "see [origin] in the mirror's configuration"),
     ContentDenied: (403, "DENIED", "dfctl denials on the scheduler's machine says why"),
     OriginThrottled: (503, "UNAVAILABLE", "the registry asks clients to wait"),
+    OwnLimit: (
+        503,
+        "UNAVAILABLE",
+        "ask the registry itself, or raise its limits in the mirror's configuration",
+    ),
     OriginUnreachable: (502, "UNAVAILABLE", ELSEWHERE),
     OriginTimeout: (504, "UNAVAILABLE", ELSEWHERE),
     OriginCut: (502, "UNAVAILABLE", ELSEWHERE),
@@ -99,7 +105,7 @@ def error_answer(error: DamselflyError) -> web.Response:
     if isinstance(error, OriginStatus) and error.status == 401:
         for challenge in error.challenges:
             response.headers.add("WWW-Authenticate", challenge)
-    if isinstance(error, OriginThrottled):
+    if isinstance(error, OriginThrottled) or (isinstance(error, OwnLimit) and error.retry_after_s > 0):
         response.headers["Retry-After"] = str(max(1, ceil(error.retry_after_s)))
     if isinstance(error, BadRange):
         response.headers["Content-Range"] = f"bytes */{error.size}"

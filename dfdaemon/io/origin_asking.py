@@ -114,7 +114,8 @@ class OriginAsking:
             except OriginError as error:
                 sendable = tuple(filter(is_sendable, challenges))
                 refused = OriginStatus(refusal.status, exchange.target, sendable)
-                raise TokenUnreachable(refused, str(error)) from error
+                throttled = isinstance(error, OriginStatus) and error.status == 429
+                raise TokenUnreachable(refused, str(error), throttled) from error
         basic = any(challenge.scheme == "basic" for challenge in parse_challenges(challenges))
         if not basic or account is None or account.identity_token:
             return None

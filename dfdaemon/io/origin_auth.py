@@ -18,6 +18,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
+    OwnLimit,
 )
 
 TOKENS_MAX = 1024
@@ -98,7 +99,7 @@ def _was_not_asked(error: DamselflyError) -> bool:
     """Tell whether a failure says nothing of whether this host may have a token."""
     if isinstance(error, OriginStatus):
         return error.status >= 500 or error.status == 429
-    return isinstance(error, OriginUnreachable | OriginTimeout | OriginCut | OriginThrottled)
+    return isinstance(error, OriginUnreachable | OriginTimeout | OriginCut | OriginThrottled | OwnLimit)
 
 
 def _read(body: bytes, now: float) -> _Token:

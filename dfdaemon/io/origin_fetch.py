@@ -24,6 +24,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
+    OwnLimit,
     StoreError,
 )
 from swarm.messages import OriginFault, PieceRecord
@@ -142,7 +143,7 @@ class OriginFetch:
             self.command.task,
             self.command.epoch,
             fault_of(error),
-            error.retry_after_s if isinstance(error, OriginThrottled) else 0.0,
+            error.retry_after_s if isinstance(error, OriginThrottled | OwnLimit) else 0.0,
             error.actual if isinstance(error, WrongSize) else -1,
             str(error),
         )
@@ -160,6 +161,7 @@ _FAULTS: tuple[tuple[type[Exception], OriginFault], ...] = (
     (OriginTimeout, OriginFault.TIMEOUT),
     (OriginCut, OriginFault.CUT),
     (OriginThrottled, OriginFault.THROTTLED),
+    (OwnLimit, OriginFault.THROTTLED),
     (OriginContent, OriginFault.WRONG_CONTENT),
     (WrongSize, OriginFault.SIZE_MISMATCH),
     (RangeIgnored, OriginFault.NO_RANGE),

@@ -5,19 +5,12 @@ from collections.abc import Callable
 
 from dfdaemon.endpoints import Endpoint
 from dfdaemon.pace import WAIT_S_MAX, Pace
-from swarm.errors import OriginThrottled, OriginUnreachable
+from swarm.errors import OwnLimit
 
 CONNECTIONS_MAX = 2048
 """Answers open at once from all origins: twice the clients that the mirror serves by default."""
 QUEUE_S = 20.0
 """How long a request may wait for one of a registry's connections; containerd waits 30 s for headers."""
-
-
-class OverBudget(OriginThrottled):
-    """More requests than requests_per_s_max lets a registry get."""
-
-    def __str__(self) -> str:
-        return f"{self.target} would have to wait {self.retry_after_s:.0f} s: see requests_per_s_max"
 
 
 class Turns:
@@ -29,7 +22,7 @@ class Turns:
         self._paces: dict[str, Pace] = {}
 
     async def take(self, endpoint: Endpoint, target: str) -> Callable[[], None]:
-        """Wait for a turn; return what ends it, once. Raises OverBudget, and OriginUnreachable after QUEUE_S."""
+        """Wait for a turn; return what ends it, once. Raises OwnLimit, for connections after QUEUE_S."""
         await self._keep_pace(endpoint, target)
         held: list[asyncio.Semaphore] = []
 
@@ -44,7 +37,8 @@ class Turns:
                     held.append(semaphore)
         except TimeoutError as error:
             end()
-            raise OriginUnreachable(f"no connection for {target} in time: all are in use") from error
+            reason = f"no connection was free within {QUEUE_S:g} s; see connections_max"
+            raise OwnLimit(target, reason) from error
         except BaseException:
             end()
             raise
@@ -62,5 +56,5 @@ class Turns:
         pace = self._paces.setdefault(endpoint.base, Pace(endpoint.requests_per_s_max))
         wait = pace.wait_s(asyncio.get_running_loop().time())
         if wait > WAIT_S_MAX:
-            raise OverBudget(503, target, wait)
+            raise OwnLimit(target, f"it would have to wait {wait:.0f} s; see requests_per_s_max", wait)
         await asyncio.sleep(wait)

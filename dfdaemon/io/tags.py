@@ -12,7 +12,7 @@ from dfdaemon.io.blobs import Cluster
 from dfdaemon.io.one_at_a_time import OneAtATime
 from dfdaemon.io.origin_answers import OriginHead
 from dfdaemon.io.origin_client import OriginClient, OriginSource
-from dfdaemon.permissions import KnownTag, Member, Place
+from dfdaemon.permissions import KnownTag, Member, Place, is_throttled
 from swarm.digest import Digest
 from swarm.errors import BadDigest, DamselflyError, OriginStatus, OriginUnreachable
 from swarm.facts import Note
@@ -79,7 +79,7 @@ class Tags:
                 return shared
         if not anew:
             self._authoriser.raise_refusal(place, authorization)
-            down = self._authoriser.failure(place)
+            down = self._authoriser.failure(place, authorization)
             if down is not None:
                 stale = await self._last_known(place, tag, accept, authorization, down)
                 if stale is not None:
@@ -114,7 +114,7 @@ class Tags:
         answer = await self._cluster.ask(*place, tag=tag, fresh=True)
         if answer is not None and answer.down:
             error = OriginUnreachable(f"a seed could not ask {place.registry} what {tag} means")
-            self._knowledge.tables.fail(place, error, self._knowledge.now())
+            self._knowledge.failed(place, None, error)
         if answer is None or not answer.public or not takes(accept, answer.media_type):
             return None
         known = self._adopt(place, answer)
@@ -130,7 +130,7 @@ class Tags:
             head = await self._origin.head_manifest(*place, wanted.tag, (), None)
         except DamselflyError as error:
             self._authoriser.refused(place, None, error, of_tag=True)
-            self._cluster.report_tag(TagUnresolved(*place, wanted.tag, is_outage(error)))
+            self._cluster.report_tag(TagUnresolved(*place, wanted.tag, _may_be_stale(error)))
             return
         self._knowledge.published(place)
         if head.digest is None:
@@ -165,7 +165,7 @@ class Tags:
         error: DamselflyError,
     ) -> Resolved | None:
         """Return what the tag meant last, here or in the cluster, if the client may know although asking failed."""
-        if not is_outage(error):
+        if not _may_be_stale(error):
             return None
         known = self._known_here(place, tag, accept)
         if known is None or not self._authoriser.in_outage(place, authorization, error):
@@ -202,3 +202,8 @@ class Tags:
         member = Member(known.size, known.media_type, True)
         self._knowledge.tables.add_member(place, digest, "manifest", member)
         return known
+
+
+def _may_be_stale(error: DamselflyError) -> bool:
+    """Tell whether nobody is told what a tag means now: a 429 is for one client, and the tag may have moved."""
+    return is_outage(error) and not is_throttled(error)

@@ -171,19 +171,34 @@ def test_a_credential_counts_for_longer_in_an_outage() -> None:
     ("error", "for_all"),
     [
         (OriginUnreachable("no route"), True),
-        (OriginThrottled(429, "a.io/one", 60.0), True),
-        (TokenUnreachable(OriginStatus(401, "a.io/one"), "no route"), False),
+        (OriginThrottled(503, "a.io/one", 60.0), True),
         (OriginStatus(500, "a.io/one"), False),
         (OriginTimeout("no answer"), False),
     ],
 )
 def test_an_origin_that_failed_is_down_for_a_moment(error: OriginError, for_all: bool) -> None:
     tables = Permissions()
-    tables.fail(HERE, error, 100.0)
-    assert tables.failure(HERE, 100.0 + DOWN_S - 0.1) is error
-    assert tables.failure(HERE, 100.0 + DOWN_S) is None
-    assert (tables.failure(THERE, 100.0) is error) is for_all
-    assert tables.failure(Place("b.io", "one"), 100.0) is None
+    tables.fail(HERE, ANN, error, 100.0)
+    for credential in ANN, BOB, ANONYMOUS:
+        assert tables.failure(HERE, credential, 100.0 + DOWN_S - 0.1) is error
+    assert tables.failure(HERE, ANN, 100.0 + DOWN_S) is None
+    assert (tables.failure(THERE, BOB, 100.0) is error) is for_all
+    assert tables.failure(Place("b.io", "one"), ANN, 100.0) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "for_all"),
+    [
+        (OriginThrottled(429, "a.io/one", 60.0), True),
+        (TokenUnreachable(OriginStatus(401, "a.io/one"), "no route"), False),
+    ],
+)
+def test_who_is_told_to_wait_keeps_nobody_else_from_asking(error: OriginError, for_all: bool) -> None:
+    tables = Permissions()
+    tables.fail(HERE, ANN, error, 100.0)
+    assert tables.failure(HERE, ANN, 100.0) is error
+    assert (tables.failure(THERE, ANN, 100.0) is error) is for_all
+    assert tables.failure(HERE, BOB, 100.0) is tables.failure(HERE, ANONYMOUS, 100.0) is None
 
 
 def test_a_tag_means_to_each_what_it_was_told() -> None:

@@ -19,6 +19,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
+    OwnLimit,
     PeerUnreachable,
     StoreFull,
 )
@@ -39,6 +40,7 @@ from swarm.errors import (
         (OriginStatus(418, "x"), 502, "UNAVAILABLE"),
         (OriginStatus(500, "x"), 502, "UNAVAILABLE"),
         (OriginThrottled(429, "x", 5.0), 503, "UNAVAILABLE"),
+        (OwnLimit("x", "no connection was free"), 503, "UNAVAILABLE"),
         (OriginUnreachable("x"), 502, "UNAVAILABLE"),
         (OriginTimeout("x"), 504, "UNAVAILABLE"),
         (OriginCut("x"), 502, "UNAVAILABLE"),
@@ -63,6 +65,11 @@ def test_challenges_are_passed_on_each_in_its_own_header() -> None:
     challenges = ('Bearer realm="a",scope="b,c"', 'Basic realm="d"')
     answer = error_answer(OriginStatus(401, "x", challenges))
     assert tuple(answer.headers.getall("WWW-Authenticate")) == challenges
+
+
+def test_a_limit_of_our_own_says_when_there_is_room_if_that_is_known() -> None:
+    assert error_answer(OwnLimit("x", "why", 2.5)).headers["Retry-After"] == "3"
+    assert "Retry-After" not in error_answer(OwnLimit("x", "why")).headers
 
 
 def test_a_range_beyond_the_end_tells_the_size() -> None:

@@ -14,7 +14,7 @@ from dfdaemon.io.origin_asking import THIS_HOST
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import OriginCut, OriginStatus
+from swarm.errors import OriginCut, OriginStatus, OwnLimit
 from tests.support.fake_origin import Answer, FakeOrigin, fake_origin
 
 BODY = b"content"
@@ -76,6 +76,16 @@ async def test_a_token_where_one_connection_must_do() -> None:
         with pytest.raises(OriginStatus):
             await read(client, STRANGER)
         assert [seen.path.partition("?")[0] for seen in origin.seen[1:]] == ["/token", origin.seen[0].path]
+        await client.close()
+
+
+async def test_a_token_for_which_our_own_limits_leave_no_room_is_no_fault_of_its_endpoint() -> None:
+    async with fake_origin(registry(("GET",))) as origin:
+        entry = RegistryConfig(name="r.test", url=origin.url, requests_per_s_max=0.01)
+        client = OriginClient(OriginConfig(registries=(entry,), retries=3), Dice(1))
+        with pytest.raises(OwnLimit, match=r"a token of r\.test was not sent"):
+            await read(client, STRANGER)
+        assert len(origin.seen) == 1
         await client.close()
 
 

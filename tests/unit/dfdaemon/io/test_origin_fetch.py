@@ -20,7 +20,7 @@ from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import NotAllowed, OriginStatus, OriginTimeout, OriginUnreachable, StoreBroken
+from swarm.errors import NotAllowed, OriginStatus, OriginTimeout, OriginUnreachable, OwnLimit, StoreBroken
 from swarm.ids import Epoch
 from swarm.messages import OriginFault
 from swarm.piece_digest import piece_digest
@@ -335,6 +335,7 @@ async def test_a_throttled_origin_says_for_how_long(run: Run, origin: OriginRegi
         (OriginStatus(500, "x"), OriginFault.SERVER_ERROR),
         (OriginUnreachable("x"), OriginFault.UNREACHABLE),
         (OriginTimeout("x"), OriginFault.TIMEOUT),
+        (OwnLimit("x", "y"), OriginFault.THROTTLED),
         (NotAllowed("x", "y"), OriginFault.DENIED),
         (StoreBroken("x"), OriginFault.ABANDONED),
         (OSError(28, "no space"), OriginFault.ABANDONED),

@@ -20,10 +20,10 @@ from dfdaemon.io.origin_connections import Download
 from dfdaemon.io.origin_transport import Exchange, OriginTransport, read_small
 from swarm.errors import (
     OriginContent,
-    OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
     OurselvesError,
+    OwnLimit,
 )
 from tests.support.certificates import make_certificate
 from tests.support.fake_origin import fake_origin, says
@@ -109,7 +109,7 @@ async def test_a_registry_gets_no_more_requests_than_it_may() -> None:
         entry = RegistryConfig(name="r", url=origin.url, requests_per_s_max=0.01)
         transport = OriginTransport(OriginConfig(registries=(entry,)))
         (await ask(transport, origin.url)).release()
-        with pytest.raises(OriginThrottled, match="requests_per_s_max") as caught:
+        with pytest.raises(OwnLimit, match="requests_per_s_max") as caught:
             await ask(transport, origin.url)
         assert caught.value.retry_after_s == pytest.approx(100, abs=1)
         assert len(origin.seen) == 1

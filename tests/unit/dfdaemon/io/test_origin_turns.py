@@ -7,8 +7,8 @@ import pytest
 from dfdaemon.config import OriginConfig, RegistryConfig
 from dfdaemon.endpoints import Endpoint, Endpoints
 from dfdaemon.io import origin_turns
-from dfdaemon.io.origin_turns import OverBudget, Turns
-from swarm.errors import OriginUnreachable
+from dfdaemon.io.origin_turns import Turns
+from swarm.errors import OwnLimit
 
 
 def endpoint(connections_max: int = 0, requests_per_s_max: float = 0.0) -> Endpoint:
@@ -44,8 +44,11 @@ async def test_who_waits_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(origin_turns, "QUEUE_S", 0.01)
     turns, there = Turns(), endpoint(connections_max=1)
     end = await turns.take(there, "x")
-    with pytest.raises(OriginUnreachable, match="all are in use"):
+    with pytest.raises(
+        OwnLimit, match=r"x was not sent: no connection was free .* see connections_max"
+    ) as caught:
         await turns.take(there, "x")
+    assert caught.value.retry_after_s == 0
     end()
     (await turns.take(there, "x"))()
 
@@ -65,5 +68,6 @@ async def test_too_many_requests_a_second_are_refused_and_keep_no_turn() -> None
     turns, there = Turns(), endpoint(connections_max=1, requests_per_s_max=0.01)
     (await turns.take(there, "x"))()
     for _ in range(2):
-        with pytest.raises(OverBudget, match="requests_per_s_max"):
+        with pytest.raises(OwnLimit, match="requests_per_s_max") as caught:
             await turns.take(there, "x")
+        assert caught.value.retry_after_s > 90

@@ -1,7 +1,7 @@
 """What a tag means: asked once for all, by a seed where strangers may read, by each host otherwise."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_ima
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from benchmarks.origin.faults import Fault, FaultKind, Where
+from dfdaemon.io import origin_turns
 from dfdaemon.io.origin_client import MANIFEST_TYPES
+from dfdaemon.permissions import PUBLIC_TTL_S, Place
 from swarm.digest import Digest
 from swarm.repositories import RepositoryAnswer, ResolveTag, TagPushed, TagUnresolved
 from tests.support.fake_origin import fake_origin, says
@@ -152,11 +154,11 @@ async def test_a_seed_asks_as_a_stranger_and_tells_all(
     assert not own.cluster.moved
 
 
-async def test_a_seed_that_is_told_to_wait_keeps_the_others_from_asking(
+async def test_a_seed_for_which_the_registry_is_down_keeps_the_others_from_asking(
     shared: Mirror, origin: OriginRegistry, images: list[Image]
 ) -> None:
     origin.faults.append(
-        Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=429, times=None, retry_after_s=60)
+        Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=503, times=None, retry_after_s=60)
     )
     await shared.proxy.tags.resolve_for_cluster(ResolveTag(REGISTRY, PUBLIC, "v1"))
     assert shared.cluster.moved == [TagUnresolved(REGISTRY, PUBLIC, "v1", down=True)]
@@ -168,6 +170,108 @@ async def test_a_seed_that_is_told_to_wait_keeps_the_others_from_asking(
     assert answer.header("Docker-Content-Digest") == images[0].root_digest
     assert answer.header("Warning")
     assert origin.counters.requests.total() == asked
+
+
+async def test_a_seed_that_is_told_to_wait_keeps_nobody_from_asking(
+    shared: Mirror, origin: OriginRegistry
+) -> None:
+    origin.faults.append(Fault(FaultKind.STATUS, where=Where.MANIFEST, method="HEAD", status=429))
+    await shared.proxy.tags.resolve_for_cluster(ResolveTag(REGISTRY, PUBLIC, "v1"))
+    assert shared.cluster.moved == [TagUnresolved(REGISTRY, PUBLIC, "v1", down=False)]
+
+
+def moving(meant: list[bytes], throttled: Callable[[web.BaseRequest], bool]) -> Callable[..., web.Response]:
+    """A registry whose tags mean the last manifest of a list, and that tells some clients to wait."""
+
+    def answer(request: web.BaseRequest) -> web.Response:
+        if throttled(request):
+            return web.Response(status=429, headers={"Retry-After": "60"})
+        headers = {"Docker-Content-Digest": str(Digest.of(meant[-1])), "Content-Type": MEDIA_MANIFEST}
+        return web.Response(body=meant[-1], headers=headers)
+
+    return answer
+
+
+async def test_a_429_is_no_outage_for_tags_and_counts_for_who_got_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meant, throttling = [b"old"], False
+
+    def throttled(request: web.BaseRequest) -> bool:
+        return throttling and "Authorization" not in request.headers
+
+    path = f"/v2/{PUBLIC}/manifests/v1"
+    async with fake_origin(moving(meant, throttled)) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.get(path, ACCEPT)).body == b"old"
+        meant.append(b"new")
+        throttling = True
+        refused = await mirror.head(path, ACCEPT)
+        assert (refused.status, refused.header("Retry-After")) == (503, "60"), "no tag of yesterday"
+        answer = await mirror.head(path, ACCEPT, ANN)
+        assert answer.header("Docker-Content-Digest") == str(Digest.of(b"new"))
+        assert answer.header("Warning") is None
+        now = mirror.authoriser.knowledge.now
+        monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + PUBLIC_TTL_S)
+        asked = len(origin.seen)
+        old = await mirror.get(f"/v2/{PUBLIC}/manifests/{Digest.of(b'old')}", ACCEPT)
+        assert (old.status, old.body) == (200, b"old"), "what a digest means does not change"
+        assert len(origin.seen) > asked
+
+
+async def test_a_token_server_that_tells_a_stranger_to_wait_makes_no_tag_old_for_others(
+    tmp_path: Path,
+) -> None:
+    meant, throttling = [b"old"], False
+    says_tag = moving(meant, lambda request: False)
+
+    def answer(request: web.BaseRequest) -> web.Response:
+        if request.path == "/token":
+            token = {"token": "t", "expires_in": 0.000001}
+            return web.Response(status=429) if throttling else web.json_response(token)
+        if "Authorization" in request.headers:
+            return says_tag(request)
+        challenge = f'Bearer realm="http://{request.host}/token",service="s"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    path = f"/v2/{PUBLIC}/manifests/v1"
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.head(path, ACCEPT)).status == 200
+        meant.append(b"new")
+        throttling = True
+        assert (await mirror.head(path, ACCEPT)).status == 401, "it may get a token by itself"
+        own = await mirror.head(path, ACCEPT, ANN)
+        assert own.header("Docker-Content-Digest") == str(Digest.of(b"new"))
+
+
+@pytest.mark.parametrize("limit", ["requests_per_s_max", "connections_max"])
+async def test_a_limit_of_our_own_is_no_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(origin_turns, "QUEUE_S", 0.05)
+    listing = {limit: 1 if limit == "connections_max" else 0.01}
+    meant, holds, goes_on = [b"old"], asyncio.Event(), asyncio.Event()
+    says_tag = moving(meant, lambda request: False)
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if "/blobs/" in request.path:
+            holds.set()
+            await goes_on.wait()
+        return says_tag(request)
+
+    path = f"/v2/{PUBLIC}/manifests/v1"
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path, listing=listing) as mirror:
+        assert (await mirror.head(path, ACCEPT)).status == 200
+        meant.append(b"new")
+        busy = asyncio.create_task(mirror.head(f"/v2/{PUBLIC}/blobs/{Digest.of(b'blob')}"))
+        if limit == "connections_max":
+            await holds.wait()
+        refused = await mirror.get(path, ACCEPT)
+        assert refused.status == 503
+        assert limit in refused.error["message"]
+        assert (refused.header("Retry-After") is None) is (limit == "connections_max")
+        assert mirror.authoriser.failure(Place(REGISTRY, PUBLIC), None) is None
+        goes_on.set()
+        await busy
 
 
 async def test_who_may_not_read_makes_nobody_forget(
@@ -198,7 +302,7 @@ async def test_a_push_or_delete_makes_tags_new(tmp_path: Path, images: list[Imag
     digest = images[0].root_digest
     manifest = says(200, b"{}", ("Docker-Content-Digest", digest), ("Content-Type", MEDIA_MANIFEST))
 
-    def answer(request: web.BaseRequest) -> web.StreamResponse:
+    def answer(request: web.BaseRequest) -> web.StreamResponse | Awaitable[web.StreamResponse]:
         return (manifest if request.method in ("HEAD", "GET") else says(201))(request)
 
     async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
