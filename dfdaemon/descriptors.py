@@ -30,6 +30,7 @@ _KEYS = ("mediaType", "config", "layers", "manifests", "digest", "size", "urls")
 _SPELLING = {key.casefold(): key for key in _KEYS}
 
 Kind = Literal["blob", "manifest"]
+KINDS: tuple[Kind, ...] = ("blob", "manifest")
 """Where a registry has some content: under /blobs/ or /manifests/. It may refuse there what it has in the other."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Generic, NamedTuple, NewType, TypeVar
 
 from dfdaemon.accept import WHOLE
-from dfdaemon.descriptors import Kind
+from dfdaemon.descriptors import KINDS, Kind
 from swarm.digest import Digest
 from swarm.errors import DamselflyError, OriginStatus, OriginThrottled, OriginUnreachable, TokenUnreachable
 
@@ -89,6 +89,9 @@ class Permissions:
         self._refused: _Recent[tuple[Place, CredentialHash], tuple[float, OriginStatus]] = _Recent(
             CREDENTIALS_MAX
         )
+        self._forbidden: _Recent[tuple[Place, Digest, CredentialHash], tuple[float, OriginStatus]] = _Recent(
+            CREDENTIALS_MAX
+        )
         self._failed: _Recent[tuple[Place, CredentialHash | None], tuple[float, DamselflyError]] = _Recent(
             REPOSITORIES_MAX
         )
@@ -110,6 +113,21 @@ class Permissions:
     def refusal(self, place: Place, credential: CredentialHash, now: float) -> OriginStatus | None:
         """Return the origin's no to this credential, if it is of the last REFUSED_TTL_S."""
         found = self._refused.get((place, credential))
+        return found[1] if found is not None and now - found[0] < REFUSED_TTL_S else None
+
+    def forbid(
+        self, place: Place, digest: Digest, credential: CredentialHash, error: OriginStatus, now: float
+    ) -> None:
+        """The origin refused this content just now to a credential that may read the repository."""
+        self._forbidden.put((place, digest, credential), (now, error))
+        for kind in KINDS:
+            self._members.drop((place, digest, kind))
+
+    def ban(
+        self, place: Place, digest: Digest, credential: CredentialHash, now: float
+    ) -> OriginStatus | None:
+        """Return the origin's no to this credential about this content, if it is of the last REFUSED_TTL_S."""
+        found = self._forbidden.get((place, digest, credential))
         return found[1] if found is not None and now - found[0] < REFUSED_TTL_S else None
 
     def accepted(self, place: Place, credential: CredentialHash, now: float) -> bool:

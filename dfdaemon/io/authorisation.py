@@ -7,6 +7,7 @@ origin must have taken this credential a moment ago. Otherwise the origin decide
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dfdaemon.config import MirrorConfig
 from dfdaemon.io.blobs import Cluster
@@ -80,13 +81,16 @@ class Authoriser:
         asked and what is known does not suffice; NotAllowed; ContentDenied.
         """
         self.check(source.digest)
+        place = Place(source.registry, source.repository)
+        banned = self.knowledge.ban(place, source.digest, source.authorization)
+        if banned is not None:
+            raise banned
         found = self._known(source)
         if found is None:
             await self._ask_cluster(source)
             found = self._known(source)
         if found is not None:
             return found
-        place = Place(source.registry, source.repository)
         self.raise_refusal(place, source.authorization)
         down = self.failure(place, source.authorization)
         allowed = self._in_outage(source, down) if down is not None else None
@@ -95,7 +99,7 @@ class Authoriser:
         try:
             head = await self._ask(source)
         except DamselflyError as error:
-            self.refused(place, source.authorization, error)
+            self.refused(place, source.authorization, error, of=source.digest)
             self.knowledge.unproven(place, source.digest)
             allowed = self._in_outage(source, error)
             if allowed is None:
@@ -109,7 +113,7 @@ class Authoriser:
         try:
             self._granted(source, await self._ask(source))
         except DamselflyError as error:
-            self.refused(place, source.authorization, error)
+            self.refused(place, source.authorization, error, of=source.digest)
             raise self.unanswered(place, source.authorization, error) from error
 
     async def _ask(self, source: OriginSource) -> OriginHead:
@@ -126,17 +130,21 @@ class Authoriser:
             raise refusal
 
     def refused(
-        self, place: Place, authorization: str | None, error: DamselflyError, of_tag: bool = False
+        self, place: Place, authorization: str | None, error: DamselflyError, of: Digest | Literal["tag"]
     ) -> None:
         """The origin did not say yes: remember that it said no, whatever was known, or that it could not be asked.
 
-        `of_tag`: it was asked about a tag. That it may not be read says nothing of the repository: Artifactory
-        answers 403 where there is no such tag.
+        `of`: what it was asked about. That a tag may not be read says nothing of the repository: Artifactory answers
+        403 where there is no such tag. Nor does a 403 for one digest, from a registry that let the same client read
+        there a moment ago: some withhold what a scanner found bad.
         """
         if isinstance(error, OriginStatus) and error.status in DENIALS:
-            if of_tag and error.status == 403:
+            if error.status == 403 and of == "tag":
                 return
-            self.knowledge.refused(place, authorization, error)
+            if error.status == 403 and of != "tag" and self.knowledge.is_permitted(place, authorization):
+                self.knowledge.forbidden(place, of, authorization, error)
+            else:
+                self.knowledge.refused(place, authorization, error)
         elif is_outage(error):
             self.knowledge.failed(place, authorization, error)
 
@@ -180,7 +188,7 @@ class Authoriser:
         try:
             await self._origin.head_blob(source)
         except DamselflyError as error:
-            self.refused(place, None, error)
+            self.refused(place, None, error, of=source.digest)
         else:
             self.knowledge.published(place)
 

@@ -90,6 +90,14 @@ class Knowledge:
         """Return the origin's no to this credential, if it is fresh enough to be repeated."""
         return self.tables.refusal(place, self.credential(authorization), self.now())
 
+    def forbidden(self, place: Place, digest: Digest, authorization: str | None, error: OriginStatus) -> None:
+        """The origin refused this content just now to who may read the repository."""
+        self.tables.forbid(place, digest, self.credential(authorization), error, self.now())
+
+    def ban(self, place: Place, digest: Digest, authorization: str | None) -> OriginStatus | None:
+        """Return the origin's no to this credential about this content, if it is fresh enough to be repeated."""
+        return self.tables.ban(place, digest, self.credential(authorization), self.now())
+
     def failed(self, place: Place, authorization: str | None, error: DamselflyError) -> None:
         """The origin could not say yes or no to this credential, or a stranger, just now."""
         self.tables.fail(place, self.credential(authorization), error, self.now())

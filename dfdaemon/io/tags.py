@@ -90,7 +90,7 @@ class Tags:
                 key, lambda: self._origin.head_manifest(*place, tag, accept, authorization)
             )
         except DamselflyError as error:
-            self._authoriser.refused(place, authorization, error, of_tag=True)
+            self._authoriser.refused(place, authorization, error, of="tag")
             gone = isinstance(error, OriginStatus) and error.status == NOT_FOUND
             # To who takes some types only, or may not read, it says the same of what is there.
             if gone and form_of(accept) == WHOLE and self._knowledge.is_permitted(place, authorization):
@@ -129,7 +129,7 @@ class Tags:
         try:
             head = await self._origin.head_manifest(*place, wanted.tag, (), None)
         except DamselflyError as error:
-            self._authoriser.refused(place, None, error, of_tag=True)
+            self._authoriser.refused(place, None, error, of="tag")
             self._cluster.report_tag(TagUnresolved(*place, wanted.tag, _may_be_stale(error)))
             return
         self._knowledge.published(place)

@@ -14,8 +14,9 @@ from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from dfdaemon.io.origin_client import MANIFEST_TYPES, OriginSource
-from dfdaemon.permissions import CREDENTIAL_TTL_S, DOWN_S, OUTAGE_S, PUBLIC_TTL_S, Place
+from dfdaemon.permissions import CREDENTIAL_TTL_S, DOWN_S, OUTAGE_S, PUBLIC_TTL_S, REFUSED_TTL_S, Place
 from swarm.digest import Digest
+from swarm.errors import OriginStatus
 from swarm.repositories import RepositoryAnswer
 from tests.support.fake_origin import fake_origin
 from tests.support.mirror import REGISTRY, Mirror, content_of, running_mirror
@@ -331,6 +332,49 @@ async def test_a_credential_that_is_revoked_is_worth_nothing_in_an_outage(
     assert (await mirror.get(path, token)).status == 401, "at once, not after the TTL"
     await origin.stop()
     assert (await mirror.get(path, token)).status in (401, 502)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "next_status"), [((), 403, 200), ((BASIC,), 403, 200), ((), 401, 401)]
+)
+async def test_a_digest_that_is_withheld_closes_no_repository(
+    tmp_path: Path, headers: tuple[tuple[str, str], ...], status: int, next_status: int
+) -> None:
+    """A scanner lets nobody have one layer. 401 is about who asks."""
+    good, bad = Digest.of(b"good"), Digest.of(b"bad")
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(body=b"good") if str(good) in request.path else web.Response(status=status)
+
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.get(f"/v2/{PUBLIC}/blobs/{good}", *headers)).status == 200
+        await settled(mirror)
+        for _ in range(2):
+            assert (await mirror.get(f"/v2/{PUBLIC}/blobs/{bad}", *headers)).status == status
+        assert sum(str(bad) in seen.path for seen in origin.seen) == 1, "the no is repeated for a moment"
+        assert (await mirror.get(f"/v2/{PUBLIC}/blobs/{good}", *headers)).status == next_status
+
+
+async def test_content_that_is_withheld_from_now_on_is_not_given_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, withheld = b"content", False
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=403) if withheld else web.Response(body=body)
+
+    path = f"/v2/{PUBLIC}/blobs/{Digest.of(body)}"
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.head(path)).status == 200
+        withheld = True
+        source = OriginSource(REGISTRY, PUBLIC, Digest.of(body), "blob")
+        with pytest.raises(OriginStatus):
+            await mirror.authoriser.authorise_anew(source)
+        now = mirror.authoriser.knowledge.now
+        for later in 0, REFUSED_TTL_S:
+            monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda later=later: now() + later)
+            assert (await mirror.get(path)).status == 403
+        assert mirror.authoriser.knowledge.is_permitted(Place(REGISTRY, PUBLIC), None)
 
 
 async def test_with_outage_deny_blobs_are_served_no_longer_than_the_ttl(
