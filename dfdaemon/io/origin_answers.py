@@ -69,14 +69,33 @@ def require(response: Answer, target: str, wanted: tuple[int, ...], wall_s: floa
     raise OriginStatus(response.status, target, challenges)
 
 
-def head_of(response: Answer) -> OriginHead:
-    """Read the headers of a HEAD."""
-    try:
-        digest = Digest.parse(response.headers.get("Docker-Content-Digest", ""))
-    except BadDigest:
-        digest = None
+def head_of(response: Answer, target: str, reference: str) -> OriginHead:
+    """Read the headers of a HEAD about a tag or digest; raises OriginContent for a page, which is no registry's yes.
+
+    Some say a length of 0 of all content: it counts for what is empty alone.
+    """
+    if _is_page(response):
+        raise OriginContent(
+            f"the origin answered {target} with a page for people ({_media_type(response)}), not with content: "
+            "look at what stands before the registry"
+        )
+    digest = _digest(response.headers.get("Docker-Content-Digest", ""))
     size = _length(response) if _encoding(response) == "identity" else -1
+    if size == 0 and not is_empty(digest or _digest(reference)):
+        size = -1
     return OriginHead(size, _media_type(response), digest)
+
+
+def is_empty(digest: Digest | None) -> bool:
+    """Tell whether a digest is that of no bytes at all."""
+    return digest is not None and digest == Digest.of(b"", digest.algorithm)
+
+
+def _digest(text: str) -> Digest | None:
+    try:
+        return Digest.parse(text)
+    except BadDigest:
+        return None
 
 
 def proves_access(response: Answer, elsewhere: bool) -> bool:
@@ -88,8 +107,8 @@ def proves_access(response: Answer, elsewhere: bool) -> bool:
     return not _is_page(response) and (elsewhere or "Docker-Content-Digest" in response.headers)
 
 
-def head_of_part(response: Answer, target: str, trusted: bool) -> OriginHead:
-    """Read the headers of the answer to a GET of the first byte: 200, 206 or 416.
+def head_of_part(response: Answer, target: str, reference: str, trusted: bool) -> OriginHead:
+    """Read the headers of the answer to a GET of the first byte of a tag or digest: 200, 206 or 416.
 
     `trusted`: no redirect led to it, or one to another origin. Raises OriginStatus when it is a page and no content,
     OriginContent when it is not what was asked for.
@@ -97,14 +116,14 @@ def head_of_part(response: Answer, target: str, trusted: bool) -> OriginHead:
     if _is_page(response) or (response.status == 200 and not proves_access(response, trusted)):
         raise OriginStatus(403, f"{target}, in effect: it redirects to a page, not to the content")
     if response.status == 200:
-        return head_of(response)
+        return head_of(response, target, reference)
     text = response.headers.get("Content-Range", "")
     part, beyond = _CONTENT_RANGE.fullmatch(text), _UNSATISFIED.fullmatch(text)
     if response.status == 206 and part is not None and part[1] == "0":
         known = part[3] != "*" and _encoding(response) == "identity"
         return OriginHead(int(part[3]) if known else -1, "", None)
     if response.status == 416 and beyond is not None and int(beyond[1]) == 0:
-        return OriginHead(0, "", None)
+        return OriginHead(0 if is_empty(_digest(reference)) else -1, "", None)
     raise OriginContent(f"the origin answered {response.status} with Content-Range {text[:80]!r} to {target}")
 
 

@@ -267,9 +267,9 @@ class OriginClient:
             try:
                 if place is _Place.ASKED and response.status not in unanswered:
                     require(response, exchange.target, (200,), self._wall_clock())
-                    return head_of(response)
+                    return head_of(response, exchange.target, question.reference)
                 if response.status == 200 and proves_access(response, place is _Place.ELSEWHERE):
-                    return head_of(response)
+                    return head_of(response, exchange.target, question.reference)
             finally:
                 response.release()
             return await self._head_of_part(question, endpoint, authorization)
@@ -290,7 +290,7 @@ class OriginClient:
             asked, endpoint, authorization, wanted, self._transport.send
         )
         try:
-            return head_of_part(response, exchange.target, trusted=place is not _Place.MOVED)
+            return head_of_part(response, exchange.target, question.reference, place is not _Place.MOVED)
         finally:
             response.release()
 

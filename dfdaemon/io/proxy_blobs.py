@@ -17,6 +17,7 @@ from dfdaemon.io.blobs import BlobReader, Blobs, Span
 from dfdaemon.io.body_sender import CLIENT_TIMEOUT_S, BodySender
 from dfdaemon.io.loop_turns import LoopTurns
 from dfdaemon.io.mirror_answers import Content
+from dfdaemon.io.origin_answers import is_empty
 from dfdaemon.io.origin_client import OriginClient, OriginSource
 from dfdaemon.io.parts_sender import PartsSender
 from dfdaemon.io.piece_file import disk_faults
@@ -78,6 +79,8 @@ class ProxyBlobs:
     async def _asked(self, source: OriginSource, content: Content) -> Content:
         """Ask the origin for a body only to see its headers: some give no length to HEAD."""
         async with self._origin.fetch(source, 0, None if source.kind == "manifest" else 1) as body:
+            if body.total == 0 and not is_empty(source.digest):
+                raise OriginContent(f"the origin says that {source.digest} is empty, and it is not")
             return replace(content, size=body.total, media_type=content.media_type or body.media_type)
 
     async def read(self, source: OriginSource, content: Content) -> bytes:

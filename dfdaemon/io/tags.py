@@ -99,9 +99,9 @@ class Tags:
             if stale is None:
                 raise self._authoriser.unanswered(place, authorization, error) from error
             return stale
-        self._knowledge.accepted(place, authorization)
         if head.digest is None:
-            return None
+            return None  # so it may be no registry's answer at all
+        self._knowledge.accepted(place, authorization)
         known = KnownTag(head.digest, head.size, head.media_type)
         self._knowledge.resolved(place, tag, known, form_of(accept))
         self._authoriser.probe(OriginSource(*place, head.digest, "manifest", accept, authorization))
@@ -132,10 +132,10 @@ class Tags:
             self._authoriser.refused(place, None, error, of="tag")
             self._cluster.report_tag(TagUnresolved(*place, wanted.tag, _may_be_stale(error)))
             return
-        self._knowledge.published(place)
         if head.digest is None:
             self._cluster.report_tag(TagUnresolved(*place, wanted.tag))
             return
+        self._knowledge.published(place)
         # The scheduler answers with the tag's report: before it must come that strangers may read it.
         types = (head.media_type,) if head.media_type else ()
         members, sizes = (head.digest.task,), (head.size,)

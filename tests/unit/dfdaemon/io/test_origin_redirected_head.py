@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -43,12 +44,12 @@ def signed_for_get(get: Answer, status: int = 403) -> Answer:
     return answer
 
 
-async def size_behind(storage_answer: Answer) -> tuple[int, list[str]]:
+async def size_behind(storage_answer: Answer, blob: OriginSource = BLOB) -> tuple[int, list[str]]:
     """Return the size that HEAD finds behind a redirect to another origin, and what was asked there."""
     async with fake_origin(storage_answer) as storage:
         moved = says(307, b"", ("Location", f"{storage.url}/signed"))
         async with fake_origin(moved) as origin, client_of(origin) as client:
-            head = await client.head_blob(BLOB)
+            head = await client.head_blob(blob)
             assert not any(seen.all("Authorization") for seen in storage.seen)
             return head.size, [seen.method for seen in storage.seen]
 
@@ -85,11 +86,29 @@ async def test_a_storage_that_refuses_head_is_asked_for_the_first_byte(status: i
     [
         (says(200, BODY), len(BODY)),
         (says(206, BODY[:1], ("Content-Range", "bytes 0-0/*")), -1),
-        (says(416, b"", ("Content-Range", "bytes */0")), 0),
+        (says(416, b"", ("Content-Range", "bytes */0")), -1),
     ],
 )
 async def test_what_storages_answer_to_the_first_byte(get: Answer, size: int) -> None:
     assert await size_behind(signed_for_get(get)) == (size, ["HEAD", "GET"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [says(200, b"", ("Content-Length", "0")), signed_for_get(says(416, b"", ("Content-Range", "bytes */0")))],
+)
+async def test_only_what_is_empty_has_no_bytes(answer: Answer) -> None:
+    """Some say a length of 0 of everything that they are asked about with HEAD."""
+    empty = replace(BLOB, digest=Digest.of(b""))
+    for blob, size in (BLOB, -1), (empty, 0):
+        assert (await size_behind(answer, blob))[0] == size
+
+
+async def test_a_page_at_the_registrys_own_address_is_no_yes() -> None:
+    async with fake_origin(says(200, b"<p>", PAGE)) as origin, client_of(origin) as client:
+        for asked in client.head_blob(BLOB), client.head_manifest("r.test", "team/app", "v1", (), None):
+            with pytest.raises(OriginContent, match="a page for people"):
+                await asked
 
 
 @pytest.mark.parametrize(

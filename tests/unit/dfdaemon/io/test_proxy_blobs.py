@@ -199,3 +199,16 @@ async def test_a_token_that_ended_since_the_last_yes_is_asked_for_again_as_the_r
                         assert refused.status == 401, await refused.text()
                         assert refused.headers["WWW-Authenticate"].startswith("Bearer realm=")
                     ended = False
+
+
+async def test_content_that_is_not_empty_is_not_served_as_empty(tmp_path: Path) -> None:
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "HEAD":
+            return web.Response(headers={"Content-Length": "0"})
+        return web.Response(status=416, headers={"Content-Range": "bytes */0"})
+
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        refused = await mirror.get(f"/v2/demo/app/blobs/{Digest.of(b'content')}")
+        assert (refused.status, "is empty, and it is not" in refused.error["message"]) == (502, True)
+        nothing = await mirror.get(f"/v2/demo/app/blobs/{Digest.of(b'')}")
+        assert (nothing.status, nothing.body) == (200, b"")

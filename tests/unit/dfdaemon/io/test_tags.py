@@ -13,7 +13,7 @@ from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_head
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from dfdaemon.io import origin_turns
 from dfdaemon.io.origin_client import MANIFEST_TYPES
-from dfdaemon.permissions import PUBLIC_TTL_S, Place
+from dfdaemon.permissions import PUBLIC_TTL_S, REFUSED_TTL_S, Place
 from swarm.digest import Digest
 from swarm.repositories import RepositoryAnswer, ResolveTag, TagPushed, TagUnresolved
 from tests.support.fake_origin import fake_origin, says
@@ -296,6 +296,32 @@ async def test_a_seed_asks_only_registries_that_it_may_reach(origin: OriginRegis
         await mirror.proxy.tags.resolve_for_cluster(ResolveTag("other.example", PUBLIC, "v1"))
         assert mirror.cluster.moved == [TagUnresolved("other.example", PUBLIC, "v1")]
         assert not origin.counters.requests
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "application/json"])
+async def test_what_says_no_digest_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, media_type: str
+) -> None:
+    """A page, or anything else that stands before a registry, opens nothing to strangers."""
+    secret = b"secret"
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if "/manifests/" in request.path:
+            return web.Response(body=b"{}", content_type=media_type)
+        allowed = request.headers.get("Authorization") == ANN[1]
+        return web.Response(body=secret) if allowed else web.Response(status=401)
+
+    blob = f"/v2/{PRIVATE}/blobs/{Digest.of(secret)}"
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.get(blob, ANN)).body == secret
+        await asyncio.gather(*mirror.authoriser._jobs._running)
+        now = mirror.authoriser.knowledge.now
+        monkeypatch.setattr(mirror.authoriser.knowledge, "now", lambda: now() + REFUSED_TTL_S)
+        passed = (await mirror.get(f"/v2/{PRIVATE}/manifests/v1", ACCEPT)).status == 200
+        assert passed is (media_type != "text/html"), "what is passed on is the origin's own"
+        await mirror.proxy.tags.resolve_for_cluster(ResolveTag(REGISTRY, PRIVATE, "v1"))
+        assert not mirror.authoriser.knowledge.is_permitted(Place(REGISTRY, PRIVATE), None)
+        assert (await mirror.get(blob)).status == 401
 
 
 async def test_a_push_or_delete_makes_tags_new(tmp_path: Path, images: list[Image]) -> None:
