@@ -1,11 +1,13 @@
 """Asks an origin one thing: with whose credential, how often, and where it is redirected to.
 
 A client's own Authorization is used as it came. Without one the anonymous token flow is tried, or, as THIS_HOST, the
-one of this host's own account: that nobody gives a token just now is no refusal. Redirects are followed, without
-Authorization to another address. What may succeed a moment later is repeated, with jitter.
+one of this host's own account: that nobody gives a token just now is no refusal. A stranger's token opens a repository
+that became private for as long as it lives, so it is used no longer than a repository counts as public. Redirects are
+followed, without Authorization to another address. What may succeed a moment later is repeated, with jitter.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -24,6 +26,7 @@ from dfdaemon.io.node_credentials import NodeCredentials
 from dfdaemon.io.origin_auth import TOKEN_BYTES_MAX, Tokens
 from dfdaemon.io.origin_errors import mapped_errors
 from dfdaemon.io.origin_transport import Answer, Exchange, OriginTransport, read_small
+from dfdaemon.permissions import PUBLIC_TTL_S
 from swarm.dice import Dice
 from swarm.errors import (
     NotAllowed,
@@ -109,7 +112,11 @@ class OriginAsking:
         if bearer is not None:
             try:
                 return await self._tokens.fetch(
-                    place, repository, bearer, lambda asked: self._token(exchange.endpoint, asked, account)
+                    place,
+                    repository,
+                    bearer,
+                    lambda asked: self._token(exchange.endpoint, asked, account),
+                    PUBLIC_TTL_S if account is None else math.inf,
                 )
             except OriginError as error:
                 sendable = tuple(filter(is_sendable, challenges))

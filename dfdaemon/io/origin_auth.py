@@ -5,6 +5,7 @@ Protocol: distribution's docs/spec/auth/token.md. Tokens of clients are never fe
 
 import asyncio
 import json
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -59,15 +60,24 @@ class Tokens:
         """Use this header from now on, for as long as a token without a lifetime lives."""
         self._put((place, repository), _Token(header, self._clock() + LIFETIME_DEFAULT_S))
 
-    async def fetch(self, place: str, repository: str, challenge: Challenge, fetch: Fetch) -> str | None:
-        """Get a token as the challenge says; None when the registry gives none.
+    async def fetch(
+        self,
+        place: str,
+        repository: str,
+        challenge: Challenge,
+        fetch: Fetch,
+        lifetime_s_max: float = math.inf,
+    ) -> str | None:
+        """Get a token as the challenge says, and use it for `lifetime_s_max` at most; None when there is none to have.
 
         Raises why its endpoint could not be asked.
         """
         key = (place, repository)
         running = self._fetching.get(key)
         if running is None:
-            running = asyncio.get_running_loop().create_task(self._fetch(key, challenge, fetch))
+            running = asyncio.get_running_loop().create_task(
+                self._fetch(key, challenge, fetch, lifetime_s_max)
+            )
             self._fetching[key] = running
             running.add_done_callback(lambda _: self._fetching.pop(key))
         found = await asyncio.shield(running)
@@ -76,18 +86,18 @@ class Tokens:
         return found
 
     async def _fetch(
-        self, key: tuple[str, str], challenge: Challenge, fetch: Fetch
+        self, key: tuple[str, str], challenge: Challenge, fetch: Fetch, lifetime_s_max: float
     ) -> str | DamselflyError | None:
         """Return a failure too: raised in a task that nobody waits for any more, it would be reported as a fault."""
         self._tokens.pop(key, None)
         try:
-            token = _read(await fetch(challenge), self._clock())
+            header, lifetime_s = _read(await fetch(challenge))
         except DamselflyError as error:
             return error if _was_not_asked(error) else None
         except (ValueError, TypeError, OverflowError, RecursionError):
             return None
-        self._put(key, token)
-        return token.header
+        self._put(key, _Token(header, self._clock() + min(lifetime_s, lifetime_s_max)))
+        return header
 
     def _put(self, key: tuple[str, str], token: _Token) -> None:
         self._tokens[key] = token
@@ -102,10 +112,11 @@ def _was_not_asked(error: DamselflyError) -> bool:
     return isinstance(error, OriginUnreachable | OriginTimeout | OriginCut | OriginThrottled | OwnLimit)
 
 
-def _read(body: bytes, now: float) -> _Token:
-    """Read a token endpoint's answer; raises ValueError or TypeError when it is none.
+def _read(body: bytes) -> tuple[str, float]:
+    """Read a token endpoint's answer: the header, and for how many seconds to use it.
 
-    Nested too deep it raises RecursionError, with a lifetime too large for a float OverflowError.
+    Raises ValueError or TypeError when it is none, RecursionError when it is nested too deep, OverflowError with a
+    lifetime too large for a float.
     """
     answer = json.loads(body)
     if not isinstance(answer, dict):
@@ -113,4 +124,4 @@ def _read(body: bytes, now: float) -> _Token:
     token = answer.get("token") or answer.get("access_token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise ValueError("no token in it")
-    return _Token(f"Bearer {token}", now + MARGIN * float(answer.get("expires_in") or LIFETIME_DEFAULT_S))
+    return f"Bearer {token}", MARGIN * float(answer.get("expires_in") or LIFETIME_DEFAULT_S)

@@ -12,6 +12,7 @@ from dfdaemon.config import OriginConfig, RegistryConfig
 from dfdaemon.credentials import Credential
 from dfdaemon.io.origin_asking import THIS_HOST
 from dfdaemon.io.origin_client import OriginClient, OriginSource
+from dfdaemon.permissions import PUBLIC_TTL_S
 from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.errors import OriginCut, OriginStatus, OwnLimit
@@ -67,6 +68,28 @@ async def test_a_token_for_the_account_by_get(tmp_path: Path) -> None:
         asked = [seen for seen in origin.seen if seen.path.startswith("/token")]
         assert [seen.all("Authorization") for seen in asked] == [[ANN.basic]], "kept for the second"
         assert asked[0].path == "/token?account=ann&service=s&scope=repository:team/app:pull"
+
+
+@pytest.mark.parametrize(("source", "tokens"), [(STRANGER, 2), (AS_HOST, 1)])
+async def test_a_strangers_token_is_used_no_longer_than_a_repository_counts_as_public(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: OriginSource, tokens: int
+) -> None:
+    """Registries take a token until it runs out, and do not look whether the repository is public still."""
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/token":
+            return web.json_response({"token": "t", "expires_in": 1800})
+        if "Authorization" in request.headers:
+            return web.Response(body=BODY)
+        challenge = f'Bearer realm="http://{request.host}/token"'
+        return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+    async with fake_origin(answer) as origin, client_of(origin, tmp_path) as client:
+        clock = client._asking._tokens._clock
+        for later in 0, PUBLIC_TTL_S - 5, PUBLIC_TTL_S:
+            monkeypatch.setattr(client._asking._tokens, "_clock", lambda later=later: clock() + later)
+            assert await read(client, source) == BODY
+        assert sum(seen.path.startswith("/token") for seen in origin.seen) == tokens
 
 
 async def test_a_token_where_one_connection_must_do() -> None:

@@ -56,6 +56,17 @@ async def test_a_token_lives_as_long_as_its_registry_says(body: bytes, lifetime:
     assert tokens.known("r", "a") is None
 
 
+async def test_a_token_is_used_no_longer_than_it_may() -> None:
+    now = 1000.0
+    tokens, realm = Tokens(lambda: now), Realm(b'{"token": "t", "expires_in": 1800}')
+    await tokens.fetch("r", "a", CHALLENGE, realm.fetch, lifetime_s_max=300.0)
+    await tokens.fetch("r", "b", CHALLENGE, realm.fetch)
+    now += 299.0
+    assert tokens.known("r", "a") == "Bearer t"
+    now += 1.0
+    assert (tokens.known("r", "a"), tokens.known("r", "b")) == (None, "Bearer t")
+
+
 async def test_many_clients_cost_one_token() -> None:
     tokens, realm = Tokens(lambda: 0.0), Realm(b'{"token": "t"}')
     realm.open.clear()
