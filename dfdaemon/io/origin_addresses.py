@@ -8,11 +8,11 @@ import asyncio
 import ipaddress
 import socket
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from dfdaemon.config import is_network
+from dfdaemon.proxying import NoProxy, proxy_url
 from swarm.errors import NotAllowed
 
 LITTLE_HELP = "list the registry in origin.registries if this is wanted"
@@ -110,24 +110,12 @@ class EnvironmentProxies:
     def __init__(self) -> None:
         found = getproxies()
         self._urls: dict[str, str] = {
-            scheme: found[scheme] for scheme in ("http", "https") if scheme in found
+            scheme: proxy_url(found[scheme]) for scheme in ("http", "https") if found.get(scheme)
         }
         self.hosts = frozenset(urlsplit(url).hostname or "" for url in self._urls.values())
-        self._networks = [
-            ipaddress.ip_network(text.strip(), strict=False)
-            for text in found.get("no", "").split(",")
-            if "/" in text and is_network(text.strip())
-        ]
+        self._past = NoProxy(found.get("no", ""))
 
-    def url_for(self, scheme: str, host: str) -> str | None:
-        """Return the proxy to use for a host, if any."""
+    def url_for(self, scheme: str, host: str, port: int) -> str | None:
+        """Return the proxy to use for an address, if any."""
         proxy = self._urls.get(scheme)
-        return None if proxy is None or proxy_bypass(host) or self._in_no_proxy(host) else proxy
-
-    def _in_no_proxy(self, host: str) -> bool:
-        """Tell whether a host is written as an address in one of no_proxy's networks, which Python leaves out."""
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in self._networks)
+        return None if proxy is None or self._past.matches(host, port) else proxy

@@ -27,6 +27,10 @@ def mapped_errors(target: str) -> Iterator[None]:
     except aiohttp.ClientConnectorError as error:
         reason = error.strerror or type(error.os_error).__name__
         raise OriginUnreachable(f"no connection to {error.host} for {target}: {reason}") from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise OriginUnreachable(
+            f"no connection for {target}: the environment's proxy answered {error.status} when it was to connect us"
+        ) from error
     except aiohttp.ClientPayloadError as error:
         raise OriginCut(f"the origin ended its answer to {target} before it was whole") from error
     except (aiohttp.ServerDisconnectedError, OSError) as error:

@@ -181,7 +181,7 @@ class OriginTransport:
             )
         guarded = await self._is_guarded(host, port, endpoint)
         context = self._contexts.of(url, endpoint) if url.scheme == "https" else None
-        proxy = self._proxies.url_for(url.scheme, host)
+        proxy = self._proxies.url_for(url.scheme, host, port)
         return Route(url.raw_host or host, port, guarded, context, proxy)
 
     async def _is_guarded(self, host: str, port: int, endpoint: Endpoint) -> bool:

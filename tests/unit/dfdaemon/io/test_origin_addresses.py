@@ -103,13 +103,16 @@ async def test_a_name_service_that_does_not_answer() -> None:
 def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    assert EnvironmentProxies().url_for("https", "ghcr.io") is None
-    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("no_proxy", "inside.test, 203.0.113.0/24,not/anetwork")
+    assert EnvironmentProxies().url_for("https", "ghcr.io", 443) is None
+    monkeypatch.setenv("https_proxy", "proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "*.inside.test, 203.0.113.0/24,r.test:5000")
     proxies = EnvironmentProxies()
-    assert proxies.url_for("https", "ghcr.io") == "http://proxy.test:3128"
-    assert proxies.url_for("http", "ghcr.io") is None
-    assert proxies.url_for("https", "inside.test") is None
-    assert proxies.url_for("https", "203.0.113.7") is None
-    assert proxies.url_for("https", "203.0.114.7") == "http://proxy.test:3128"
+    assert proxies.url_for("https", "ghcr.io", 443) == "http://proxy.test:3128"
+    assert proxies.url_for("http", "ghcr.io", 80) is None
+    assert proxies.url_for("https", "r.inside.test", 443) is None
+    assert proxies.url_for("https", "r.test", 5000) is None
+    assert proxies.url_for("https", "r.test", 443) == "http://proxy.test:3128"
+    assert proxies.url_for("https", "203.0.113.7", 443) is None
+    assert proxies.url_for("https", "203.0.114.7", 443) == "http://proxy.test:3128"
+    assert proxies.url_for("https", "127.0.0.1", 5000) is None
     assert proxies.hosts == {"proxy.test"}

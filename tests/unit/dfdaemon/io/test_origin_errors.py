@@ -5,6 +5,8 @@ import ssl
 import aiohttp
 import h11
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
 
 from dfdaemon.io.origin_errors import mapped_errors
 from swarm.errors import (
@@ -17,12 +19,20 @@ from swarm.errors import (
 )
 
 
+def proxys_answer(status: int) -> aiohttp.ClientHttpProxyError:
+    """What aiohttp raises when a proxy does not connect us."""
+    address = URL("https://r.test")
+    info = aiohttp.RequestInfo(address, "CONNECT", CIMultiDictProxy(CIMultiDict()), address)
+    return aiohttp.ClientHttpProxyError(info, (), status=status, message="secret")
+
+
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
         (aiohttp.SocketTimeoutError("x"), OriginTimeout),
         (TimeoutError(), OriginTimeout),
         (aiohttp.ConnectionTimeoutError("x"), OriginUnreachable),
+        (proxys_answer(503), OriginUnreachable),
         (aiohttp.ClientPayloadError("x"), OriginCut),
         (aiohttp.ServerDisconnectedError(), OriginCut),
         (aiohttp.ClientOSError(104, "reset"), OriginCut),
