@@ -12,6 +12,7 @@ DamselflyError
 │   ├── OriginUnreachable  OriginTimeout  OriginCut
 │   │   └── TokenUnreachable  it wants a token, and who gives them does not answer
 │   ├── OriginStatus     any answer that is not the wanted one, with its status and challenge
+│   ├── RedirectRefused  it sends us where this mirror does not go
 │   ├── OriginThrottled  429 or 503 with the time to wait
 │   └── OriginContent    the body is not what its digest or size says
 ├── SchedulerError       the scheduler is gone or broke the protocol
@@ -124,6 +125,17 @@ class OriginCut(OriginError):
 
 class OriginContent(OriginError):
     """The origin's body is not what its digest or its size says."""
+
+
+@dataclass(eq=False)
+class RedirectRefused(OriginError):
+    """The origin redirected a request to where this mirror's configuration does not let it lead."""
+
+    target: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.target} was redirected, and that was not followed: {self.reason}"
 
 
 @dataclass(eq=False)

@@ -26,6 +26,7 @@ from swarm.errors import (
     OriginTimeout,
     OriginUnreachable,
     OwnLimit,
+    RedirectRefused,
 )
 
 API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
@@ -51,6 +52,7 @@ _REFUSALS: dict[type[DamselflyError], tuple[int, str, str]] = {
         "ask the registry itself, or raise its limits in the mirror's configuration",
     ),
     OriginUnreachable: (502, "UNAVAILABLE", ELSEWHERE),
+    RedirectRefused: (502, "UNAVAILABLE", f"see [origin] in the mirror's configuration; {ELSEWHERE}"),
     OriginTimeout: (504, "UNAVAILABLE", ELSEWHERE),
     OriginCut: (502, "UNAVAILABLE", ELSEWHERE),
     OriginContent: (502, "UNAVAILABLE", ELSEWHERE),

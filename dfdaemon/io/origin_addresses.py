@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from dfdaemon.proxying import NoProxy, proxy_url
 from swarm.errors import NotAllowed
 
-LITTLE_HELP = "list the registry in origin.registries if this is wanted"
+LITTLE_HELP = "list it in origin.registries if this is wanted"
 INSIDE = "a loopback, link-local, private or forbidden address"
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """RFC 6052: an IPv4 address in the last four bytes."""

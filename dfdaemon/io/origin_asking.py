@@ -35,6 +35,7 @@ from swarm.errors import (
     OriginError,
     OriginStatus,
     OriginUnreachable,
+    RedirectRefused,
     TokenUnreachable,
 )
 
@@ -207,9 +208,17 @@ class OriginAsking:
         return float(min(PAUSE_MAX_S, PAUSE_S * 2 ** (attempt - 1)) * (0.5 + self._dice.share()))
 
     async def _follow(self, exchange: Exchange, send: Send[A]) -> tuple[A, bool]:
-        """Send a request, and again to where it is redirected; one with a body holds a secret and stays."""
+        """Send a request, and again to where it is redirected; one with a body holds a secret and stays.
+
+        Raises RedirectRefused for an address that a registry may not lead to: that is no refusal of the client.
+        """
         for count in range(REDIRECTS_MAX + 1):
-            response = await send(exchange)
+            try:
+                response = await send(exchange)
+            except NotAllowed as error:
+                if count == 0:
+                    raise
+                raise RedirectRefused(exchange.target, str(error)) from error
             redirected = response.status in REDIRECTS and "Location" in response.headers
             if not redirected or exchange.body is not None:
                 return response, count > 0
@@ -237,7 +246,8 @@ def _redirected(exchange: Exchange, location: str) -> Exchange:
         url = exchange.url.join(URL(location, encoded=True))
         elsewhere = url.origin() != exchange.url.origin()
     if exchange.url.scheme == "https" and url.scheme == "http":
-        raise NotAllowed(exchange.target, "it was redirected from https to http")
+        reason = "it leads from https to http; have the storage answer over https, or the registry send content itself"
+        raise RedirectRefused(exchange.target, reason)
     headers = exchange.headers.copy()
     if elsewhere:
         headers.popall("Authorization", None)

@@ -46,6 +46,7 @@ from swarm.errors import (
     OriginTimeout,
     OurselvesError,
     OwnLimit,
+    RedirectRefused,
 )
 from swarm.facts import Note
 from swarm.ids import TaskId
@@ -65,6 +66,9 @@ MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+
+SAYS_NO = OriginStatus | OriginThrottled | NotAllowed | OwnLimit | RedirectRefused
+"""Errors after which a mirror is asked again: another question may do."""
 
 T = TypeVar("T")
 
@@ -170,8 +174,8 @@ class OriginClient:
     ) -> AbstractAsyncContextManager[OriginBody]:
         """Open bytes [start, end) of a blob; `end` None with `start` 0: the whole, without Range.
 
-        Raises NotAllowed, OwnLimit, OriginStatus, OriginThrottled, OriginUnreachable, OriginTimeout, OriginCut,
-        OriginContent, and OriginError for a storage that refuses the address that the registry gave.
+        Raises NotAllowed, OwnLimit, RedirectRefused, OriginStatus, OriginThrottled, OriginUnreachable, OriginTimeout,
+        OriginCut, OriginContent, and OriginError for a storage that refuses the address that the registry gave.
         The body may still be the whole blob (`ranged` False): many registries ignore Range.
         """
         return self._fetch(source, start, end)
@@ -357,7 +361,7 @@ class OriginClient:
 
     def _pass_over(self, registry: str, mirror: Endpoint, error: DamselflyError) -> None:
         """A mirror failed, before its answer or within the body: for a while others are asked, unless it said no."""
-        if not isinstance(error, OriginStatus | OriginThrottled | NotAllowed | OwnLimit):
+        if not isinstance(error, SAYS_NO):
             self._away[mirror.base] = asyncio.get_running_loop().time() + AWAY_S
         fields = (("registry", registry), ("mirror", mirror.base), ("reason", str(error)))
         self._note(Note("mirror_passed_over", fields=fields))

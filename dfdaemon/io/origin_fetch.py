@@ -25,6 +25,7 @@ from swarm.errors import (
     OriginTimeout,
     OriginUnreachable,
     OwnLimit,
+    RedirectRefused,
     StoreError,
 )
 from swarm.messages import OriginFault, PieceRecord
@@ -166,6 +167,7 @@ _FAULTS: tuple[tuple[type[Exception], OriginFault], ...] = (
     (WrongSize, OriginFault.SIZE_MISMATCH),
     (RangeIgnored, OriginFault.NO_RANGE),
     (NotAllowed, OriginFault.DENIED),
+    (RedirectRefused, OriginFault.DENIED),
     (StoreError, OriginFault.ABANDONED),
     (OSError, OriginFault.ABANDONED),
 )

@@ -21,6 +21,7 @@ from swarm.errors import (
     OriginUnreachable,
     OwnLimit,
     PeerUnreachable,
+    RedirectRefused,
     StoreFull,
 )
 
@@ -42,6 +43,7 @@ from swarm.errors import (
         (OriginThrottled(429, "x", 5.0), 503, "UNAVAILABLE"),
         (OwnLimit("x", "no connection was free"), 503, "UNAVAILABLE"),
         (OriginUnreachable("x"), 502, "UNAVAILABLE"),
+        (RedirectRefused("x", "why"), 502, "UNAVAILABLE"),
         (OriginTimeout("x"), 504, "UNAVAILABLE"),
         (OriginCut("x"), 502, "UNAVAILABLE"),
         (OriginContent("x"), 502, "UNAVAILABLE"),

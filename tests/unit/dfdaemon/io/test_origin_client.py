@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
+from yarl import URL
 
 from dfdaemon.config import OriginConfig, RegistryConfig
-from dfdaemon.io.origin_asking import REDIRECTS_MAX
+from dfdaemon.endpoints import Endpoints
+from dfdaemon.io.origin_asking import REDIRECTS_MAX, _redirected
 from dfdaemon.io.origin_client import OriginClient, OriginSource
+from dfdaemon.io.origin_transport import Exchange
 from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.errors import (
@@ -20,6 +24,7 @@ from swarm.errors import (
     OriginThrottled,
     OriginTimeout,
     OriginUnreachable,
+    RedirectRefused,
 )
 from tests.support.fake_origin import FakeOrigin, FakeResolver, fake_origin, says
 
@@ -315,7 +320,7 @@ async def test_redirects_end() -> None:
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "http://", "http://[bad", "http://a:port/"])
 async def test_redirects_to_nowhere(location: str) -> None:
     async with fake_origin(says(307, b"", ("Location", location))) as origin, client_of(origin) as client:
-        with pytest.raises((NotAllowed, OriginContent)):
+        with pytest.raises((RedirectRefused, OriginContent)):
             await read(client)
 
 
@@ -352,17 +357,28 @@ async def test_a_name_that_moves_inside_is_caught_when_connecting() -> None:
                 await read(client, source)
 
 
-async def test_a_public_registry_does_not_redirect_inside() -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "inside.test"])
+async def test_a_public_registry_does_not_redirect_inside(host: str) -> None:
     async with fake_origin(says(200, BODY)) as inside:
-        answer = says(307, b"", ("Location", f"http://127.0.0.1:{inside.port}/"))
+        answer = says(307, b"", ("Location", f"http://{host}:{inside.port}/?sig=secret"))
         async with fake_origin(answer) as origin:
             public = RegistryConfig(name="public.test", url=f"http://public.test:{origin.port}")
             # It is on this machine when it is connected to, and public when its redirect is judged.
-            resolver = FakeResolver(public_test=["127.0.0.1", "8.8.8.8"])
+            resolver = FakeResolver(public_test=["127.0.0.1", "8.8.8.8"], inside_test=["127.0.0.1"])
             async with client_of(origin, public, resolver=resolver) as client:
-                with pytest.raises(NotAllowed, match="loopback"):
+                with pytest.raises(
+                    RedirectRefused, match=rf"{host} .* list it in origin\.registries"
+                ) as caught:
                     await read(client, OriginSource("public.test", "a", DIGEST, "blob"))
+                assert "secret" not in str(caught.value)
         assert not inside.seen
+
+
+def test_a_redirect_from_https_to_http_is_refused() -> None:
+    endpoint = Endpoints(OriginConfig()).of("r.test")
+    exchange = Exchange(endpoint, "GET", URL("https://r.test/v2/"), "GET r.test/a", CIMultiDict())
+    with pytest.raises(RedirectRefused, match=r"GET r\.test/a was redirected, .* https to http"):
+        _redirected(exchange, "http://storage.test/x")
 
 
 async def test_a_private_registry_redirects_inside() -> None:

@@ -20,7 +20,15 @@ from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
 from swarm.dice import Dice
 from swarm.digest import Digest
-from swarm.errors import NotAllowed, OriginStatus, OriginTimeout, OriginUnreachable, OwnLimit, StoreBroken
+from swarm.errors import (
+    NotAllowed,
+    OriginStatus,
+    OriginTimeout,
+    OriginUnreachable,
+    OwnLimit,
+    RedirectRefused,
+    StoreBroken,
+)
 from swarm.ids import Epoch
 from swarm.messages import OriginFault
 from swarm.piece_digest import piece_digest
@@ -337,6 +345,7 @@ async def test_a_throttled_origin_says_for_how_long(run: Run, origin: OriginRegi
         (OriginTimeout("x"), OriginFault.TIMEOUT),
         (OwnLimit("x", "y"), OriginFault.THROTTLED),
         (NotAllowed("x", "y"), OriginFault.DENIED),
+        (RedirectRefused("x", "y"), OriginFault.DENIED),
         (StoreBroken("x"), OriginFault.ABANDONED),
         (OSError(28, "no space"), OriginFault.ABANDONED),
     ],
