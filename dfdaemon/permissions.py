@@ -216,6 +216,10 @@ class Permissions:
         """Return what is known of a digest in a repository, as a blob or as a manifest."""
         return self._members.get((place, digest, kind))
 
+    def disprove(self, place: Place, digest: Digest, kind: Kind) -> None:
+        """The origin has this content in this repository no more."""
+        self._members.drop((place, digest, kind))
+
     def drop_member(self, digest: Digest) -> None:
         """Forget to which repositories a digest belongs."""
         for key in [key for key in self._members if key[1] == digest]:

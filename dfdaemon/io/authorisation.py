@@ -32,6 +32,7 @@ from swarm.errors import (
 from swarm.facts import Note
 
 DENIALS = frozenset({401, 403})
+NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +81,44 @@ class Authoriser:
         Raises OriginStatus as the origin answered it, with its challenges; other OriginErrors when it cannot be
         asked and what is known does not suffice; NotAllowed; ContentDenied.
         """
-        self.check(source.digest)
-        place = Place(source.registry, source.repository)
-        banned = self.knowledge.ban(place, source.digest, source.authorization)
-        if banned is not None:
-            raise banned
+        self._check(source)
         found = self._known(source)
         if found is None:
             await self._ask_cluster(source)
             found = self._known(source)
         if found is not None:
             return found
+        return await self._by_the_origin(source)
+
+    async def authorise_head(self, source: OriginSource) -> Allowed:
+        """As authorise, but the origin says whether it has the content now, unless it cannot be asked.
+
+        A client that pushes does not upload what it is told is there, and the registry refuses an image of which
+        something is missing.
+        """
+        self._check(source)
+        try:
+            return await self._by_the_origin(source)
+        except DamselflyError as error:
+            if not is_outage(error):
+                raise
+            await self._ask_cluster(source)
+            found = self._known(source) or self._in_outage(source, error)
+            if found is None:
+                raise
+            return found
+
+    def _check(self, source: OriginSource) -> None:
+        """Raise if nobody may have this content, or the origin refused it to this credential a moment ago."""
+        self.check(source.digest)
+        place = Place(source.registry, source.repository)
+        banned = self.knowledge.ban(place, source.digest, source.authorization)
+        if banned is not None:
+            raise banned
+
+    async def _by_the_origin(self, source: OriginSource) -> Allowed:
+        """Let the origin decide, or, in an outage, what is known."""
+        place = Place(source.registry, source.repository)
         self.raise_refusal(place, source.authorization)
         down = self.failure(place, source.authorization)
         allowed = self._in_outage(source, down) if down is not None else None
@@ -101,6 +129,8 @@ class Authoriser:
         except DamselflyError as error:
             self.refused(place, source.authorization, error, of=source.digest)
             self.knowledge.unproven(place, source.digest)
+            if isinstance(error, OriginStatus) and error.status == NOT_FOUND:
+                self.knowledge.tables.disprove(place, source.digest, source.kind)
             allowed = self._in_outage(source, error)
             if allowed is None:
                 raise self.unanswered(place, source.authorization, error) from error

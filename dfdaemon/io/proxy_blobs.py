@@ -53,7 +53,7 @@ class ProxyBlobs:
 
     async def answer(self, request: web.BaseRequest, source: OriginSource) -> web.StreamResponse:
         """Answer a request for a blob; raises what authorise() and the download raise before the headers."""
-        content = await self.content(source)
+        content = await self.content(source, anew=request.method == "HEAD")
         if not 0 <= content.size <= BLOB_BYTES_MAX:
             return await self.pass_body(request, source, content)
         if request.method == "HEAD":
@@ -64,9 +64,13 @@ class ProxyBlobs:
             await self._authoriser.authorise_anew(source)
             return await self.stream(request, source, content)
 
-    async def content(self, source: OriginSource) -> Content:
-        """Authorise, and find out what the headers need; the size is -1 where nobody says it."""
-        allowed = await self._authoriser.authorise(source)
+    async def content(self, source: OriginSource, anew: bool = False) -> Content:
+        """Authorise, and find out what the headers need; the size is -1 where nobody says it.
+
+        `anew`: whether it is there the registry says now, whatever is known.
+        """
+        asked = self._authoriser.authorise_head if anew else self._authoriser.authorise
+        allowed = await asked(source)
         content = Content(source.registry, source.digest, allowed.size, allowed.media_type)
         stored = self._blobs.stored(source.task)
         # Of a part, the size is only what a client said.

@@ -6,13 +6,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from benchmarks.io.image import MEDIA_INDEX, MEDIA_MANIFEST, Image, generate_image
 from benchmarks.io.origin_registry import OriginRegistry, OriginSettings
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode
 from benchmarks.origin.faults import Fault, FaultKind, Where
 from dfdaemon.io.origin_client import MANIFEST_TYPES
+from swarm.digest import Digest
 from swarm.layers import Layer
+from tests.support.fake_origin import fake_origin
 from tests.support.mirror import REGISTRY, Mirror, ask, content_of, running_mirror
 from tests.support.processes import free_port
 
@@ -295,6 +298,44 @@ async def test_head_of_a_blob(mirror: Mirror, image: Image) -> None:
     answer = await mirror.head(f"/v2/team/app/blobs/{layer.digest}")
     assert (answer.status, answer.header("Content-Length"), answer.body) == (200, str(layer.size), b"")
     assert not mirror.blobs.readers
+
+
+@pytest.mark.parametrize("headers", [(), (("Authorization", "Basic eDp5"),)])
+async def test_a_client_that_pushes_learns_what_the_registry_has_removed(
+    tmp_path: Path, headers: tuple[tuple[str, str], ...]
+) -> None:
+    """It uploads what is not there; a layer of yesterday would make each push of its image fail."""
+    body, removed = b"content", False
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=404) if removed else web.Response(body=body)
+
+    path = f"/v2/team/app/blobs/{Digest.of(body)}"
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path) as mirror:
+        assert (await mirror.get(path, *headers)).body == body
+        assert (await mirror.head(path, *headers)).status == 200
+        removed = True
+        assert (await mirror.head(path, *headers)).status == 404
+        assert (await mirror.get(path, *headers)).status == 404, "nor is it known any more"
+        removed = False
+        assert (await mirror.head(path, *headers)).status == 200
+
+
+@pytest.mark.parametrize("outage", ["allow-known", "deny"])
+async def test_in_an_outage_head_of_a_blob_is_answered_from_what_is_known(
+    tmp_path: Path, outage: str
+) -> None:
+    body, down = b"content", False
+
+    def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return web.Response(status=503) if down else web.Response(body=body)
+
+    path = f"/v2/team/app/blobs/{Digest.of(body)}"
+    async with fake_origin(answer) as origin, running_mirror(origin, tmp_path, outage=outage) as mirror:
+        assert (await mirror.head(path)).status == 200
+        down = True
+        answered = await mirror.head(path)
+        assert (answered.status, answered.header("Content-Length")) == (200, "7")
 
 
 async def test_a_second_client_asks_the_origin_nothing(
