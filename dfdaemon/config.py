@@ -192,7 +192,10 @@ class RegistryConfig:
 
     name: str = setting("", "Name in image references, such as registry.example.com or docker.io.")
     url: str = setting("", "Where it is: https://host[:port]; empty: https://NAME.")
-    ca_file: str = setting("", "Certificates (PEM) to trust in addition to the system's.")
+    ca_file: str = setting(
+        "",
+        "Certificates (PEM) to trust in addition to the system's: of an authority, an intermediate one, or its own.",
+    )
     insecure_skip_verify: bool = setting(False, "Do not verify its TLS certificate.")
     certificate_file: str = setting("", "Our certificate (PEM), for a registry that wants one.")
     key_file: str = setting("", "The key (PEM) of certificate_file; empty: it is in the same file.")

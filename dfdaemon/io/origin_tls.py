@@ -17,7 +17,7 @@ class TlsContexts:
 
     def __init__(self) -> None:
         self._contexts: dict[str, tuple[Key, ssl.SSLContext]] = {}
-        self.systems = ssl.create_default_context()
+        self.systems = _as_go_checks(ssl.create_default_context())
         """The system's way."""
 
     def of(self, url: URL, endpoint: Endpoint) -> ssl.SSLContext:
@@ -46,8 +46,18 @@ def _changed(file: str) -> int:
         return -1
 
 
+def _as_go_checks(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Trust what containerd trusts: any certificate that is given counts, an intermediate or the registry's own too.
+
+    Nor must a private authority's certificates have each extension of RFC 5280, as Python asks from 3.13 on.
+    """
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
+
+
 def _context(verified: bool, ca_file: str, certificate_file: str, key_file: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = _as_go_checks(ssl.create_default_context())
     reading = "certificate_file"
     try:
         if certificate_file:

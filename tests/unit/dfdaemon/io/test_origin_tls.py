@@ -11,21 +11,32 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from dfdaemon.config import OriginConfig, RegistryConfig
+from dfdaemon.endpoints import Endpoints
+from dfdaemon.io.origin_tls import TlsContexts
 from dfdaemon.io.origin_transport import Exchange, OriginTransport
 from swarm.errors import OriginError, OurselvesError
-from tests.support.certificates import make_certificate
+from tests.support.certificates import make_certificate, make_chain
 
 
 @asynccontextmanager
 async def strict_server(directory: Path, clients: Path) -> AsyncIterator[int]:
     """An HTTPS server that answers only those whom `clients` vouches for."""
+    async with running_server(*make_certificate(directory, "127.0.0.1"), clients) as port:
+        yield port
+
+
+@asynccontextmanager
+async def running_server(chain: Path, key: Path, clients: Path | None = None) -> AsyncIterator[int]:
+    """An HTTPS server that shows this chain, and wants certificates that `clients` vouches for, if that is given."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(text="well")
 
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(clients))
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(*make_certificate(directory, "127.0.0.1"))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    if clients is not None:
+        context.load_verify_locations(cafile=str(clients))
+        context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(chain, key)
     runner = web.ServerRunner(web.Server(answer))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
@@ -65,6 +76,33 @@ async def test_a_registry_that_wants_our_certificate(tmp_path: Path) -> None:
                 with pytest.raises(OriginError):
                     await status_of(transport, port)
             await transport.close()
+
+
+async def test_each_certificate_of_a_chain_may_be_trusted_alone(tmp_path: Path) -> None:
+    """As with containerd, and with openssl s_client -partial_chain."""
+    certificates, chain, key = make_chain(tmp_path, "127.0.0.1")
+    other, _ = make_certificate(folder(tmp_path, "other"), "127.0.0.1")
+    async with running_server(chain, key) as port:
+        for ca_file in (*certificates, other):
+            entry = RegistryConfig(name="r", url=f"https://127.0.0.1:{port}", ca_file=str(ca_file))
+            transport = OriginTransport(OriginConfig(registries=(entry,)))
+            if ca_file is other:
+                with pytest.raises(OriginError, match="not trusted"):
+                    await status_of(transport, port)
+            else:
+                assert await status_of(transport, port) == 200, ca_file.name
+            await transport.close()
+
+
+def test_no_extension_is_asked_for_that_containerd_does_not_ask_for(tmp_path: Path) -> None:
+    (root, *_), _, _ = make_chain(tmp_path, "127.0.0.1")
+    contexts, url = TlsContexts(), URL("https://r:443/")
+    entry = RegistryConfig(name="r", url="https://r", ca_file=str(root))
+    own = contexts.of(url, Endpoints(OriginConfig(registries=(entry,))).of("r"))
+    for context in contexts.systems, own:
+        assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.check_hostname
 
 
 async def test_it_is_shown_to_the_registry_alone(tmp_path: Path) -> None:
