@@ -37,6 +37,8 @@ PASSED_STATUSES = {
     403: ("DENIED", "this credential may not read the repository"),
     404: ("NOT_FOUND", "check the name, the tag and the digest"),
 }
+UNKNOWN_CODES = {"blob": "BLOB_UNKNOWN", "manifest": "MANIFEST_UNKNOWN"}
+"""What the specification calls content that is not there: newer clients go to their next source after that."""
 ELSEWHERE = "ask the registry itself; containerd does so by its own"
 
 _REFUSALS: dict[type[DamselflyError], tuple[int, str, str]] = {
@@ -100,9 +102,13 @@ class Content:
         return web.Response(headers=headers)
 
 
-def error_answer(error: DamselflyError) -> web.Response:
-    """Return what a client is told of an error: status, challenges, and a document that says what to do."""
+def error_answer(error: DamselflyError, kind: str = "") -> web.Response:
+    """Return what a client is told of an error: status, challenges, and a document that says what to do.
+
+    `kind`: of what it asked for, where that is known.
+    """
     status, code, hint = _refusal(error)
+    code = UNKNOWN_CODES.get(kind, code) if status == 404 else code
     response = _document(status, code, str(error), hint)
     if isinstance(error, OriginStatus) and error.status == 401:
         for challenge in error.challenges:

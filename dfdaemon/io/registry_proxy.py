@@ -135,15 +135,17 @@ class RegistryProxy:
                 self._idle.set()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        kind = ""
         try:
             self._check_limits(request)
             wanted = resolve(
                 request.raw_path, request.headers.get("OCI-Namespace"), self._config.default_registry
             )
+            kind = wanted.kind
             return await self._answer(request, wanted)
         except DamselflyError as error:
             self._note(Note("request_refused", fields=(("method", request.method), ("reason", str(error)))))
-            response = error_answer(error)
+            response = error_answer(error, kind)
             if isinstance(error, TooManyClients):
                 response.force_close()
             return response

@@ -92,3 +92,11 @@ def test_headers_of_content() -> None:
     stale = Content("r.test", digest, 5, "", stale=True).headers()
     assert stale["Warning"].startswith("110 ")
     assert stale["Content-Type"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(("kind", "code"), [("blob", "BLOB_UNKNOWN"), ("manifest", "MANIFEST_UNKNOWN")])
+def test_what_is_not_there_is_called_as_the_specification_calls_it(kind: str, code: str) -> None:
+    for status, expected in ((404, code), (403, "DENIED")):
+        answer = error_answer(OriginStatus(status, "x"), kind)
+        assert isinstance(answer.body, bytes)
+        assert json.loads(answer.body)["errors"][0]["code"] == expected

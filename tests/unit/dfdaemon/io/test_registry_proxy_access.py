@@ -120,7 +120,7 @@ async def test_a_digest_guessed_through_a_public_repository(
     assert (await mirror.get(f"/v2/{PRIVATE}/blobs/{digest}", bearer(origin, PRIVATE))).status == 200
     answer = await mirror.get(f"/v2/{PUBLIC}/blobs/{digest}")
     assert answer.status == 404, "the origin of the named repository decides"
-    assert answer.error["code"] == "NOT_FOUND"
+    assert answer.error["code"] == "BLOB_UNKNOWN"
 
 
 async def test_a_credential_counts_for_a_while_only(
