@@ -89,7 +89,7 @@ async def test_dfget_says_what_is_wrong(
     running: RunningDaemon, capsys: pytest.CaptureFixture[str], words: list[str], code: int, text: str
 ) -> None:
     assert await command(dfget.main, "--socket", running.control, *words) == code
-    assert text in capsys.readouterr().out
+    assert text in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("main", [dfget.main, dfctl.main])
@@ -151,7 +151,7 @@ async def test_dfctl_knows_nothing_of_a_foreign_digest(
     running: RunningDaemon, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await command(dfctl.main, "--socket", running.control, "explain", f"sha256:{'0' * 64}") == 1
-    assert "neither holds" in capsys.readouterr().out
+    assert "neither holds" in capsys.readouterr().err
 
 
 async def test_only_its_owner_may_open_the_socket(running: RunningDaemon) -> None:
