@@ -98,7 +98,7 @@ async def test_without_a_daemon_the_tools_say_what_to_do(
 ) -> None:
     words = [IMAGE] if main is dfget.main else ["status"]
     assert await command(main, "--socket", "/nowhere/s", *words) == 1
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert "is dfdaemon running?" in printed
     assert "/nowhere/s" in printed
 

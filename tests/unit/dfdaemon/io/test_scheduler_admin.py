@@ -75,14 +75,14 @@ async def test_what_goes_wrong_is_told_and_no_token(
     scheduler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await run("denials", "--scheduler", scheduler) == 1
-    assert "show the token" in capsys.readouterr().out
+    assert "show the token" in capsys.readouterr().err
     wrong = tmp_path / "wrong"
     wrong.write_text("another token of sixteen bytes")
     assert await run("deny", DIGEST, "--scheduler", scheduler, "--token-file", str(wrong)) == 1
-    printed = capsys.readouterr().out
+    printed = capsys.readouterr().err
     assert "refuses" in printed
     assert "another token" not in printed
-    assert await run("deny", "sha256:0", "--scheduler", scheduler) == 1
-    assert "malformed digest" in capsys.readouterr().out
+    assert await run("deny", "sha256:0", "--scheduler", scheduler) == 2
+    assert "malformed digest" in capsys.readouterr().err
     assert await run("denials", "--scheduler", "127.0.0.1:1") == 1
-    assert "--scheduler names its metrics_listen" in capsys.readouterr().out
+    assert "--scheduler names its metrics_listen" in capsys.readouterr().err
