@@ -22,6 +22,9 @@ pytestmark = [
 
 ORIGIN_BYTES_PER_S = 50_000_000
 ORIGIN_RATIO_MAX = 1.01
+ON_ITS_WAY_BYTES = 12_000_000
+"""In the sockets of registry, throttle and daemon, when an owner that is slow for want of a processor is relieved of
+the end of its lease: that is sent once more, to another."""
 ACCEPT = ("Accept", "application/vnd.oci.image.index.v1+json")
 
 
@@ -80,8 +83,10 @@ def test_kubelet_finds_the_image(fan_out: FanOut, large_image: Image) -> None:
 
 def test_each_byte_left_the_registry_once(fan_out: FanOut, large_image: Image) -> None:
     assert set(fan_out.traffic.blob_bytes) == set(digests(large_image))
-    assert fan_out.traffic.total_blob_bytes >= large_image.total_bytes
-    assert fan_out.traffic.total_blob_bytes <= ORIGIN_RATIO_MAX * large_image.total_bytes
+    assert fan_out.cluster.scheduler is not None
+    reliefs = len(fan_out.cluster.scheduler.noted("lease_relieved"))
+    allowed = ORIGIN_RATIO_MAX * large_image.total_bytes + reliefs * ON_ITS_WAY_BYTES
+    assert large_image.total_bytes <= fan_out.traffic.total_blob_bytes <= allowed
 
 
 def test_each_manifest_was_fetched_once_by_its_digest(fan_out: FanOut, large_image: Image) -> None:
