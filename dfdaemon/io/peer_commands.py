@@ -72,10 +72,7 @@ class PeerCommands:
         if command.scratch:
             try:
                 file = self._store.scratch(command.task, command.index)
-            except (
-                KeyError,
-                OSError,
-            ):  # the blob left the disk, or there is no descriptor: one copy has to do
+            except (KeyError, OSError):  # it left the disk, or no descriptor is left: one copy has to do
                 fault = events.PeerFault.CANCELLED
                 self._post(events.PieceFailed(command.parent, command.task, command.index, fault, True))
                 return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dfdaemon.accept import WHOLE, form_of, takes
 from dfdaemon.config import MirrorConfig
-from dfdaemon.io.authorisation import Authoriser, is_outage
+from dfdaemon.io.authorisation import NOT_FOUND, Authoriser, is_outage
 from dfdaemon.io.blobs import Cluster
 from dfdaemon.io.one_at_a_time import OneAtATime
 from dfdaemon.io.origin_answers import OriginHead
@@ -23,8 +23,6 @@ from swarm.repositories import (
     TagPushed,
     TagUnresolved,
 )
-
-NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
