@@ -1,6 +1,7 @@
 """Whose turn it is to send: all who send pieces and bodies from files hold the event loop for a few milliseconds.
 
-What else waits for the loop, such as a hello or the first byte of another client, is late by one round at most.
+What else waits for the loop, such as a hello or the first byte of another client, is late by one round at most. Where
+that takes long, senders have as long: else a loop with much to do would send next to nothing.
 """
 
 import asyncio
@@ -12,6 +13,8 @@ from weakref import WeakKeyDictionary
 
 ROUND_S = 0.003
 """Senders go on for so long, and one of them a step longer, before the loop does something else."""
+ROUND_S_MAX = 0.5
+"""The same where the loop did something else for as long as this, and much longer than ROUND_S."""
 
 Result = TypeVar("Result")
 
@@ -24,13 +27,15 @@ class SendRounds:
         self._ends_at = 0.0
         self._runs = False
         """Whether a round began in this turn of the loop."""
+        self._waits_since = 0.0
+        """When the loop went on to something else though somebody waits."""
 
     def run(self, step: Callable[[], None]) -> None:
         """Call `step`, which does not wait for its socket, at once or in a later turn of the loop."""
         if self._may_send():
             step()
         else:
-            self._waiting.append(step)
+            self._wait(step)
 
     async def result(self, step: Callable[[], Result]) -> Result:
         """Call `step` as `run` does; return what it returns, raise what it raises."""
@@ -46,8 +51,13 @@ class SendRounds:
             except Exception as error:
                 ended.set_exception(error.with_traceback(None))  # it holds this frame, and that the future
 
-        self._waiting.append(run)
+        self._wait(run)
         return await ended
+
+    def _wait(self, step: Callable[[], None]) -> None:
+        if not self._waiting:
+            self._waits_since = monotonic()
+        self._waiting.append(step)
 
     def _may_send(self) -> bool:
         """Tell whether nobody waits and the round has time left."""
@@ -58,8 +68,10 @@ class SendRounds:
         return monotonic() < self._ends_at
 
     def _begin(self) -> None:
+        now = monotonic()
+        others_s = now - self._waits_since if self._waiting else 0.0
         self._runs = True
-        self._ends_at = monotonic() + ROUND_S
+        self._ends_at = now + min(ROUND_S_MAX, max(ROUND_S, others_s))
         asyncio.get_running_loop().call_soon(self._next)
 
     def _next(self) -> None:
@@ -71,6 +83,7 @@ class SendRounds:
         self._waiting.popleft()()
         while self._waiting and monotonic() < self._ends_at:
             self._waiting.popleft()()
+        self._waits_since = monotonic()
 
 
 _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, SendRounds] = WeakKeyDictionary()

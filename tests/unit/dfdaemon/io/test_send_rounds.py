@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from dfdaemon.io import send_rounds
-from dfdaemon.io.send_rounds import ROUND_S, SendRounds
+from dfdaemon.io.send_rounds import ROUND_S, ROUND_S_MAX, SendRounds
 
 
 class Clock:
@@ -62,6 +62,24 @@ async def test_a_turn_of_the_loop_without_senders_begins_a_new_round(clock: Cloc
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     assert clock.steps == ["x"] * 3
+
+
+async def test_who_sends_has_as_long_as_the_loop_took_for_others(clock: Clock) -> None:
+    rounds = SendRounds()
+    clock.now = 100.0  # nobody has waited all this time
+    for name in "abcdefgh":
+        rounds.run(clock.step(name, ROUND_S))
+    assert clock.steps == ["a"]
+    await asyncio.sleep(0)
+    assert clock.steps == ["a", "b"]
+    clock.now += 3 * ROUND_S
+    await asyncio.sleep(0)
+    assert clock.steps == ["a", "b", "c", "d", "e"]
+    clock.now += 1e6
+    rounds.run(clock.step("last", ROUND_S_MAX))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert clock.steps == [*"abcdefgh", "last"]
 
 
 async def test_errors_are_the_callers_and_who_gave_up_sends_nothing(clock: Clock) -> None:
