@@ -10,7 +10,9 @@ from swarm.frames import Frame, PingFrame, PongFrame
 from swarm.wire import Decoder, encode
 
 PING_AFTER_S = 5.0
-"""Silence after which the other side is asked whether it is there."""
+"""Silence after which a child asks its parent whether it is there."""
+CHILD_PING_AFTER_S = 15.0
+"""Silence after which a parent asks a child: one that lives has pinged, so that each connection has one pinger."""
 PINGS_MAX = 2
 """Pings without any word in return, each PING_AFTER_S after the one before, after which it is dead. Counted rather than
 timed: while we were not running ourselves, nobody could be heard."""
@@ -28,7 +30,9 @@ class ControlConnection(asyncio.Protocol):
         expected: Collection[type[Frame]],
         on_frame: Callable[[Frame], None],
         on_lost: Callable[[PeerFault, str], None],
+        ping_after_s: float | None = None,
     ) -> None:
+        """`ping_after_s`: PING_AFTER_S unless given."""
         self._decoder = Decoder(expected)
         self._on_frame = on_frame
         self._on_lost = on_lost
@@ -37,7 +41,8 @@ class ControlConnection(asyncio.Protocol):
         self._closed = False
         self._heard = self._loop.time()
         self._pings = 0
-        self._timer = self._loop.call_later(PING_AFTER_S, self._watch)
+        self._ping_after_s = ping_after_s or PING_AFTER_S
+        self._timer = self._loop.call_later(self._ping_after_s, self._watch)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; called by the loop."""
@@ -100,7 +105,7 @@ class ControlConnection(asyncio.Protocol):
         return True
 
     def _watch(self) -> None:
-        wait_s = PING_AFTER_S - (self._loop.time() - self._heard)
+        wait_s = self._ping_after_s - (self._loop.time() - self._heard)
         if wait_s <= 0 and self._pings >= PINGS_MAX:
             self.fail(PeerFault.TIMEOUT, f"it answered none of {PINGS_MAX} pings")
         elif wait_s <= 0:

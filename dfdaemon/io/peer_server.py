@@ -23,7 +23,7 @@ from dfdaemon.events import (
     UploadEnded,
 )
 from dfdaemon.io.identity import parse_address
-from dfdaemon.io.peer_connection import ControlConnection
+from dfdaemon.io.peer_connection import CHILD_PING_AFTER_S, ControlConnection
 from dfdaemon.io.peer_handshake import HANDSHAKE_S, FirstFrame, Greeting, Identity, refuse, take_greeting
 from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
 from dfdaemon.io.peer_stream import PeerStream, carry
@@ -316,6 +316,7 @@ class PeerServer:
             FROM_CHILD,
             lambda frame: self._heard(child, frame),
             lambda fault, reason: self._drop(child, reason),
+            CHILD_PING_AFTER_S,
         )
         child = self._children[host] = _Child(host, greeting.zone, control, Gate(greeting.key))
         await carry(sock, control)
@@ -329,8 +330,7 @@ class PeerServer:
     def _opened_by(self, sock: PeerStream, frame: OpenFrame) -> _Child:
         child = self._child(sock, frame.host)
         if not child.gate.admits(frame):
-            text = "its OPEN is of another control connection, or not new"
-            raise refuse(sock, frame.host, Refusal.OPENING, text)
+            raise refuse(sock, frame.host, Refusal.OPENING, "its OPEN is of another connection, or not new")
         return child
 
     def _admit_data(self, sock: PeerStream, child: _Child) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dfdaemon.events import PeerFault
 from dfdaemon.io import peer_connection
-from dfdaemon.io.peer_connection import ControlConnection
+from dfdaemon.io.peer_connection import CHILD_PING_AFTER_S, ControlConnection
 from swarm.frames import FROM_CHILD, Frame, GoneFrame, PingFrame, PongFrame, SubscribeFrame
 from swarm.ids import TaskId
 from swarm.wire import Decoder, encode
@@ -20,12 +20,15 @@ TASK = TaskId("sha256:" + "ab" * 32)
 class Talk:
     """A control connection, and the other end of its socket."""
 
-    def __init__(self, other: socket.socket) -> None:
+    def __init__(self, other: socket.socket, ping_after_s: float | None) -> None:
         self.other = other
         self.frames: asyncio.Queue[Frame] = asyncio.Queue()
         self.ends: asyncio.Queue[tuple[PeerFault, str]] = asyncio.Queue()
         self.connection = ControlConnection(
-            FROM_CHILD, self.frames.put_nowait, lambda fault, reason: self.ends.put_nowait((fault, reason))
+            FROM_CHILD,
+            self.frames.put_nowait,
+            lambda fault, reason: self.ends.put_nowait((fault, reason)),
+            ping_after_s,
         )
 
     async def say(self, data: bytes) -> None:
@@ -42,12 +45,12 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking() -> AsyncIterator[Talk]:
+async def talking(ping_after_s: float | None = None) -> AsyncIterator[Talk]:
     other, ours = socket.socketpair()
     ours.setblocking(False)
     other.setblocking(False)
     with other:
-        talk = Talk(other)
+        talk = Talk(other, ping_after_s)
         await asyncio.get_running_loop().connect_accepted_socket(lambda: talk.connection, ours)
         try:
             yield talk
@@ -75,6 +78,16 @@ async def test_silence_is_met_with_a_ping_and_then_given_up(monkeypatch: pytest.
     async with talking() as talk:
         await talk.hear(PingFrame())
         assert (await talk.ends.get())[0] is PeerFault.TIMEOUT
+
+
+async def test_a_parent_leaves_the_asking_to_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_connection, "PING_AFTER_S", 0.01)
+    async with talking(CHILD_PING_AFTER_S) as talk:
+        for _ in range(2 * peer_connection.PINGS_MAX):  # longer than it takes to give up who says nothing
+            await asyncio.sleep(0.02)
+            await talk.say(encode(PingFrame()))
+            await talk.hear(PongFrame())  # and no PING, which the decoder would refuse
+        assert talk.ends.empty()
 
 
 @pytest.mark.parametrize("nonsense", [b"GET / HTTP/1.1\r\n\r\n", encode(GoneFrame(TASK))])
