@@ -149,13 +149,18 @@ class PieceConnection:
             self._on_answer(self, wish, fault)
 
     def _readable(self) -> None:
+        while self._read() and pending(self._sock):
+            pass
+
+    def _read(self) -> bool:
+        """Read a part of an answer; tell whether there was one, and more of it may be there."""
         if self.closed or self._transfer is not None:
-            return  # called late: the bytes are the receivers' now, or nobody's
+            return False  # called late: the bytes are the receivers' now, or nobody's
         try:
             data = self._sock.recv(self._decoder.wanted_bytes)
             received = self._decoder.feed(data)
         except (BlockingIOError, InterruptedError):
-            return
+            return False
         except OSError:
             self._fail(PeerFault.CLOSED)
         except WireError:
@@ -165,8 +170,9 @@ class PieceConnection:
                 self._fail(PeerFault.CLOSED)
             elif received:
                 self._replied(received[0])
-            elif pending(self._sock):
-                self._readable()
+            else:
+                return True
+        return False
 
     def _look_at_time(self, at: float) -> None:
         """Look then. The one timer goes on from piece to piece: most are answered long before."""
@@ -174,20 +180,26 @@ class PieceConnection:
         self._timer = self._loop.call_at(at, self._look)
 
     def _look(self) -> None:
-        """End what waits for an answer, or for work, for too long."""
+        """End what waits for an answer, or for work, for too long; what came unread meanwhile counts."""
         now = self._loop.time()
-        if self._wish is None:
-            due, fault = self._rested_at + IDLE_S_MAX, PeerFault.CLOSED
-        elif self._transfer is None:
-            due, fault = self._asked + self._limit_s, PeerFault.TIMEOUT
-        else:  # the receivers watch over it
-            due, fault = now + self._limit_s, PeerFault.TIMEOUT
+        while self._due(now) <= now and self._read():
+            pass
+        if self.closed:
+            return
+        due = self._due(now)
         if due > now:
             self._look_at_time(due)
-            return
-        if fault is PeerFault.TIMEOUT:
+        elif self._wish is None:
+            self._fail(PeerFault.CLOSED)
+        else:
             self._patience.missed(self._limit_s)
-        self._fail(fault)
+            self._fail(PeerFault.TIMEOUT)
+
+    def _due(self, now: float) -> float:
+        """Return until when it may wait. While a piece comes, the receivers watch over it."""
+        if self._wish is None:
+            return self._rested_at + IDLE_S_MAX
+        return (self._asked if self._transfer is None else now) + self._limit_s
 
     def _replied(self, frame: Frame) -> None:
         wish = self._wish

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -227,6 +228,21 @@ async def test_a_parent_that_does_not_answer_is_given_up(monkeypatch: pytest.Mon
     async with scripted() as script:
         await script.request()
         assert await script.answers.get() is PeerFault.TIMEOUT
+
+
+@pytest.mark.parametrize("left", [PIECE, BusyFrame(1)])
+async def test_an_answer_that_waits_unread_is_in_time(monkeypatch: pytest.MonkeyPatch, left: Frame) -> None:
+    """A loop may look at the clock before it looks at its sockets, after a turn that took long."""
+    monkeypatch.setattr(piece_connection, "REPLY_S", 0.01)
+    async with scripted() as script:
+        await script.request()
+        script.reply(encode(left))
+        time.sleep(0.02)  # noqa: ASYNC251 - the loop is busy
+        script.connection._look()
+        if left is PIECE:
+            script.reply(BLOB.piece(4))
+        assert await script.answers.get() == (Taken(RECORD, RECORD.digest) if left is PIECE else left)
+        assert not script.connection.closed
 
 
 async def test_a_parent_that_stops_in_the_middle_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
