@@ -13,6 +13,8 @@ class Neighbours:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        self._searches = 0.0
+        self._searched_at = 0.0
 
     def place(self, task: Task, peer: Peer, count: int) -> None:
         """Give a peer up to `count` more parents, and make it a parent of those that can use it."""
@@ -49,9 +51,11 @@ class Neighbours:
 
         One that has all the parents it may have gives up, in our books, those that hold nothing it wants.
         """
-        limit = self._limit(task)
+        limit, dice = self._limit(task), self._cluster.dice
         children_max = placement.rescue_children_max(self._cluster.placement(task))
-        found = placement.choose_rescuers(task, peer, wanted, children_max, self._cluster.dice)
+        found = placement.choose_rescuers(task, peer, wanted, children_max, placement.RESCUE_LOOK, dice)
+        if not found and self._may_search():
+            found = placement.choose_rescuers(task, peer, wanted, children_max, placement.RESCUE_SEARCH, dice)
         for parent in list(peer.parents):
             if len(peer.parents) + len(found) <= limit:
                 break
@@ -63,6 +67,15 @@ class Neighbours:
             self._introduce(peer, found, task)
             self._cluster.note("rescue", task, peer.host, parents=len(found))
         return bool(found)
+
+    def _may_search(self) -> bool:
+        """Tell whether the scheduler has time to look at many holders; a second's worth may be used at once."""
+        spent = self._searches - (self._cluster.now - self._searched_at) * placement.SEARCHES_PER_S
+        self._searches, self._searched_at = max(0.0, spent), self._cluster.now
+        if self._searches >= placement.SEARCHES_PER_S:
+            return False
+        self._searches += 1
+        return True
 
     def give_children(self, task: Task, owner: Peer) -> None:
         """See that what a lease owner will hold can spread."""

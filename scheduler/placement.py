@@ -27,6 +27,9 @@ RESCUE_LOOK = 64
 """Holders of a zone that are looked at for a rescue, from a random place on."""
 RESCUE_SEARCH = 2048
 """Holders that are looked at when those did not have what is wanted."""
+SEARCHES_PER_S = 100
+"""Such searches, of half a millisecond each. Who is not helped asks again in a second; without a bound a herd of 10,000
+with nothing to give yet would take five times as much of a processor as there is."""
 ZONES_LOOKED_AT = 8
 """Other zones that are tried before a host does without."""
 SOURCES_LOOKED_AT = 8
@@ -158,26 +161,24 @@ def rescue_children_max(config: PlacementConfig) -> int:
     return RESCUE_CHILDREN * config.neighbours
 
 
-def choose_rescuers(task: Task, peer: Peer, wanted: int, children_max: int, dice: Dice) -> list[Peer]:
+def choose_rescuers(
+    task: Task, peer: Peer, wanted: int, children_max: int, look: int, dice: Dice
+) -> list[Peer]:
     """Return up to RESCUERS holders of wanted pieces that are no parents yet: near, fast, with few children first.
 
     None of them has `children_max` children or more. Those of other zones only for what the peer is to import, or if it
-    stores nothing: then it imports for nobody.
+    stores nothing: then it imports for nobody. `look`: holders of each zone that are looked at.
     """
     zone = peer.host.info.zone
     far = wanted & peer.importing if peer.stores else wanted
     found: dict[Peer, None] = {}
-    for look in (RESCUE_LOOK, RESCUE_SEARCH):
-        for name in _names(task, zone, dice) if far else [zone]:
-            holders = task.zone(name).holders.some(look, dice)
-            _look(found, holders, peer, wanted if name == zone else far, children_max)
-            if len(found) >= RESCUERS:
-                break
-        if look == RESCUE_LOOK:
-            sources = [other for other in _sources(task, wanted) if far or other.host.info.zone == zone]
-            _look(found, sources, peer, wanted, children_max)
-        if found:
+    for name in _names(task, zone, dice) if far else [zone]:
+        holders = task.zone(name).holders.some(look, dice)
+        _look(found, holders, peer, wanted if name == zone else far, children_max)
+        if len(found) >= RESCUERS:
             break
+    sources = [other for other in _sources(task, wanted) if far or other.host.info.zone == zone]
+    _look(found, sources, peer, wanted, children_max)
     ranked = sorted(
         found, key=lambda other: (other.host.info.zone != zone, other.host.is_slow, len(other.children))
     )

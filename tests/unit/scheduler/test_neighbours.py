@@ -1,3 +1,6 @@
+import pytest
+
+from scheduler import placement
 from swarm.availability import full
 from swarm.ids import HostId
 from swarm.messages import Parents
@@ -18,6 +21,28 @@ def test_a_starving_host_gets_up_to_four_holders() -> None:
     assert set(given) <= set(names[10:20])
     assert not set(given) & before
     assert play.notes("rescue")
+
+
+def test_searches_among_many_hosts_are_few_and_who_got_none_may_ask_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(placement, "RESCUE_LOOK", 0)
+    monkeypatch.setattr(placement, "SOURCES_LOOKED_AT", 0)
+    monkeypatch.setattr(placement, "SEARCHES_PER_S", 2)
+    play = Playbook(Playbook.config(neighbours=4, remote_neighbours=0, parents_max=16))
+    names = [f"h{number}" for number in range(30)]
+    play.join(*names)
+    task = play.machine.cluster.tasks[BLOB]
+    holder = task.peers[HostId("h29")]
+    asking = [name for name in names[:29] if holder not in task.peers[HostId(name)].parents]
+    play.holds("h29", 0b1000)
+    play.wait(1.0)  # some searched when they joined
+    for name, given in zip(asking, (["h29"], ["h29"], []), strict=False):
+        play.starves(name, 0b1000)
+        assert play.parents(name) == given
+    play.wait(1.0)
+    play.starves(asking[2], 0b1000)
+    assert play.parents(asking[2]) == ["h29"]
 
 
 def test_a_rescued_host_learns_what_its_new_parents_hold() -> None:

@@ -125,7 +125,7 @@ def test_rescuers_hold_what_is_wanted_and_near_ones_with_few_children_come_first
         task.gained(peer, 0b100)
     task.gained(peers[4], 0b1000)
     link(peers[3], peers[1])
-    chosen = placement.choose_rescuers(task, peers[0], 0b100, 3, Dice(1))
+    chosen = placement.choose_rescuers(task, peers[0], 0b100, 3, 64, Dice(1))
     assert chosen[0] is peers[3]
     assert set(chosen[1:]) < {peers[1], peers[2], peers[5]}
 
@@ -136,7 +136,7 @@ def test_the_first_holder_of_a_rare_piece_is_found_among_thousands() -> None:
         task.gained(peer, 0b1)
     task.gained(peers[1234], 0b11)
     for seed in range(20):
-        assert placement.choose_rescuers(task, peers[0], 0b10, 4, Dice(seed)) == [peers[1234]]
+        assert placement.choose_rescuers(task, peers[0], 0b10, 4, 64, Dice(seed)) == [peers[1234]]
 
 
 def test_parents_and_those_kept_apart_are_no_rescuers() -> None:
@@ -145,15 +145,15 @@ def test_parents_and_those_kept_apart_are_no_rescuers() -> None:
         task.gained(peer, 0b1)
     link(peers[1], peers[0])
     peers[0].refuse(peers[2].host.id)
-    assert placement.choose_rescuers(task, peers[0], 0b1, 4, Dice(1)) == [peers[3]]
+    assert placement.choose_rescuers(task, peers[0], 0b1, 4, 64, Dice(1)) == [peers[3]]
 
 
 def test_a_host_with_many_children_is_no_rescuer() -> None:
     task, peers = swarm("a" * 8)
     task.gained(peers[1], 0b1)
     link(peers[1], *peers[2:6])
-    assert placement.choose_rescuers(task, peers[0], 0b1, 5, Dice(1)) == [peers[1]]
-    assert placement.choose_rescuers(task, peers[0], 0b1, 4, Dice(1)) == []
+    assert placement.choose_rescuers(task, peers[0], 0b1, 5, 64, Dice(1)) == [peers[1]]
+    assert placement.choose_rescuers(task, peers[0], 0b1, 4, 64, Dice(1)) == []
     assert placement.rescue_children_max(CONFIG) == 3 * CONFIG.neighbours
 
 
