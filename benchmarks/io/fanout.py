@@ -46,8 +46,6 @@ PAGE_CACHE_BYTES_MAX = 12 << 30
 daemon of a real cluster has its own blob in memory; with more, filling it takes longer than the run."""
 PAGE_CACHE_SHARE = 0.5
 """Most of the machine's memory that it may take."""
-DISK_MARGIN = 1.5
-"""Free disk, as a multiple of what is stored, with which the files of one measurement may stay for the next."""
 PROCESSES_BYTES = 512 << 20
 """Memory of the processes without their daemons, the scheduler's and the origin's among them."""
 DAEMON_BYTES = 2 << 20
@@ -203,8 +201,7 @@ class Fanout:
                     swarm = await self._measure(origin, cluster, workers, machine)
             finally:
                 await asyncio.gather(*(worker.stop() for worker in workers))
-            for used in (self._limit_folder, self._swarm_folder):
-                await asyncio.to_thread(shutil.rmtree, used, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, self._swarm_folder, ignore_errors=True)
             others = [await self._compare(kind, image, origin, cluster, swarm) for kind in options.compare]
         if others:
             self.conditions["compare"] = {other.scenario: compared(other) for other in others}
@@ -233,15 +230,15 @@ class Fanout:
 
     @contextmanager
     def _warm(self) -> Iterator[None]:
-        """Have the page cache full of files that are on disk: those of the run before, or one made for it."""
-        if self._limit_folder.exists():
-            yield
-            return
+        """Have the page cache full of a file that is on disk.
+
+        The same for all that is measured: pages of a thousand files of the run before cost more to take over.
+        """
         with warm_pages(self._folder / "warm", self._warm_bytes):
             yield
 
     async def _limit(self, image: Image) -> MachineLimit:
-        """Bring the same bytes to as many files by plain sockets. They stay if there is room: memory is warm then."""
+        """Bring the same bytes to as many files by plain sockets."""
         self._console.print("plain sockets first ...")
         blob, options = self._folder / "blob", self._options
         with blob.open("wb") as whole:
@@ -254,8 +251,7 @@ class Fanout:
         self._console.print(
             f"plain sockets took {limit.wall_s:.1f} s, {limit.cpu_s:.1f} s of CPU", highlight=False
         )
-        if shutil.disk_usage(self._folder).free < DISK_MARGIN * self._stored_bytes:
-            await asyncio.to_thread(shutil.rmtree, self._limit_folder)
+        await asyncio.to_thread(shutil.rmtree, self._limit_folder)
         return limit
 
     async def _start(self, image: Image, origin: str, scheduler: str) -> list[Child]:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 ROUND_S = 0.003
 """Senders go on for so long, and one of them a step longer, before the loop does something else."""
-ROUND_S_MAX = 0.5
+ROUND_S_MAX = 0.1
 """The same where the loop did something else for as long as this, and much longer than ROUND_S."""
 
 Result = TypeVar("Result")
