@@ -29,7 +29,7 @@ RESCUE_SEARCH = 2048
 """Holders that are looked at when those did not have what is wanted."""
 SEARCHES_PER_S = 100
 """Such searches, of half a millisecond each. Who is not helped asks again in a second; without a bound a herd of 10,000
-with nothing to give yet would take five times as much of a processor as there is."""
+with nothing to give yet would want five processors for them."""
 ZONES_LOOKED_AT = 8
 """Other zones that are tried before a host does without."""
 SOURCES_LOOKED_AT = 8

@@ -1,7 +1,7 @@
 """Whose turn it is to send: all who send pieces and bodies from files hold the event loop for a few milliseconds.
 
 What else waits for the loop, such as a hello or the first byte of another client, is late by one round at most. Where
-that takes long, senders have as long: else a loop with much to do would send next to nothing.
+the loop is long about all else, rounds are as long: else a loop with much to do would send next to nothing.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 ROUND_S = 0.003
 """Senders go on for so long, and one of them a step longer, before the loop does something else."""
 ROUND_S_MAX = 0.1
-"""The same where the loop did something else for as long as this, and much longer than ROUND_S."""
+"""Longest round: where somebody waited to send for longer than ROUND_S, the round is as long as that, up to this."""
 
 Result = TypeVar("Result")
 
