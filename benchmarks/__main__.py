@@ -1,6 +1,7 @@
 """dfbench: the demo, and the measurements."""
 
 import argparse
+import errno
 import sys
 
 from benchmarks.io import attach, bytes_bench, calibrate, demo, fanout, netns, nightly, pull_bench, simulate
@@ -43,10 +44,16 @@ def main(argv: list[str] | None = None) -> None:
     pull_bench.add_arguments(pulled)
     options = parser.parse_args(argv)
     options.arguments = sys.argv[1:] if argv is None else argv
-    if options.command == "demo":
-        demo.run()
-    else:
-        sys.exit(RUNS[options.command](options))
+    try:
+        if options.command == "demo":
+            demo.run()
+        else:
+            sys.exit(RUNS[options.command](options))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = "most commands write where --folder says"
+        sys.exit(f"dfbench {options.command}: the disk is full ({error}): free some of it; {where}")
 
 
 if __name__ == "__main__":
