@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dfdaemon.events import PeerFault
-from dfdaemon.io.peer_stream import PeerStream, pending, watch
+from dfdaemon.io.peer_stream import PeerStream, watch
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.piece_transfer import Outcome, PieceTransfer, Received
 from dfdaemon.io.receiver import ReceiverPool
@@ -149,7 +149,7 @@ class PieceConnection:
             self._on_answer(self, wish, fault)
 
     def _readable(self) -> None:
-        while self._read() and pending(self._sock):
+        while self._read():  # all of the answer, mostly: a turn of the loop for its header alone costs more
             pass
 
     def _read(self) -> bool:

@@ -23,12 +23,12 @@ from swarm.frames import (
     RequestFrame,
 )
 from swarm.ids import HostId
-from swarm.pieces import MIB
+from swarm.pieces import PIECE_BYTES_MIN
 from swarm.wire import Decoder, encode
 from tests.support.peers import Blob, quick, read_piece, receivers
 from tests.support.system import full_disk
 
-BLOB = Blob(2 * MIB + 5)
+BLOB = Blob(4 * PIECE_BYTES_MIN + 5)
 RECORD = BLOB.records[4]
 PIECE = PieceFrame(1, 5, RECORD)
 
@@ -124,6 +124,18 @@ async def test_an_answer_may_come_byte_by_byte() -> None:
             script.reply(bytes((byte,)))
             await asyncio.sleep(0)
         assert await script.answers.get() == Taken(RECORD, RECORD.digest)
+
+
+async def test_an_answer_that_is_there_is_read_at_once() -> None:
+    async with scripted() as script:
+        await script.request()
+        script.reply(encode(BusyFrame(1)))
+        turns = 0
+        while script.answers.empty():
+            await asyncio.sleep(0)
+            turns += 1
+        assert turns == 2, "it is heard of in one, and read in the next"
+        assert script.answers.get_nowait() == BusyFrame(1)
 
 
 async def test_refusals_leave_the_connection_open() -> None:
