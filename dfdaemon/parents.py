@@ -13,6 +13,9 @@ CALLS_MAX = 3
 """Attempts at a subscription in a row before a parent is given up."""
 CALL_PAUSE_S = 1.0
 """Pause before a lost parent is called again; doubles."""
+UNREACHED_MIN = 8
+"""Failed connections that prove something, whatever the number of parents: a few fail wherever a thousand hosts start
+together, and all others only need time."""
 BANNED_MAX = 256
 """Hosts remembered that gave wrong pieces; more than that is a lost cluster."""
 
@@ -63,7 +66,8 @@ class ParentTable:
         """When a lost parent is to be called again."""
         self.near = 0
         """How many are in our zone."""
-        self._was_lost = False
+        self._lost = 0
+        """Connections that failed since a parent answered."""
 
     def __iter__(self) -> Iterator[Peer]:
         return iter(self._peers.values())
@@ -73,8 +77,9 @@ class ParentTable:
 
     @property
     def are_out_of_reach(self) -> bool:
-        """Whether connections failed, and no parent answers."""
-        return self._was_lost and not any(peer.answered for peer in self._peers.values())
+        """Whether no parent answers, and as many connections failed as there are parents, or UNREACHED_MIN."""
+        enough = max(1, min(UNREACHED_MIN, len(self._peers)))
+        return self._lost >= enough and not any(peer.answered for peer in self._peers.values())
 
     def get(self, host: HostId) -> Peer | None:
         """Return a parent by its host."""
@@ -100,6 +105,12 @@ class ParentTable:
         peer.taken = self._taken.pop(said.host, 0)
         self._peers[said.host] = peer
         return peer
+
+    def answered(self, peer: Peer) -> None:
+        """A parent can be reached."""
+        peer.answered, peer.away = True, False
+        peer.calls, peer.call_at = 0, float("inf")
+        self._lost = 0
 
     def holds(self, peer: Peer, bits: int) -> int:
         """A parent told all that it holds; returns what is new. It has answered, so it is not away."""
@@ -136,7 +147,8 @@ class ParentTable:
     def lose(self, peer: Peer, jitter: float, now: float) -> bool:
         """The connection to a parent failed. Returns whether it will be called again."""
         self.holds(peer, 0)
-        peer.answered, self._was_lost = False, True
+        peer.answered = False
+        self._lost += 1
         if peer.calls >= CALLS_MAX:
             self.remove(peer)
             return False

@@ -74,9 +74,7 @@ class PeerSide:
         peer = self.parents.get(event.parent)
         if peer is None or event.bits >> self._blob.table.count:
             return
-        peer.answered, peer.away = True, False
-        peer.calls = 0
-        peer.call_at = NEVER
+        self.parents.answered(peer)
         self._means.session.remember(peer.said)
         if self.parents.holds(peer, event.bits) & self._blob.table.missing:
             self._blob.ripen()

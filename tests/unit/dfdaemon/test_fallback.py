@@ -31,7 +31,7 @@ from dfdaemon.fallback import (
 from dfdaemon.origin_side import OWN_TRIES_MAX
 from swarm import availability
 from swarm.ids import UNGRANTED, Epoch, HostId, ReaderId
-from swarm.messages import Join, Lease, NoSource, OriginFault, Parent
+from swarm.messages import Join, Lease, NoSource, OriginFault, Parent, Parents
 from tests.support.daemon_playbook import OTHER_TASK, PIECE, READER, REGISTRY, TASK, Playbook, record
 
 A = HostId("a")
@@ -130,6 +130,14 @@ def test_parents_that_can_be_reached_and_hold_nothing_yet_are_waited_for_longer(
     playbook.skip()
     assert not fetched(playbook.later(HANG_S - 1))
     assert fetched(playbook.later(UNREACHED_S + 2 * STALL_JITTER_MAX_S))
+
+
+def test_one_connection_that_fails_cuts_nobody_off_while_others_only_need_time() -> None:
+    playbook = Playbook().attached().joined(3)
+    playbook.said(Parents(TASK, (Parent(HostId("a"), ()), Parent(HostId("b"), ())))).skip()
+    playbook >> events.ParentLost(HostId("a"), events.PeerFault.UNREACHABLE)
+    playbook.skip()
+    assert not fetched(playbook.later(HANG_S - 1))
 
 
 def test_a_lost_scheduler_has_some_seconds_to_come_back(playbook: Playbook) -> None:

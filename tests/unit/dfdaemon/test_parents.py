@@ -1,7 +1,7 @@
 import pytest
 
 from dfdaemon.hosts import HostBook
-from dfdaemon.parents import BANNED_MAX, CALLS_MAX, PARENTS_MAX, ParentTable, Peer
+from dfdaemon.parents import BANNED_MAX, CALLS_MAX, PARENTS_MAX, UNREACHED_MIN, ParentTable, Peer
 from swarm.ids import HostId
 from swarm.messages import Parent
 
@@ -99,6 +99,35 @@ def test_a_lost_parent_is_called_again_less_and_less_and_then_given_up(parents: 
         assert parents.due_calls(now) == [peer]
     assert pauses == [1.0, 2.0, 4.0][:CALLS_MAX]
     assert len(parents) == 0
+
+
+def test_parents_are_out_of_reach_when_each_was_tried_in_vain(parents: ParentTable) -> None:
+    a, b = add(parents, "a"), add(parents, "b")
+    assert not parents.are_out_of_reach, "nothing is known yet"
+    parents.lose(a, jitter=0.5, now=0.0)
+    assert not parents.are_out_of_reach, "one may have been slow"
+    parents.lose(b, jitter=0.5, now=0.0)
+    assert parents.are_out_of_reach
+    parents.answered(b)
+    assert not parents.are_out_of_reach
+    parents.lose(b, jitter=0.5, now=1.0)
+    assert not parents.are_out_of_reach, "what failed before somebody answered proves nothing"
+
+
+def test_many_failures_prove_it_however_many_parents_there_are(parents: ParentTable) -> None:
+    tried = [add(parents, f"host-{number}") for number in range(2 * UNREACHED_MIN)][:UNREACHED_MIN]
+    for peer in tried:
+        assert not parents.are_out_of_reach
+        parents.lose(peer, jitter=0.5, now=0.0)
+    assert parents.are_out_of_reach
+
+
+def test_without_any_parent_left_the_last_ones_were_out_of_reach(parents: ParentTable) -> None:
+    peer = add(parents, "a")
+    assert not ParentTable("zone-1", HostBook()).are_out_of_reach
+    parents.lose(peer, jitter=0.5, now=0.0)
+    parents.remove(peer)
+    assert parents.are_out_of_reach
 
 
 def test_who_gave_a_piece_is_remembered_beyond_its_part_in_the_download(parents: ParentTable) -> None:
