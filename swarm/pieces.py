@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 MIB = 1 << 20
-PIECE_BYTES_MIN = 512 * 1024
+PIECE_BYTES_MIN = MIB
 """Below this the cost of a request shows."""
 PIECE_BYTES_USUAL = 8 * MIB
 """Above this a piece blocks a slot for too long on a slow link."""
@@ -26,7 +26,7 @@ MAPS_KEPT = 1024
 
 
 def piece_bytes_for(size: int) -> int:
-    """Return the bytes of a piece of a blob of `size` bytes: size / 512 down to a power of two, 512 KiB to 8 MiB.
+    """Return the bytes of a piece of a blob of `size` bytes: size / 512 down to a power of two, 1 MiB to 8 MiB.
 
     But 16 MiB where these are PIECES_MANY and more.
     """

@@ -13,11 +13,11 @@ from swarm import availability, messages
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import OriginFault, PieceRecord
-from swarm.pieces import PieceMap
+from swarm.pieces import PIECE_BYTES_MIN, PieceMap
 from swarm.roots import NO_ROOT, Proven, root_of
 from tests.support.daemon_world import READER, Odds, World, tasks, truth
 
-PIECE = 512 * 1024
+PIECE = PIECE_BYTES_MIN
 TASK, OTHER = tasks(2)
 CALM = Odds()
 SEEDS = st.integers(0, 2**32)

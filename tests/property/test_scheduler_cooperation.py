@@ -40,7 +40,7 @@ from swarm.messages import (
     TaskProgress,
     ToDaemon,
 )
-from swarm.pieces import MIB, PieceMap
+from swarm.pieces import PIECE_BYTES_MIN, PieceMap
 
 BLOB = TaskId("sha256:" + "d" * 64)
 REGISTRY = "registry.example"
@@ -48,7 +48,7 @@ STARVING_S = 1.0
 STEP_S = 0.002
 STEPS_MAX = 60_000
 CONFIG = SchedulerConfig(
-    lease=LeaseConfig(bytes_min=4 * MIB, parts=8, connections=3, timeout_s=2.0),
+    lease=LeaseConfig(bytes_min=8 * PIECE_BYTES_MIN, parts=8, connections=3, timeout_s=2.0),
     placement=PlacementConfig(neighbours=3, remote_neighbours=1, parents_max=5),
 )
 
@@ -279,11 +279,11 @@ class Swarm:
 
 
 SHAPES = [
-    (1, 32 * MIB, 1),
-    (2, 32 * MIB, 1),
-    (12, 32 * MIB, 3),
-    (40, 64 * MIB, 1),
-    (20, 3 * MIB, 2),
+    (1, 64 * PIECE_BYTES_MIN, 1),
+    (2, 64 * PIECE_BYTES_MIN, 1),
+    (12, 64 * PIECE_BYTES_MIN, 3),
+    (40, 128 * PIECE_BYTES_MIN, 1),
+    (20, 6 * PIECE_BYTES_MIN, 2),
     (9, 5000, 1),
 ]
 
@@ -296,12 +296,15 @@ def test_every_host_completes_and_each_piece_leaves_the_origin_once(
     swarm = Swarm(seed, hosts, size, zones)
     swarm.finish()
     assert swarm.origin_count() == [1] * swarm.pieces.count
-    leases = -(-size // (4 * MIB))
+    leases = -(-size // (8 * PIECE_BYTES_MIN))
     assert len(swarm.owners) >= min(hosts, leases, 2), "one host fetched it all"
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(("hosts", "size", "zones"), [(12, 32 * MIB, 3), (20, 3 * MIB, 2), (5, 32 * MIB, 4)])
+@pytest.mark.parametrize(
+    ("hosts", "size", "zones"),
+    [(12, 64 * PIECE_BYTES_MIN, 3), (20, 6 * PIECE_BYTES_MIN, 2), (5, 64 * PIECE_BYTES_MIN, 4)],
+)
 def test_each_piece_comes_into_a_zone_once(seed: int, hosts: int, size: int, zones: int) -> None:
     swarm = Swarm(seed, hosts, size, zones)
     swarm.finish()
@@ -311,7 +314,7 @@ def test_each_piece_comes_into_a_zone_once(seed: int, hosts: int, size: int, zon
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_zone_that_comes_late_imports_the_blob_once_and_shares_the_work(seed: int) -> None:
-    swarm = Swarm(seed, 6, 64 * MIB, 1)
+    swarm = Swarm(seed, 6, 128 * PIECE_BYTES_MIN, 1)
     swarm.finish()
     late = [Daemon(HostId(f"late{number}"), "z9") for number in range(6)]
     for daemon in late:
@@ -327,14 +330,14 @@ def test_a_zone_that_comes_late_imports_the_blob_once_and_shares_the_work(seed: 
 
 @pytest.mark.parametrize("obeying", [0, 2])
 def test_hosts_that_do_not_know_imports_complete_too(obeying: int) -> None:
-    swarm = Swarm(7, 12, 32 * MIB, 3, obeying)
+    swarm = Swarm(7, 12, 64 * PIECE_BYTES_MIN, 3, obeying)
     swarm.finish()
     assert swarm.origin_count() == [1] * swarm.pieces.count
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_streams_that_break_and_come_back_cost_no_byte(seed: int) -> None:
-    swarm, dice = Swarm(seed, 10, 32 * MIB, 2), Dice(seed)
+    swarm, dice = Swarm(seed, 10, 64 * PIECE_BYTES_MIN, 2), Dice(seed)
     for _ in range(12):
         for _ in range(100):
             swarm.act()
@@ -351,7 +354,7 @@ def test_streams_that_break_and_come_back_cost_no_byte(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_a_restarted_scheduler_costs_no_byte(seed: int) -> None:
-    swarm, dice = Swarm(seed, 10, 32 * MIB, 2), Dice(seed)
+    swarm, dice = Swarm(seed, 10, 64 * PIECE_BYTES_MIN, 2), Dice(seed)
     while not all(daemon.joined for daemon in swarm.daemons.values()):
         swarm.act()
     for _ in range(dice.below(1200)):
@@ -367,7 +370,7 @@ def test_a_restarted_scheduler_costs_no_byte(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(10))
 def test_hosts_that_die_take_only_what_they_alone_held(seed: int) -> None:
-    swarm, dice = Swarm(seed, 16, 32 * MIB, 2), Dice(seed)
+    swarm, dice = Swarm(seed, 16, 64 * PIECE_BYTES_MIN, 2), Dice(seed)
     for _ in range(6):
         for _ in range(dice.below(400)):
             swarm.act()

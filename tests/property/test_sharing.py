@@ -12,8 +12,9 @@ from dfdaemon.sharing import Sharing
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, RequestId, TaskId
 from swarm.messages import PieceRecord
+from swarm.pieces import PIECE_BYTES_MIN
 
-SIZE = 2 << 20
+SIZE = 4 * PIECE_BYTES_MIN
 PIECES = 4
 TASKS = [TaskId(f"sha256:{name * 64}") for name in "ab"]
 CHILDREN = [HostId(name) for name in ("one", "two", "three", "four")]
@@ -133,7 +134,9 @@ class SharingMachine(RuleBasedStateMachine):
             assert answers == [commands.RefuseUpload(child, request, gone=True)]
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), sent=st.sampled_from([0, 1 << 19]), seconds=st.sampled_from([0.0, 0.01, 1.0]))
+    @rule(
+        data=st.data(), sent=st.sampled_from([0, PIECE_BYTES_MIN]), seconds=st.sampled_from([0.0, 0.01, 1.0])
+    )
     def upload_ends(self, data: st.DataObject, sent: int, seconds: float) -> None:
         self.end(data.draw(st.sampled_from(sorted(self.running))), sent, seconds)
 
@@ -156,7 +159,7 @@ class SharingMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """When uploads end and time passes, every child that waits is woken, and then nothing is left to do."""
         for key in list(self.running):
-            self.end(key, sent=1 << 19)
+            self.end(key, sent=PIECE_BYTES_MIN)
         for _ in range(100):
             at = self.sharing.wakeup_at() if hasattr(self, "sharing") else float("inf")
             if at == float("inf"):

@@ -15,8 +15,9 @@ from swarm.dice import Dice
 from swarm.facts import Note
 from swarm.ids import Epoch, HostId, ReaderId, TaskId
 from swarm.messages import HostInfo, Parent, PieceRecord
+from swarm.pieces import PIECE_BYTES_MIN
 
-PIECE = 512 * 1024
+PIECE = PIECE_BYTES_MIN
 TASK = TaskId("sha256:" + "a" * 64)
 OTHER_TASK = TaskId("sha256:" + "b" * 64)
 REGISTRY = "registry.test"

@@ -41,14 +41,13 @@ from swarm.messages import (
     Starving,
     TaskProgress,
 )
-from swarm.pieces import MIB, PieceMap
+from swarm.pieces import PIECE_BYTES_MIN, PieceMap
 from swarm.roots import NO_ROOT
 
 M = TypeVar("M")
 
 BLOB = TaskId("sha256:" + "b" * 64)
-LAYER = 64 * MIB
-"""128 pieces of 512 KiB."""
+LAYER = 128 * PIECE_BYTES_MIN
 REGISTRY = "registry.example.com"
 
 
@@ -72,7 +71,7 @@ class Playbook:
     @staticmethod
     def config(connections: int = 4, **placement: int) -> SchedulerConfig:
         """Small leases (8 pieces of LAYER), so that a test sees several."""
-        lease = LeaseConfig(bytes_min=4 * MIB, parts=16, connections=connections)
+        lease = LeaseConfig(bytes_min=8 * PIECE_BYTES_MIN, parts=16, connections=connections)
         return SchedulerConfig(lease=lease, placement=PlacementConfig(**placement))
 
     # --- time and events -----------------------------------------------------------------------------------

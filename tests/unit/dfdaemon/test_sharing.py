@@ -35,9 +35,9 @@ from dfdaemon.sharing import (
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, RequestId, TaskId
 from swarm.messages import PieceRecord
+from swarm.pieces import PIECE_BYTES_MIN
 
-MIB = 1 << 20
-SIZE = 8 * MIB
+SIZE = 16 * PIECE_BYTES_MIN
 """Sixteen pieces."""
 OLD = tuple(range(PROMPT_PIECES, 16))
 """As many as make later ones no hurry."""
@@ -102,7 +102,7 @@ class Playbook:
         assert result == [RefuseUpload(child, request)]
 
     def ends(self, child: HostId, request: RequestId, seconds: float = 0.01) -> list[Command]:
-        return self.happens(UploadEnded(child, request, TASK, MIB // 2, seconds))
+        return self.happens(UploadEnded(child, request, TASK, PIECE_BYTES_MIN, seconds))
 
     def waits_until(self, now: float) -> list[Command]:
         assert self.sharing.wakeup_at() <= now, "nothing would wake it"
@@ -178,7 +178,7 @@ def test_each_task_has_its_own_news() -> None:
 
 def test_many_pieces_at_once_are_told_at_once() -> None:
     play = Playbook()
-    play.holds(size=MIB * HAVE_RECORDS_MAX)
+    play.holds(size=2 * PIECE_BYTES_MIN * HAVE_RECORDS_MAX)
     play.subscribes(A)
     everything = tuple(range(HAVE_RECORDS_MAX))
     assert play.gains(*everything) == [SendHave((A,), TASK, records(*everything))]
@@ -236,8 +236,8 @@ def test_a_task_with_another_size_begins_anew() -> None:
     play = Playbook()
     play.holds(0, 7)
     play.subscribes(A)
-    assert play.holds(0, size=MIB) == [SendGone(A, TASK)]
-    assert play.subscribes(A) == [SendAvailability(A, TASK, MIB, 1)]
+    assert play.holds(0, size=2 * PIECE_BYTES_MIN) == [SendGone(A, TASK)]
+    assert play.subscribes(A) == [SendAvailability(A, TASK, 2 * PIECE_BYTES_MIN, 1)]
 
 
 def test_children_and_their_subscriptions_are_bounded() -> None:
@@ -432,7 +432,7 @@ def test_an_upload_that_takes_too_long_loses_its_slot() -> None:
 
 
 def test_a_known_uplink_is_filled_and_not_overfilled() -> None:
-    play = Playbook(uplink=100 * MIB)
+    play = Playbook(uplink=200 * PIECE_BYTES_MIN)
     play.holds(0)
     play.subscribes(A, B)
     first = play.starts(A)
@@ -444,7 +444,7 @@ def test_a_known_uplink_is_filled_and_not_overfilled() -> None:
 
 
 def test_a_known_uplink_has_room_when_an_upload_turns_out_slow() -> None:
-    play = Playbook(uplink=100 * MIB)
+    play = Playbook(uplink=200 * PIECE_BYTES_MIN)
     play.holds(0)
     play.subscribes(A, B)
     play.starts(A)

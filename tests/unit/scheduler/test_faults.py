@@ -5,7 +5,7 @@ from scheduler.registry import ALONE_S_MAX
 from swarm.availability import full, span
 from swarm.ids import HostId, TaskId
 from swarm.messages import Completed, Lease, LeaseRevoked, NoSource, OriginFault, TaskInfo
-from swarm.pieces import MIB
+from swarm.pieces import PIECE_BYTES_MIN
 from tests.support.scheduler_playbook import BLOB, LAYER, REGISTRY, Playbook
 
 
@@ -185,11 +185,11 @@ def test_one_piece_is_hope_enough() -> None:
 def test_the_origins_size_counts_and_everybody_starts_over() -> None:
     play, owner, lease = started("a", "b")
     play.holds("b", 0b1)
-    play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=10 * MIB)
+    play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=20 * PIECE_BYTES_MIN)
     other, again = play.only_lease()
     assert other != owner
-    play.fails(other, again, OriginFault.SIZE_MISMATCH, size=10 * MIB)
-    assert [play.told(name, TaskInfo) for name in "ab"] == [[TaskInfo(BLOB, 10 * MIB)]] * 2
+    play.fails(other, again, OriginFault.SIZE_MISMATCH, size=20 * PIECE_BYTES_MIN)
+    assert [play.told(name, TaskInfo) for name in "ab"] == [[TaskInfo(BLOB, 20 * PIECE_BYTES_MIN)]] * 2
     task = play.machine.cluster.tasks[BLOB]
     assert (task.pieces.count, task.held) == (20, 0)
     assert play.only_lease()[1].end <= 20
@@ -222,14 +222,14 @@ def test_a_size_that_a_digest_proved_is_not_changed() -> None:
     other = "b" if owner == "a" else "a"
     play.holds(other, full(128))
     play.says(other, Completed(BLOB))
-    play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=10 * MIB)
+    play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=20 * PIECE_BYTES_MIN)
     assert play.machine.cluster.tasks[BLOB].pieces.size == LAYER
 
 
 def test_sizes_that_keep_changing_are_given_up() -> None:
     play, owner, lease = started("a")
     for size in (10, 20, 30, 40):
-        play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=size * MIB)
+        play.fails(owner, lease, OriginFault.SIZE_MISMATCH, size=2 * size * PIECE_BYTES_MIN)
         if play.leases():
             owner, lease = play.only_lease()
     assert play.told("a", NoSource)

@@ -10,9 +10,9 @@ from scheduler.task import Task
 from swarm.dice import Dice
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import HostInfo, Role
-from swarm.pieces import MIB, PieceMap
+from swarm.pieces import MIB, PIECE_BYTES_MIN, PieceMap
 
-CONFIG = LeaseConfig(bytes_min=2 * MIB, parts=8)
+CONFIG = LeaseConfig(bytes_min=4 * PIECE_BYTES_MIN, parts=8)
 REGISTRIES = frozenset(("r",))
 
 
@@ -37,7 +37,10 @@ def test_ranges_are_early_contiguous_and_bounded(
     free: str, preferred: str, expected: tuple[int, int] | None
 ) -> None:
     if expected is not None:
-        assert leases.next_range(bits(free), bits(preferred), PieceMap.of(8 * MIB), CONFIG) == expected
+        assert (
+            leases.next_range(bits(free), bits(preferred), PieceMap.of(16 * PIECE_BYTES_MIN), CONFIG)
+            == expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,7 @@ def test_ranges_are_early_contiguous_and_bounded(
     ],
 )
 def test_a_layer_leaves_no_less_than_the_smallest_lease_has(free: str, expected: tuple[int, int]) -> None:
-    pieces = PieceMap.of(8 * MIB)
+    pieces = PieceMap.of(16 * PIECE_BYTES_MIN)
     assert leases.next_range(bits(free), 0, pieces, CONFIG, leaves_crumbs=False) == expected
 
 
@@ -69,7 +72,7 @@ def test_the_last_leases_are_smaller_so_that_they_end_together() -> None:
 
 def team(*names: str) -> tuple[Task, dict[str, Peer]]:
     """Hosts that may all fetch; a capital letter is a seed, the second letter a zone."""
-    task, peers = Task(TaskId("t"), PieceMap.of(64 * MIB), 16), {}
+    task, peers = Task(TaskId("t"), PieceMap.of(128 * PIECE_BYTES_MIN), 16), {}
     for name in names:
         role = Role.SEED if name[0].isupper() else Role.NORMAL
         host = Host(HostInfo(HostId(name), (), name[1:], role=role))

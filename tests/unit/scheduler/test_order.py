@@ -9,14 +9,14 @@ from scheduler.order import ANSWER_S
 from swarm.ids import HostId, TaskId
 from swarm.layers import PAUSE_S, Layer
 from swarm.messages import Lease, Leave, OriginFault
-from swarm.pieces import MIB
+from swarm.pieces import PIECE_BYTES_MIN
 from tests.support.scheduler_playbook import BLOB, Playbook
 
 FIRST, SECOND, THIRD = (TaskId(f"sha256:{letter * 64}") for letter in "abc")
 PLACES = {FIRST: 1, SECOND: 2, THIRD: 3}
 BRIEF = 8
 """Pieces of the smallest lease, 4 MiB; a usual one of 256 MiB has four times as many."""
-LARGE = 256 * MIB
+LARGE = 512 * PIECE_BYTES_MIN
 
 
 def of_image(task: TaskId, image: str = "image") -> Layer:
@@ -69,7 +69,7 @@ def test_a_later_layer_begins_with_a_brief_lease() -> None:
 
 
 def test_a_later_layer_that_is_little_more_than_a_brief_lease_is_one() -> None:
-    play = pulling("a", size=7 * MIB)
+    play = pulling("a", size=14 * PIECE_BYTES_MIN)
     pieces = {task: [(lease.start, lease.end) for lease in runs(play, "a", task)] for task in PLACES}
     assert pieces == {FIRST: [(0, BRIEF)], SECOND: [(0, 14)], THIRD: [(0, 14)]}
 
@@ -84,13 +84,13 @@ def test_what_becomes_free_is_the_earliest_layers() -> None:
 
 
 def test_the_next_layer_begins_when_all_of_the_one_before_is_leased() -> None:
-    play = pulling("a", size=8 * MIB)
+    play = pulling("a", size=16 * PIECE_BYTES_MIN)
     lease = runs(play, "a", FIRST)[0]
     assert lease.end - lease.start == BRIEF
     for task in SECOND, THIRD:
-        play.fetches("a", runs(play, "a", task)[0], BRIEF, 8 * MIB)
+        play.fetches("a", runs(play, "a", task)[0], BRIEF, 16 * PIECE_BYTES_MIN)
         play.holds("a", (1 << BRIEF) - 1, task)
-    play.fetches("a", lease, 1, 8 * MIB)
+    play.fetches("a", lease, 1, 16 * PIECE_BYTES_MIN)
     play.wait(0.0)
     assert granted(play) == [("a", FIRST), ("a", SECOND), ("a", THIRD)], "of each what is left"
 

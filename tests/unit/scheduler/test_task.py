@@ -14,11 +14,11 @@ from scheduler.task import (
 )
 from swarm.ids import UNGRANTED, Epoch, HostId, TaskId
 from swarm.messages import HostInfo, PieceRecord
-from swarm.pieces import MIB, PieceMap
+from swarm.pieces import PIECE_BYTES_MIN, PieceMap
 
 
 def task() -> Task:
-    return Task(TaskId("t"), PieceMap.of(4 * MIB), children_max=4)
+    return Task(TaskId("t"), PieceMap.of(8 * PIECE_BYTES_MIN), children_max=4)
 
 
 def add(one: Task, name: str, bits: int = 0, zone: str = "") -> Peer:
@@ -160,7 +160,7 @@ def test_another_size_starts_over() -> None:
     one = task()
     peer = add(one, "a", 0b11)
     one.remember_records((record(0),))
-    one.resize(2 * MIB)
+    one.resize(4 * PIECE_BYTES_MIN)
     assert (one.held, peer.bits, one.records(), one.all_bits()) == (0, 0, (), 0b1111)
 
 
@@ -185,7 +185,7 @@ def test_grants_and_doubts_of_another_size_are_void() -> None:
     one.leases.clear()
     one.doubt(0b1, until=99.0)
     one.inline_held = True
-    one.resize(2 * MIB)
+    one.resize(4 * PIECE_BYTES_MIN)
     assert one.believe(HostId("a"), (record(1, epoch=7),)) == ([], [])
     assert one.free() == 0b1111
 
@@ -203,5 +203,5 @@ def test_remembered_sizes_are_bounded_and_void_after_a_change() -> None:
     for number in range(SIZE_CLAIMS_MAX + 10):
         one.claim_size(HostId(f"h{number}"), number)
     assert len(one.size_claims) == SIZE_CLAIMS_MAX
-    one.resize(2 * MIB)
+    one.resize(4 * PIECE_BYTES_MIN)
     assert not one.claim_size(HostId("a"), 5)

@@ -67,7 +67,7 @@ FRAMES: list[Frame] = [
     SubscribeFrame(TASK),
     UnsubscribeFrame(LONG_TASK),
     AvailabilityFrame(TASK, 0, 0),
-    AvailabilityFrame(TASK, 5 << 20, 0b1000000001),
+    AvailabilityFrame(TASK, 10 << 20, 0b1000000001),
     AvailabilityFrame(TASK, BLOB_BYTES_MAX, (1 << PieceMap.of(BLOB_BYTES_MAX).count) - 1),
     HaveFrame(TASK, (RECORD,)),
     HaveFrame(LONG_TASK, tuple(PieceRecord(i, b"e" * 32, Epoch(2**64 - 1)) for i in range(RECORDS_MAX))),
@@ -198,9 +198,9 @@ def test_the_examples_of_the_document_are_what_is_sent() -> None:
 DOCUMENTED: dict[str, Frame] = {
     "hello": HelloFrame(1, 2, Purpose.CONTROL, HostId("node-7"), bytes(range(32))),
     "open": OpenFrame(HostId("node-7"), 1, prove_open(bytes(range(32)), 1)),
-    "availability": AvailabilityFrame(TASK, 5 << 20, 0b1000000001),
+    "availability": AvailabilityFrame(TASK, 10 << 20, 0b1000000001),
     "have": HaveFrame(TASK, (PieceRecord(3, bytes(range(16)), Epoch(7)),)),
     "request": RequestFrame(1, TASK, 3),
-    "piece": PieceFrame(1, 524288, PieceRecord(3, bytes(range(16)), Epoch(7))),
+    "piece": PieceFrame(1, 1048576, PieceRecord(3, bytes(range(16)), Epoch(7))),
     "busy": BusyFrame(1),
 }

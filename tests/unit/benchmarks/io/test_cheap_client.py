@@ -13,12 +13,12 @@ from benchmarks.io.cheap_client import CheapClient, http_sockets, pieces_plan, r
 from swarm.frames import REQUESTS, BusyFrame, PieceFrame, RequestFrame
 from swarm.ids import Epoch, TaskId
 from swarm.messages import PieceRecord
-from swarm.pieces import PieceMap
+from swarm.pieces import PIECE_BYTES_MIN, PieceMap
 from swarm.wire import Decoder, encode
 
 pytestmark = pytest.mark.needs("build-essential")
 TASK = TaskId("sha256:" + "5a" * 32)
-PIECES = PieceMap.of((3 << 19) + 1000)
+PIECES = PieceMap.of(3 * PIECE_BYTES_MIN + 1000)
 CONTENT = b"".join(bytes([1 + index]) * PIECES.length(index) for index in range(PIECES.count))
 
 
@@ -61,7 +61,7 @@ async def test_a_refusal_is_told(tmp_path: Path) -> None:
 def test_ranges_are_those_of_the_pieces() -> None:
     asked = ranges_plan("/file", PIECES, [1, 3], 2)
     assert [each.socket for each in asked] == [0, 1]
-    assert b"Range: bytes=524288-1048575\r\n" in asked[0].request
+    assert b"Range: bytes=1048576-2097151\r\n" in asked[0].request
     assert f"-{PIECES.size - 1}\r\n".encode() in asked[1].request
     assert asked[1].body_bytes == PIECES.length(3)
 

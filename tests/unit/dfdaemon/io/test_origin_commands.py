@@ -24,11 +24,11 @@ from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.ids import Epoch, HostId
 from swarm.messages import OriginFault
-from swarm.pieces import PieceMap
+from swarm.pieces import PIECE_BYTES_MIN, PieceMap
 from tests.support.fake_origin import Answer, FakeOrigin, fake_origin, says
 from tests.support.peers import receivers
 
-CONTENT = bytes(range(256)) * 4096
+CONTENT = bytes(range(256)) * (2 * PIECE_BYTES_MIN // 256)
 DIGEST = Digest.of(CONTENT, "sha256")
 FETCH = FetchRange(DIGEST.task, Epoch(3), 0, PieceMap.of(len(CONTENT)).count, 5.0)
 

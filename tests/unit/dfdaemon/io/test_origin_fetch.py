@@ -32,18 +32,17 @@ from swarm.errors import (
 from swarm.ids import Epoch
 from swarm.messages import OriginFault
 from swarm.piece_digest import piece_digest
-from swarm.pieces import PieceMap
+from swarm.pieces import PIECE_BYTES_MIN, PieceMap
 from tests.support.fake_origin import fake_origin, says
 from tests.support.peers import receivers
 from tests.support.system import full_disk
 
-MIB = 1 << 20
 EPOCH = Epoch(7)
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    return generate_image(tmp_path_factory.mktemp("image"), "demo/app", "v1", [3 * MIB])
+    return generate_image(tmp_path_factory.mktemp("image"), "demo/app", "v1", [6 * PIECE_BYTES_MIN])
 
 
 @pytest.fixture
@@ -259,7 +258,9 @@ async def test_a_blob_that_is_deleted_meanwhile_is_fetched_to_its_end(run: Run, 
 async def test_silence_ends_a_fetch_after_its_own_time_and_keeps_what_came(
     run: Run, origin: OriginRegistry, kind: FaultKind
 ) -> None:
-    origin.faults.append(Fault(kind, match=run.layer.digest, at_bytes=MIB, seconds=8.0, times=None))
+    origin.faults.append(
+        Fault(kind, match=run.layer.digest, at_bytes=2 * PIECE_BYTES_MIN, seconds=8.0, times=None)
+    )
     await run.go(0, run.pieces.count, timeout_s=0.3)
     assert run.ended.fault is OriginFault.TIMEOUT, "not the 20 s of origin.read_timeout_s"
     assert run.arrived == ([0, 1] if kind is FaultKind.STALL else [])
@@ -291,7 +292,7 @@ async def test_where_range_is_ignored_the_prefix_is_discarded(run: Run, origin: 
 
 
 async def test_another_size_than_the_swarms_writes_nothing(run: Run) -> None:
-    await run.go(0, 2, size=2 * MIB)
+    await run.go(0, 2, size=4 * PIECE_BYTES_MIN)
     assert run.arrived == []
     assert run.ended.fault is OriginFault.SIZE_MISMATCH
     assert run.ended.size == run.layer.size

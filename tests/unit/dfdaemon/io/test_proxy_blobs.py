@@ -14,6 +14,7 @@ from benchmarks.io.image import MEDIA_MANIFEST, Image, blob_path, generate_image
 from benchmarks.io.origin_registry import OriginRegistry
 from dfdaemon.io import proxy_blobs
 from swarm.digest import Digest
+from swarm.pieces import PIECE_BYTES_MIN
 from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
 from tests.support.fake_origin import fake_origin
 from tests.support.mirror import running_mirror
@@ -121,7 +122,7 @@ async def test_a_small_range_of_a_large_blob_costs_its_pieces_and_the_rest_comes
                         body = await answer.read()
                         assert answer.status == 206
                         assert (parts == 1) == (body == content[7000000:7000010])
-                assert origin.counters.blob_bytes[layer.digest] == 3 * MIB // 2, "three pieces"
+                assert origin.counters.blob_bytes[layer.digest] == 3 * PIECE_BYTES_MIN, "three pieces"
                 assert await get(daemon, layer.digest) == (200, content)
                 assert origin.counters.blob_bytes[layer.digest] == layer.size, "each byte once"
 

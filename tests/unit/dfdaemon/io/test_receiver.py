@@ -15,11 +15,11 @@ from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.piece_transfer import Outcome, PieceTransfer, Received
 from dfdaemon.io.receiver import ReceiverPool, Step
 from dfdaemon.io.token_bucket import BURST_S, TokenBucket
-from swarm.pieces import MIB
+from swarm.pieces import PIECE_BYTES_MIN
 from tests.support.peers import Blob, read_piece, receivers
 from tests.support.system import mark_of, tcp_wires, wires
 
-BLOB = Blob(2 * MIB + 5)
+BLOB = Blob(4 * PIECE_BYTES_MIN + 5)
 
 
 def receive(
@@ -38,7 +38,7 @@ def receive(
 
 @pytest.mark.parametrize("kind", ["xxh3", "blake3"])
 async def test_pieces_go_to_their_places_one_after_another(kind: str) -> None:
-    blob, file = Blob(2 * MIB + 5, kind), BLOB.empty_file()
+    blob, file = Blob(4 * PIECE_BYTES_MIN + 5, kind), BLOB.empty_file()
     with wires() as (parent, child):
         async with receivers(1, kind) as pool:
             for index in (4, 1):

@@ -18,13 +18,12 @@ from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import BURST_S, TokenBucket
 from dfdaemon.io.upload_connection import Sent, UploadConnection
 from swarm.frames import REPLIES, AbsentFrame, BusyFrame, Frame, PieceFrame, PingFrame, RequestFrame
-from swarm.pieces import MIB
+from swarm.pieces import PIECE_BYTES_MIN
 from swarm.wire import Decoder, encode
 from tests.support.peers import Blob, quick
 from tests.support.system import tcp_pair
 
-BLOB = Blob(24 * MIB, seed=3)
-"""24 MiB in pieces of 512 KiB."""
+BLOB = Blob(24 * PIECE_BYTES_MIN, seed=3)
 
 
 class Script:
@@ -91,7 +90,7 @@ async def scripted(limit: TokenBucket | None = None) -> AsyncIterator[Script]:
 @pytest.mark.parametrize("bytes_per_s", [0, 100_000_000])
 async def test_pieces_are_sent_one_after_another(bytes_per_s: int) -> None:
     async with scripted(TokenBucket.of(bytes_per_s)) as script:
-        for number, index in ((1, 0), (9, 47)):
+        for number, index in ((1, 0), (9, 23)):
             await script.asked(number, index)
             script.send(index)
             length = BLOB.pieces.length(index)
@@ -329,10 +328,10 @@ async def test_a_file_that_is_too_short_fails_the_upload() -> None:
     async with scripted() as script:
         await script.asked()
         script.connection.send(
-            BLOB.records[47], script.file, 2 * BLOB.pieces.length(47), script.ends.put_nowait
+            BLOB.records[23], script.file, 2 * BLOB.pieces.length(23), script.ends.put_nowait
         )
         script.reply()
-        await asyncio.to_thread(script.read, BLOB.pieces.length(47))
+        await asyncio.to_thread(script.read, BLOB.pieces.length(23))
         assert (await script.ends.get()).failed
 
 
