@@ -6,7 +6,7 @@ Events are emitted from the loop, never from inside a call.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,8 +23,9 @@ from dfdaemon.events import (
     UploadEnded,
 )
 from dfdaemon.io.identity import parse_address
+from dfdaemon.io.newcomers import Newcomers
 from dfdaemon.io.peer_connection import CHILD_PING_AFTER_S, ControlConnection
-from dfdaemon.io.peer_handshake import HANDSHAKE_S, FirstFrame, Greeting, Identity, refuse, take_greeting
+from dfdaemon.io.peer_handshake import FirstFrame, Greeting, Identity, refuse, take_greeting
 from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
 from dfdaemon.io.peer_stream import PeerStream, carry
 from dfdaemon.io.peer_tls import PeerTls
@@ -53,14 +54,10 @@ from swarm.ids import HostId, RequestId, TaskId
 from swarm.messages import Address, HostInfo, PieceRecord
 from swarm.wire import encode
 
-HANDSHAKES_MAX = 128
-"""Connections that have not proved anything yet; more wait in the kernel's backlog."""
 UPLOAD_CONNECTIONS_MAX = 8
 """Data connections of one child: twice what ours open, so that closed ones may linger."""
 SUBSCRIPTIONS_MAX = 1024
 """Tasks that one child may follow: the layers of a hundred images."""
-ACCEPT_PAUSE_S = 0.2
-"""How long not to accept when there are no file descriptors left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +105,9 @@ class PeerServer:
         self._emit = emit
         self._on_note = on_note
         self._loop = asyncio.get_running_loop()
-        self._listener: socket.socket | None = None
-        self._accepting = False
-        self._greeting: dict[asyncio.Task[None], float] = {}
-        """Connections that have proved nothing yet, and since when."""
-        self._room_timer: asyncio.TimerHandle | None = None
+        self._newcomers = Newcomers(
+            self._let_in, lambda reason: self._note("children_not_accepted", None, reason)
+        )
         self._children: dict[HostId, _Child] = {}
         self._last_request = 0
         self._uploads = 0
@@ -124,21 +119,16 @@ class PeerServer:
 
     async def start(self) -> Address:
         """Listen; return where. Raises ConfigError when the address cannot be had."""
-        self._listener = listen(parse_address(self._config.listen, "peer.listen"))
+        listener = listen(parse_address(self._config.listen, "peer.listen"))
         if self._config.congestion_control:
-            choose_congestion_control(self._listener, self._config.congestion_control)
-        self._resume()
-        name = self._listener.getsockname()
+            choose_congestion_control(listener, self._config.congestion_control)
+        self._newcomers.open(listener)
+        name = listener.getsockname()
         return Address(name[0], name[1])
 
     async def close(self, grace_s: float) -> None:
         """Take no new connections, give uploads `grace_s` to finish, then close all."""
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            self._pause(listener)
-            listener.close()
-        for task in self._greeting:
-            task.cancel()
+        self._newcomers.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 while self._uploads:
@@ -220,35 +210,8 @@ class PeerServer:
 
     # --- who connects ---------------------------------------------------------------------------------------
 
-    def _resume(self) -> None:
-        if self._listener is not None and not self._accepting:
-            self._accepting = True
-            asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
-
-    def _pause(self, listener: socket.socket) -> None:
-        if self._accepting:
-            self._accepting = False
-            asyncio.get_running_loop().remove_reader(listener)
-
-    def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        for _ in range(HANDSHAKES_MAX - len(self._greeting)):  # and then others get their turn
-            try:
-                sock = listener.accept()[0]
-            except (BlockingIOError, InterruptedError, ConnectionError):
-                return
-            except OSError as error:
-                self._note("children_not_accepted", None, str(error))
-                self._pause(listener)
-                loop.call_later(ACCEPT_PAUSE_S, self._resume)
-                return
-            self._let_in(sock)
-        if len(self._greeting) >= HANDSHAKES_MAX:
-            self._pause(listener)
-            self._room_timer = self._room_timer or loop.call_later(HANDSHAKE_S, self._make_room)
-
-    def _let_in(self, sock: socket.socket) -> None:
-        """Take a data connection whose OPEN is here already, as nearly all are; others get a task."""
+    def _let_in(self, sock: socket.socket) -> Coroutine[None, None, None] | None:
+        """Take a data connection whose OPEN is here already, as nearly all are; others are greeted."""
         first, frame = FirstFrame(sock), None
         try:
             tune(sock)
@@ -256,29 +219,11 @@ class PeerServer:
                 frame = first.read()
             if isinstance(frame, OpenFrame):
                 self._admit_data(sock, self._opened_by(sock, frame))
-                return
+                return None
         except (PeerError, OSError) as error:
             self._turn_away(sock, error)
-            return
-        task = self._loop.create_task(self._admit(sock, first, frame))
-        self._greeting[task] = self._loop.time()
-        task.add_done_callback(self._greeted)
-
-    def _make_room(self) -> None:
-        """While others wait to be accepted, who had time enough to prove something makes room."""
-        self._room_timer = None
-        if self._accepting or self._listener is None:
-            return
-        late = self._loop.time() - HANDSHAKE_S
-        for task, since in list(self._greeting.items()):
-            if since <= late:
-                task.cancel()
-        oldest = min((since for since in self._greeting.values() if since > late), default=self._loop.time())
-        self._room_timer = self._loop.call_at(oldest + HANDSHAKE_S, self._make_room)
-
-    def _greeted(self, task: asyncio.Task[None]) -> None:
-        self._greeting.pop(task, None)
-        self._resume()
+            return None
+        return self._admit(sock, first, frame)
 
     async def _admit(self, sock: socket.socket, first: FirstFrame, hello: HelloFrame | None) -> None:
         try:
@@ -330,7 +275,8 @@ class PeerServer:
     def _opened_by(self, sock: PeerStream, frame: OpenFrame) -> _Child:
         child = self._child(sock, frame.host)
         if not child.gate.admits(frame):
-            raise refuse(sock, frame.host, Refusal.OPENING, "its OPEN is of another connection, or not new")
+            text = "its OPEN is of another control connection, or not new"
+            raise refuse(sock, frame.host, Refusal.OPENING, text)
         return child
 
     def _admit_data(self, sock: PeerStream, child: _Child) -> None:

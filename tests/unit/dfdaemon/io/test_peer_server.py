@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from dfdaemon.data_opening import Opener
 from dfdaemon.events import ChildLost, ChildSubscribed, PieceRequested, UploadEnded
-from dfdaemon.io import peer_server
+from dfdaemon.io import newcomers, peer_connection, peer_server
 from dfdaemon.io.peer_handshake import Identity, greet
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.piece_file import PieceFile
@@ -22,6 +23,7 @@ from swarm.frames import (
     Frame,
     GoneFrame,
     PieceFrame,
+    PingFrame,
     Purpose,
     ReadyFrame,
     Refusal,
@@ -185,15 +187,15 @@ async def test_an_open_of_another_control_connection_is_refused(host: HostId) ->
 
 
 async def test_a_flood_of_wrong_opens_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(newcomers, "HANDSHAKES_MAX", 2)
     async with served() as (server, _, child):
-        listener = server._listener
+        listener = server._newcomers._listener
         assert listener is not None
         for _ in range(3):
             sock = child.open.enter_context(socket.create_connection((child.at.host, child.at.port)))
             sock.sendall(encode(Opener(CHILD, b"wrong").open()))
         for refused in (2, 3):
-            server._accept(listener)
+            server._newcomers._accept(listener)
             assert server.stats().refused == refused
 
 
@@ -286,7 +288,7 @@ async def test_the_zone_of_a_child_is_known() -> None:
 
 
 async def test_when_enough_are_greeted_others_wait_for_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(newcomers, "HANDSHAKES_MAX", 2)
     async with served() as (_, inbox, child):
         silent = [mute(child.at) for _ in range(2)]
         subscribing = asyncio.create_task(child.control())
@@ -297,8 +299,8 @@ async def test_when_enough_are_greeted_others_wait_for_their_turn(monkeypatch: p
 
 
 async def test_whoever_proves_nothing_makes_room_for_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
-    monkeypatch.setattr(peer_server, "HANDSHAKE_S", 0.02)
+    monkeypatch.setattr(newcomers, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(newcomers, "HANDSHAKE_S", 0.02)
     async with served() as (_, inbox, child):
         silent = [mute(child.at) for _ in range(2)]
         await child.control()
@@ -309,7 +311,7 @@ async def test_whoever_proves_nothing_makes_room_for_those_who_wait(monkeypatch:
 
 
 async def test_a_flood_of_strangers_sets_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_server, "HANDSHAKES_MAX", 2)
+    monkeypatch.setattr(newcomers, "HANDSHAKES_MAX", 2)
     loop, timers = asyncio.get_running_loop(), list[str]()
     call_later = loop.call_later
 
@@ -321,13 +323,24 @@ async def test_a_flood_of_strangers_sets_one_timer(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(loop, "call_later", counted)
         silent = [mute(child.at) for _ in range(2)]
         for number in range(10):
-            while len(server._greeting) < 2 or server.stats().refused < number:  # noqa: ASYNC110 - nobody tells
+            while len(server._newcomers) < 2 or server.stats().refused < number:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0)
             silent.pop(0).close()
             silent.append(mute(child.at))
         for sock in silent:
             sock.close()
         assert timers.count("_make_room") == 1
+
+
+async def test_a_child_is_pinged_late_since_it_pings_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_connection, "PING_AFTER_S", 0.01)
+    monkeypatch.setattr(peer_server, "CHILD_PING_AFTER_S", 0.15)
+    async with served() as (_, inbox, child):
+        sock = await child.control()
+        await inbox.next(ChildSubscribed)
+        began = time.monotonic()
+        assert await asyncio.get_running_loop().sock_recv(sock, 100) == encode(PingFrame())
+        assert time.monotonic() - began > 0.1
 
 
 async def test_a_child_that_leaves_ends_its_uploads_first() -> None:
@@ -404,7 +417,7 @@ async def test_closing_does_not_wait_for_ever() -> None:
 
 
 async def test_when_there_are_no_descriptors_it_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_server, "ACCEPT_PAUSE_S", 0.01)
+    monkeypatch.setattr(newcomers, "ACCEPT_PAUSE_S", 0.01)
     async with served() as (_, inbox, child):
         with mute(child.at), no_descriptors():
             while not inbox.notes:  # noqa: ASYNC110 - a note wakes nobody
