@@ -7,16 +7,17 @@ everything that takes part is held to one core.
 import asyncio
 import os
 import resource
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import cycle, islice
 from pathlib import Path as File
 
 from benchmarks.byte_figures import Path, Turn
 from benchmarks.io.bytes_stage import REPOSITORY, Blob, Stage
 from benchmarks.io.bytes_worker import CONNECTIONS, WORKER, WorkerTask
 from benchmarks.io.c_program import CProgramFailed
-from benchmarks.io.cheap_client import http_sockets, pieces_plan, ranges_plan, whole_plan
+from benchmarks.io.cheap_client import Piece, http_sockets, pieces_plan, ranges_plan, whole_plan
 from benchmarks.io.child_process import Child
 from benchmarks.io.daemon_lag import lag_buckets, lag_figures
 from benchmarks.io.flame_graph import flame_graph
@@ -61,15 +62,15 @@ class Paths:
 
     # --- uploads --------------------------------------------------------------------------------------------
 
-    async def upload(self, name: str, blob: Blob, connections: int) -> Path:
+    async def upload(self, name: str, connections: int, *blobs: Blob) -> Path:
         """A daemon serves pieces over the peer wire; nginx the same ranges."""
         node, nginx = self.stage.daemon, self.stage.nginx
         return await self._in_turns(
             name,
             "nginx, sendfile",
             node.process.child.pid,
-            lambda: self._pieces(node, blob, connections),
-            lambda: self._ranges(blob, connections, nginx.worker),
+            lambda: self._pieces(node, blobs, connections),
+            lambda: self._ranges(blobs, connections, nginx.worker),
         )
 
     async def upload_go(self, name: str) -> Path:
@@ -80,8 +81,8 @@ class Paths:
                 name,
                 "Go, net/http",
                 node.process.child.pid,
-                lambda: self._pieces(node, blob, UPLOADS),
-                lambda: self._ranges(blob, UPLOADS, go.pid, address=go.address),
+                lambda: self._pieces(node, [blob], UPLOADS),
+                lambda: self._ranges([blob], UPLOADS, go.pid, address=go.address),
             )
 
     async def shaped(self, name: str) -> Path:
@@ -91,8 +92,8 @@ class Paths:
             name,
             "the same, not limited",
             held.process.child.pid,
-            lambda: self._pieces(held, blob, SHAPED_CONNECTIONS, self._shaped_count()),
-            lambda: self._pieces(free, blob, SHAPED_CONNECTIONS),
+            lambda: self._pieces(held, [blob], SHAPED_CONNECTIONS, self._shaped_count()),
+            lambda: self._pieces(free, [blob], SHAPED_CONNECTIONS),
         )
 
     async def shaped_c(self, name: str) -> Path:
@@ -127,37 +128,37 @@ class Paths:
 
         async def ours() -> Turn:
             await asyncio.to_thread(drop_pages, stored)
-            return await self._pieces(node, blob, UPLOADS, blob.pieces.count)
+            return await self._pieces(node, [blob], UPLOADS, blob.pieces.count)
 
         async def other() -> Turn:
             await asyncio.to_thread(drop_pages, blob.file)
-            return await self._ranges(blob, UPLOADS, nginx.worker, blob.pieces.count)
+            return await self._ranges([blob], UPLOADS, nginx.worker, blob.pieces.count)
 
         return await self._in_turns(name, "nginx, sendfile", node.process.child.pid, ours, other)
 
-    async def _pieces(self, node: Node, blob: Blob, connections: int, count: int = 0) -> Turn:
-        pieces, task, server = blob.pieces, blob.digest.task, _server(node)
-        wanted = count or max(connections, self.turn_bytes // pieces.piece_bytes)
-        indexes = [number % pieces.count for number in range(wanted)]
-        async with data_sockets(server, task, connections) as sockets:
-            plan = pieces_plan(task, pieces, indexes, connections)
+    async def _pieces(self, node: Node, blobs: Sequence[Blob], connections: int, count: int = 0) -> Turn:
+        async with data_sockets(_server(node), blobs[0].digest.task, connections) as sockets:
+            plan = pieces_plan(self._wanted(blobs, connections, count), connections)
             return await self._served(node.process.child.pid, self.stage.client.run(sockets, plan))
 
     async def _ranges(
         self,
-        blob: Blob,
+        blobs: Sequence[Blob],
         connections: int,
         pid: int,
         count: int = 0,
         address: str = "",
         core: int | None = None,
     ) -> Turn:
-        pieces = blob.pieces
-        wanted = count or max(connections, self.turn_bytes // pieces.piece_bytes)
-        indexes = [number % pieces.count for number in range(wanted)]
         sockets = http_sockets(address or self.stage.nginx.plain, connections)
-        plan = ranges_plan(blob.path, pieces, indexes, connections)
+        plan = ranges_plan(self._wanted(blobs, connections, count), connections)
         return await self._served(pid, self.stage.client.run(sockets, plan, core=core))
+
+    def _wanted(self, blobs: Sequence[Blob], connections: int, count: int) -> Iterator[Piece]:
+        """Return `count` pieces of these blobs, one after another; or as many as a turn moves."""
+        pieces = [blob.piece(index) for blob in blobs for index in range(blob.pieces.count)]
+        piece_bytes = pieces[0].pieces.length(0)
+        return islice(cycle(pieces), count or max(connections, self.turn_bytes // piece_bytes))
 
     async def _whole(self, address: str, path: str, blob: Blob, pid: int) -> Turn:
         times = max(1, self.turn_bytes // (UPLOADS * blob.pieces.size))
@@ -216,7 +217,7 @@ class Paths:
     async def _relayed(self, worker: Child, address: str, core: int | None) -> Turn:
         blob, count = self.stage.large, self._stored_count()
         async with data_sockets(Server(WORKER, address), blob.digest.task, CONNECTIONS) as sockets:
-            plan = pieces_plan(blob.digest.task, blob.pieces, range(count), CONNECTIONS)
+            plan = pieces_plan(map(blob.piece, range(count)), CONNECTIONS)
             receiving = asyncio.create_task(_round(worker))
             try:
                 served = await self.stage.client.run(sockets, plan, core=core)
@@ -226,7 +227,7 @@ class Paths:
 
     async def _relayed_by_c(self, core: int | None) -> Turn:
         serving = self._ranges(
-            self.stage.large, CONNECTIONS, self.stage.nginx.worker, self._stored_count(), core=core
+            [self.stage.large], CONNECTIONS, self.stage.nginx.worker, self._stored_count(), core=core
         )
         stored, served = await asyncio.gather(self._stored_by_c(core), serving)
         seconds = max(stored.seconds, served.seconds)
@@ -235,7 +236,7 @@ class Paths:
     async def _stored_by_c(self, core: int | None) -> Turn:
         blob = self.stage.large
         async with data_sockets(_server(self.stage.daemon), blob.digest.task, CONNECTIONS) as sockets:
-            plan = pieces_plan(blob.digest.task, blob.pieces, range(self._stored_count()), CONNECTIONS)
+            plan = pieces_plan(map(blob.piece, range(self._stored_count())), CONNECTIONS)
             return await self.stage.client.run(sockets, plan, self.stage.scratch(blob), core)
 
     async def _curled(self) -> Turn:
@@ -320,9 +321,9 @@ SHAPED_SHARE = 16
 """And one that is held back."""
 Measure = Callable[[Paths, str], Awaitable[Path]]
 PATHS: dict[str, Measure] = {
-    "upload_4mib": lambda paths, name: paths.upload(name, paths.stage.large, UPLOADS),
-    "upload_512kib": lambda paths, name: paths.upload(name, paths.stage.small, UPLOADS),
-    "upload_64conns": lambda paths, name: paths.upload(name, paths.stage.large, MANY_UPLOADS),
+    "upload_4mib": lambda paths, name: paths.upload(name, UPLOADS, paths.stage.large),
+    "upload_512kib": lambda paths, name: paths.upload(name, UPLOADS, *paths.stage.singles),
+    "upload_64conns": lambda paths, name: paths.upload(name, MANY_UPLOADS, paths.stage.large),
     "cold_files": lambda paths, name: paths.cold_files(name),
     "download": lambda paths, name: paths.download(name, CORE),
     "download_2core": lambda paths, name: paths.download(name, None),

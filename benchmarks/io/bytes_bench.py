@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sizes = (
         ("--blob-bytes", 2 << 30, "of the large blob: 2GiB (default) are cut into pieces of 4 MiB"),
-        ("--small-blob-bytes", 256 << 20, "of the small one: up to 256MiB (default) into 512 KiB"),
+        (
+            "--small-blob-bytes",
+            256 << 20,
+            "of the small one, and of the blobs of 512 KiB together (default 256MiB)",
+        ),
         ("--turn-bytes", 4 << 30, "that a turn sends; one that stores an eighth of it (default 4GiB)"),
         ("--shaped-bytes-per-s", SHAPED_BYTES_PER_S, "of the limited daemon (default 64MB)"),
     )

@@ -3,14 +3,14 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 
-from benchmarks.io.cheap_client import CheapClient
+from benchmarks.io.cheap_client import CheapClient, Piece
 from benchmarks.io.local_cluster import LocalCluster, Node, ProcessFailed, local_cluster
 from benchmarks.io.static_nginx import Nginx
 from swarm.digest import Digest
@@ -18,6 +18,8 @@ from swarm.pieces import PieceMap
 
 REGISTRY, REPOSITORY = "registry.bench", "bench/app"
 BLOCK_BYTES = 1 << 20
+SINGLE_BYTES = 512 << 10
+"""A blob that is one small piece."""
 UPLOAD_SLOTS = 64
 """As many uploads at once as connections are measured: nobody is answered BUSY."""
 PULL_S_MAX = 300.0
@@ -41,6 +43,10 @@ class Blob:
         """Where a registry has it."""
         return f"/v2/{REPOSITORY}/blobs/{self.digest}"
 
+    def piece(self, index: int) -> Piece:
+        """Return what to ask for to get a piece."""
+        return Piece(self.digest.task, self.path, self.pieces, index)
+
 
 def make_blob(root: Path, size: int) -> Blob:
     """Write a blob of `size` bytes to where nginx looks for it; no two of its blocks are alike."""
@@ -53,7 +59,6 @@ def make_blob(root: Path, size: int) -> Blob:
             part = memoryview(block)[: size - place]
             file.write(part)
             hasher.update(part)
-        os.fsync(file.fileno())
     digest = Digest("sha256", hasher.hexdigest())
     return Blob(digest, new.rename(folder / str(digest)))
 
@@ -68,6 +73,8 @@ class Stage:
     client: CheapClient
     large: Blob
     small: Blob
+    singles: Sequence[Blob]
+    """As many bytes as `small`, in blobs of one piece of SINGLE_BYTES."""
     daemon: Node
     shaped: Node
     shaped_bytes_per_s: int
@@ -97,6 +104,9 @@ async def stage(
     client = await CheapClient.compile(folder)
     large = await asyncio.to_thread(make_blob, root, large_bytes)
     small = await asyncio.to_thread(make_blob, root, small_bytes)
+    singles = [
+        await asyncio.to_thread(make_blob, root, SINGLE_BYTES) for _ in range(small_bytes // SINGLE_BYTES)
+    ]
     async with local_cluster(folder) as cluster:
         nginx = await Nginx.start(nginx_folder, root)
         try:
@@ -104,8 +114,12 @@ async def stage(
             shaped = await _daemon(cluster, folder, "shaped", nginx, shaped_bytes_per_s)
             for blob, node in ((large, daemon), (small, daemon), (large, shaped)):
                 await pull(node.mirror, blob)
+            for blob in singles:
+                await pull(daemon.mirror, blob)
             await asyncio.to_thread(os.sync)  # what is still to be written would disturb what is measured
-            yield Stage(folder, cluster, nginx, client, large, small, daemon, shaped, shaped_bytes_per_s)
+            yield Stage(
+                folder, cluster, nginx, client, large, small, singles, daemon, shaped, shaped_bytes_per_s
+            )
         finally:
             await nginx.stop()
 

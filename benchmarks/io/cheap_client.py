@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,30 +43,41 @@ class Asked:
         return RECORD.pack(*fixed) + self.request
 
 
-def pieces_plan(task: TaskId, pieces: PieceMap, indexes: Sequence[int], sockets: int) -> list[Asked]:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One piece of a blob that a registry has at `path`."""
+
+    task: TaskId
+    path: str
+    pieces: PieceMap
+    index: int
+
+
+def pieces_plan(wanted: Iterable[Piece], sockets: int) -> list[Asked]:
     """Ask for pieces over the peer wire, in turn over so many sockets."""
     return [
         Asked(
             number % sockets,
-            encode(RequestFrame(number // sockets + 1, task, index)),
-            pieces.length(index),
-            pieces.start(index),
+            encode(RequestFrame(number // sockets + 1, piece.task, piece.index)),
+            piece.pieces.length(piece.index),
+            piece.pieces.start(piece.index),
             is_frame=True,
         )
-        for number, index in enumerate(indexes)
+        for number, piece in enumerate(wanted)
     ]
 
 
-def ranges_plan(path: str, pieces: PieceMap, indexes: Sequence[int], sockets: int) -> list[Asked]:
+def ranges_plan(wanted: Iterable[Piece], sockets: int) -> list[Asked]:
     """Ask for the same pieces by HTTP, a Range each."""
     return [
         Asked(
             number % sockets,
-            _get(path, f"Range: bytes={pieces.start(index)}-{pieces.end(index) - 1}\r\n"),
-            pieces.length(index),
-            pieces.start(index),
+            _get(piece.path, f"Range: bytes={start}-{piece.pieces.end(piece.index) - 1}\r\n"),
+            piece.pieces.length(piece.index),
+            start,
         )
-        for number, index in enumerate(indexes)
+        for number, piece in enumerate(wanted)
+        for start in (piece.pieces.start(piece.index),)
     ]
 
 

@@ -29,7 +29,7 @@ from swarm.availability import full
 from swarm.frames import RECORDS_MAX
 from swarm.ids import Epoch, HostId
 from swarm.messages import Address, Parent, PieceRecord
-from swarm.pieces import MIB
+from swarm.pieces import PIECE_BYTES_MIN
 from tests.support.loops import on_both_loops
 from tests.support.peers import (
     CHILD,
@@ -45,8 +45,8 @@ from tests.support.peers import (
     two_ends,
 )
 
-SMALL = Blob(3 * MIB + 5)
-LARGE = Blob(8 * MIB, seed=8)
+SMALL = Blob(6 * PIECE_BYTES_MIN + 5)
+LARGE = Blob(16 * PIECE_BYTES_MIN, seed=8)
 
 
 @pytest.fixture(autouse=True, params=["plain", "TLS"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.io.c_program import CProgramFailed
-from benchmarks.io.cheap_client import CheapClient, http_sockets, pieces_plan, ranges_plan, whole_plan
+from benchmarks.io.cheap_client import CheapClient, Piece, http_sockets, pieces_plan, ranges_plan, whole_plan
 from swarm.frames import REQUESTS, BusyFrame, PieceFrame, RequestFrame
 from swarm.ids import Epoch, TaskId
 from swarm.messages import PieceRecord
@@ -58,8 +58,12 @@ async def test_a_refusal_is_told(tmp_path: Path) -> None:
             await client.run(http_sockets(address, 1), whole_plan("/file", 1, 1, 1))
 
 
+def piece(index: int) -> Piece:
+    return Piece(TASK, "/file", PIECES, index)
+
+
 def test_ranges_are_those_of_the_pieces() -> None:
-    asked = ranges_plan("/file", PIECES, [1, 3], 2)
+    asked = ranges_plan([piece(1), piece(3)], 2)
     assert [each.socket for each in asked] == [0, 1]
     assert b"Range: bytes=1048576-2097151\r\n" in asked[0].request
     assert f"-{PIECES.size - 1}\r\n".encode() in asked[1].request
@@ -87,7 +91,7 @@ async def test_pieces_are_stored_at_their_places(tmp_path: Path) -> None:
     store.write_bytes(bytes(PIECES.size))
     pairs = [socket.socketpair() for _ in range(2)]
     serving = [asyncio.create_task(_serve_pieces(theirs, False)) for _, theirs in pairs]
-    plan = pieces_plan(TASK, PIECES, range(PIECES.count), 2)
+    plan = pieces_plan(map(piece, range(PIECES.count)), 2)
     turn = await client.run([ours for ours, _ in pairs], plan, store)
     await asyncio.gather(*serving)
     assert store.read_bytes() == CONTENT
@@ -101,7 +105,7 @@ async def test_a_parent_that_says_busy_ends_the_run(tmp_path: Path) -> None:
     ours, theirs = socket.socketpair()
     serving = asyncio.create_task(_serve_pieces(theirs, True))
     with pytest.raises(CProgramFailed, match="refused"):
-        await client.run([ours], pieces_plan(TASK, PIECES, [0], 1))
+        await client.run([ours], pieces_plan([piece(0)], 1))
     with suppress(ConnectionError):  # it left without reading all
         await serving
     theirs.close()
