@@ -122,7 +122,7 @@ def _fanout(options: argparse.Namespace, console: Console, seed: int) -> Pair:
 
 def _netns(options: argparse.Namespace, console: Console, seed: int) -> Pair:
     asked = _asked(netns.add_arguments, options, seed)
-    asked.link_mbit_per_s = options.link_mbit_per_s
+    asked.link_mbit_per_s = asked.origin_mbit_per_s = options.link_mbit_per_s
     measured = netns.measure(asked, console)
     rate, rtt_s = measured.figures["link_goodput_bytes_per_s"], measured.figures["loaded_rtt_s"]
     return pair("netns", options, seed, measured, rate, rtt_s / 2)

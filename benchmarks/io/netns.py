@@ -44,9 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--link-mbit-per-s", type=positive, default=200, metavar="X", help="of each host (default 200)"
     )
-    parser.add_argument(
-        "--origin-mbit-per-s", type=positive, metavar="X", help="of the origin (default: as a host)"
-    )
+    origin = "of the origin (default 1000)"
+    parser.add_argument("--origin-mbit-per-s", type=positive, default=1000, metavar="X", help=origin)
     parser.add_argument(
         "--congestion-control", default="reno", metavar="NAME", help="of all connections (default reno)"
     )
@@ -86,7 +85,7 @@ def measure(options: argparse.Namespace, console: Console) -> fanout.Measured:
     """Make the network, and run in it. Raises NoNamespaces, ChildFailed and ProcessFailed."""
     options.processes = options.nodes
     link = options.link_mbit_per_s * MEGABIT
-    links = {"origin": (options.origin_mbit_per_s or options.link_mbit_per_s) * MEGABIT, "scheduler": link}
+    links = {"origin": options.origin_mbit_per_s * MEGABIT, "scheduler": link}
     links |= {f"host{number}": link for number in range(options.nodes)}
     with network(links, options.congestion_control) as places:
         one, other = places["scheduler"], places["host0"]
@@ -113,8 +112,7 @@ class Netns(fanout.Fanout):
         super().__init__(options, folder, console, warm_bytes)
         self._places = places
         self._link_bytes_per_s = options.link_mbit_per_s * MEGABIT / BITS * share
-        origin_mbit = options.origin_mbit_per_s or options.link_mbit_per_s
-        self._shaped_origin_bytes_per_s = origin_mbit * MEGABIT / BITS * share
+        self._shaped_origin_bytes_per_s = options.origin_mbit_per_s * MEGABIT / BITS * share
         self.conditions = {
             "link_bits_per_s": options.link_mbit_per_s * MEGABIT,
             "link_goodput_bytes_per_s": round(self._link_bytes_per_s),
