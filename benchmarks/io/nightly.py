@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--blob-bytes",
         type=count_of_bytes,
-        default=64 << 20,
-        help="blob, at rates that keep the times (64MiB)",
+        default=128 << 20,
+        help="blob, at rates that keep the times (128MiB)",
     )
     add("--interpreted", action="store_true", help="do not compile: slower, needs no C compiler")
 
