@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         (
             "--small-blob-bytes",
             256 << 20,
-            "of the small one, and of the blobs of 512 KiB together (default 256MiB)",
+            "of the small one (default 256MiB)",
         ),
         ("--turn-bytes", 4 << 30, "that a turn sends; one that stores an eighth of it (default 4GiB)"),
         ("--shaped-bytes-per-s", SHAPED_BYTES_PER_S, "of the limited daemon (default 64MB)"),
