@@ -12,7 +12,7 @@ from tests.support.processes import run
 
 pytestmark = pytest.mark.needs("iproute2", root=True)
 NETNS_S = 90.0
-SMALL = ["--nodes", "4", "--blob-bytes", "4MiB", "--link-mbit-per-s", "80"]
+SMALL = ["--blob-bytes", "4MiB", "--link-mbit-per-s", "80"]
 
 
 def namespaces() -> set[str]:
@@ -21,7 +21,7 @@ def namespaces() -> set[str]:
 
 def test_a_small_fan_out_between_namespaces(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    run([sys.executable, "-m", "benchmarks", "netns", *SMALL, "--json", figures], NETNS_S)
+    run([sys.executable, "-m", "benchmarks", "netns", "--nodes", "4", *SMALL, "--json", figures], NETNS_S)
     found = json.loads(figures.read_text())
     assert (found["scenario"], found["nodes"], found["failures"]) == ("netns", 4, 0)
     assert round(found["origin_bytes_ratio"], 2) == 1.0
@@ -32,11 +32,11 @@ def test_a_small_fan_out_between_namespaces(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind_when_it_is_stopped(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "benchmarks", "netns", *SMALL, "--folder", tmp_path]
+    command = [sys.executable, "-m", "benchmarks", "netns", "--nodes", "2", *SMALL, "--folder", tmp_path]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as bench:
         assert bench.stderr is not None, "made with a pipe"
         assert any("daemons" in line for line in bench.stderr), "it ended before its daemons were up"
-        assert f"dfb{bench.pid}-host3" in namespaces()
+        assert f"dfb{bench.pid}-host1" in namespaces()
         bench.send_signal(how)
         bench.communicate(timeout=NETNS_S)
         assert bench.returncode != 0

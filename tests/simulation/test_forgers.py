@@ -13,8 +13,8 @@ from tests.support.simulations import all_complete, origin_at_most, replay
 JUDGED = Fault(8.0, FaultKind.ORIGIN_RETURNS)
 """Changes nothing: the run goes on until all claims were judged."""
 FORGED = Fault(0.2, FaultKind.HOST_FORGES, Target.PARENT)
-HERD = Scenario(hosts=20, blobs=(96 * MIB,), faults=(FORGED, JUDGED))
-LARGE = Scenario(hosts=100, blobs=(96 * MIB,), faults=(FORGED, JUDGED))
+HERD = Scenario(hosts=20, blobs=(48 * MIB,), faults=(FORGED, JUDGED))
+LARGE = Scenario(hosts=100, blobs=(48 * MIB,), faults=(FORGED, JUDGED))
 AGAIN = 1.3
 """What the origin may send: the blob, and what none but the forger held, a fifth of it, once more."""
 

@@ -25,7 +25,7 @@ def hold(name: str, seed: int, hosts: int, size: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", FAULTY)
 def test_what_breaks_fails_no_pull_and_costs_the_origin_little(name: str, seed: int) -> None:
-    hold(name, seed, 20, PARTITION_BYTES if name == "partition" else 32 * MIB)
+    hold(name, seed, 20, PARTITION_BYTES if name == "partition" else 16 * MIB)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -35,4 +35,4 @@ def test_every_byte_comes_into_a_zone_once(seed: int) -> None:
 
 @pytest.mark.parametrize("name", CALM)
 def test_where_nothing_breaks_every_byte_leaves_the_origin_once(name: str) -> None:
-    hold(name, 5, 20, ZONES_BYTES if name == "zones" else 32 * MIB)
+    hold(name, 5, 20, ZONES_BYTES if name == "zones" else 16 * MIB)
