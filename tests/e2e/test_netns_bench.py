@@ -12,7 +12,7 @@ from tests.support.processes import run
 
 pytestmark = pytest.mark.needs("iproute2", root=True)
 NETNS_S = 90.0
-SMALL = ["--blob-bytes", "4MiB", "--link-mbit-per-s", "80"]
+SHAPED = ["--link-mbit-per-s", "80"]
 
 
 def namespaces() -> set[str]:
@@ -20,8 +20,8 @@ def namespaces() -> set[str]:
 
 
 def test_a_small_fan_out_between_namespaces(tmp_path: Path) -> None:
-    figures = tmp_path / "figures.json"
-    run([sys.executable, "-m", "benchmarks", "netns", "--nodes", "4", *SMALL, "--json", figures], NETNS_S)
+    figures, size = tmp_path / "figures.json", ["--nodes", "4", "--blob-bytes", "4MiB"]
+    run([sys.executable, "-m", "benchmarks", "netns", *size, *SHAPED, "--json", figures], NETNS_S)
     found = json.loads(figures.read_text())
     assert (found["scenario"], found["nodes"], found["failures"]) == ("netns", 4, 0)
     assert round(found["origin_bytes_ratio"], 2) == 1.0
@@ -32,7 +32,8 @@ def test_a_small_fan_out_between_namespaces(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind_when_it_is_stopped(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "benchmarks", "netns", "--nodes", "2", *SMALL, "--folder", tmp_path]
+    size = ["--nodes", "2", "--blob-bytes", "32MiB"]  # 3 s: it is stopped long before
+    command = [sys.executable, "-m", "benchmarks", "netns", *size, *SHAPED, "--folder", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as bench:
         assert bench.stderr is not None, "made with a pipe"
         assert any("daemons" in line for line in bench.stderr), "it ended before its daemons were up"
