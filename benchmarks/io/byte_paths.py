@@ -157,8 +157,7 @@ class Paths:
     def _wanted(self, blobs: Sequence[Blob], connections: int, count: int) -> Iterator[Piece]:
         """Return `count` pieces of these blobs, one after another; or as many as a turn moves."""
         pieces = [blob.piece(index) for blob in blobs for index in range(blob.pieces.count)]
-        piece_bytes = pieces[0].pieces.length(0)
-        return islice(cycle(pieces), count or max(connections, self.turn_bytes // piece_bytes))
+        return islice(cycle(pieces), count or max(connections, self.turn_bytes // pieces[0].length))
 
     async def _whole(self, address: str, path: str, blob: Blob, pid: int) -> Turn:
         times = max(1, self.turn_bytes // (UPLOADS * blob.pieces.size))

@@ -44,11 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     sizes = (
         ("--blob-bytes", 2 << 30, "of the large blob: 2GiB (default) are cut into pieces of 4 MiB"),
-        (
-            "--small-blob-bytes",
-            256 << 20,
-            "of the small one (default 256MiB)",
-        ),
+        ("--small-blob-bytes", 256 << 20, "of the small one (default 256MiB)"),
         ("--turn-bytes", 4 << 30, "that a turn sends; one that stores an eighth of it (default 4GiB)"),
         ("--shaped-bytes-per-s", SHAPED_BYTES_PER_S, "of the limited daemon (default 64MB)"),
     )

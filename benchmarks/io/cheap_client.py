@@ -52,6 +52,16 @@ class Piece:
     pieces: PieceMap
     index: int
 
+    @property
+    def start(self) -> int:
+        """The offset of its first byte."""
+        return self.pieces.start(self.index)
+
+    @property
+    def length(self) -> int:
+        """Its bytes."""
+        return self.pieces.length(self.index)
+
 
 def pieces_plan(wanted: Iterable[Piece], sockets: int) -> list[Asked]:
     """Ask for pieces over the peer wire, in turn over so many sockets."""
@@ -59,8 +69,8 @@ def pieces_plan(wanted: Iterable[Piece], sockets: int) -> list[Asked]:
         Asked(
             number % sockets,
             encode(RequestFrame(number // sockets + 1, piece.task, piece.index)),
-            piece.pieces.length(piece.index),
-            piece.pieces.start(piece.index),
+            piece.length,
+            piece.start,
             is_frame=True,
         )
         for number, piece in enumerate(wanted)
@@ -72,12 +82,11 @@ def ranges_plan(wanted: Iterable[Piece], sockets: int) -> list[Asked]:
     return [
         Asked(
             number % sockets,
-            _get(piece.path, f"Range: bytes={start}-{piece.pieces.end(piece.index) - 1}\r\n"),
-            piece.pieces.length(piece.index),
-            start,
+            _get(piece.path, f"Range: bytes={piece.start}-{piece.start + piece.length - 1}\r\n"),
+            piece.length,
+            piece.start,
         )
         for number, piece in enumerate(wanted)
-        for start in (piece.pieces.start(piece.index),)
     ]
 
 
