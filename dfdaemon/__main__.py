@@ -40,10 +40,10 @@ from dfdaemon.io.store_commands import StoreCommands
 from dfdaemon.io.store_workers import StoreWorkers
 from dfdaemon.machine import DaemonMachine
 from dfdaemon.patience import Patience
+from swarm.addresses import join_address
 from swarm.dice import Dice
 from swarm.errors import DamselflyError
 from swarm.facts import Note
-from swarm.io.addresses import join_address
 from swarm.io.config_file import load
 from swarm.io.descriptors import allow_many
 from swarm.io.health import HealthServer

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_network
 
+from swarm.addresses import is_loopback, parse_listen
 from swarm.frames import ZONE_BYTES_MAX
 from swarm.settings import require, setting
 
@@ -23,11 +24,6 @@ TRUSTED_REGISTRIES = (
 EVERY_NODE, FIRST_NODES = VERIFY = ("every-node", "first-nodes")
 """Who computes the digest of a blob that is whole."""
 TLS_MODES = ("off", "accept", "prefer", "require")
-LOOPBACK = ("127.", "localhost:", "[::1]:")
-
-
-def _is_loopback(listen: str) -> bool:
-    return listen.startswith(LOOPBACK)
 
 
 def is_network(text: str) -> bool:
@@ -129,8 +125,9 @@ class PeerConfig:
     )
 
     def __post_init__(self) -> None:
+        host, _ = parse_listen(self.listen, "peer.listen")
         require(
-            bool(self.token_file) or self.insecure_no_token or _is_loopback(self.listen),
+            bool(self.token_file) or self.insecure_no_token or is_loopback(host),
             "peer.listen",
             self.listen,
             "beyond loopback a cluster token is needed: set peer.token_file, or peer.insecure_no_token = true",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from swarm.addresses import is_loopback, parse_listen
 from swarm.settings import require, setting
 
 PIECES_PER_NEIGHBOUR = 16
@@ -98,7 +99,7 @@ class SchedulerConfig:
 
     def __post_init__(self) -> None:
         for key, address in (("listen", self.listen), ("tls_listen", self.tls_listen)):
-            loopback = not address or address.startswith(("127.", "localhost:", "[::1]:"))
+            loopback = not address or is_loopback(parse_listen(address, key)[0])
             require(
                 bool(self.token_file) or self.insecure_no_token or loopback,
                 key,

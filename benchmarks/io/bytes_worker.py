@@ -28,10 +28,10 @@ from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.patience import Patience
+from swarm.addresses import parse_listen
 from swarm.dice import Dice
 from swarm.digest import Digest
 from swarm.ids import Epoch, HostId, RequestId
-from swarm.io.addresses import parse_listen
 from swarm.messages import Address, HostInfo, Parent, PieceRecord
 from swarm.pieces import PieceMap
 

@@ -14,9 +14,9 @@ from dfdaemon.io.peer_handshake import Identity, greet
 from dfdaemon.io.peer_server import UPLOAD_CONNECTIONS_MAX
 from dfdaemon.io.peer_socket import connect
 from dfdaemon.patience import Patience
+from swarm.addresses import parse_listen
 from swarm.frames import FROM_PARENT, AvailabilityFrame, Frame, Purpose, SubscribeFrame
 from swarm.ids import HostId, TaskId
-from swarm.io.addresses import parse_listen
 from swarm.messages import Address
 
 AVAILABLE_S_MAX = 10.0

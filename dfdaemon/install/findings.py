@@ -1,11 +1,11 @@
 """What `dfdaemon doctor` makes of what it saw on a node: findings, each with what to do."""
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dfdaemon.install.containerd_config import CriSettings, Version
 from dfdaemon.install.folders import DEFAULT, Root, of_registries, registry_of
+from swarm.addresses import is_loopback
 
 CLOCK_SKEW_MAX_S = 30.0
 """Registries' tokens are valid for 60 s or more from the second they were made in."""
@@ -286,14 +286,6 @@ def of_addresses(advertised: Sequence[str], schedulers: Sequence[str]) -> Iterat
             f"other hosts are told {', '.join(advertised) or 'no address'}, which only this machine can reach"
         )
         yield Finding("peer-loopback", True, text, 'set peer.listen = "0.0.0.0:4002", or peer.advertise')
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def of_changed_files(missing: Sequence[str], runtime: str) -> Iterator[Finding]:

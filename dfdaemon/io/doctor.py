@@ -23,8 +23,8 @@ from dfdaemon.io.install import RUNTIMES, daemon_config, mirror_address, told_ve
 from dfdaemon.io.install_containerd import CONFIG, installed_version, read_node
 from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import Journal, record_of
+from swarm.addresses import parse_listen
 from swarm.errors import DamselflyError
-from swarm.io.addresses import parse_listen
 from swarm.version import VERSION
 
 EXIT_WRONG = 1

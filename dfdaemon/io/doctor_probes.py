@@ -20,8 +20,8 @@ from dfdaemon.install.findings import CertificateSeen, DaemonSeen, DiskSeen, Lin
 from dfdaemon.io.local_client import LocalDaemon
 from dfdaemon.io.peer_tls import PeerTls, why_refused
 from dfdaemon.io.scheduler_tls import LinkTls
+from swarm.addresses import parse_listen
 from swarm.errors import ConfigError, DamselflyError
-from swarm.io.addresses import parse_listen
 from swarm.io.pem_file import read_pem
 from swarm.io.token_file import read_token
 

@@ -5,8 +5,8 @@ import ipaddress
 import socket
 
 from dfdaemon.config import DaemonConfig
+from swarm.addresses import parse_listen
 from swarm.ids import HostId
-from swarm.io.addresses import parse_listen
 from swarm.messages import Address, HostInfo, Role
 
 EVERY_ADDRESS = "0.0.0.0"  # noqa: S104 - what an empty host in a listening address means

@@ -16,8 +16,8 @@ from dfdaemon.io import install_restart
 from dfdaemon.io.install_containerd import CONFIG, installed_version, read_node
 from dfdaemon.io.install_files import NodeFiles
 from dfdaemon.io.install_journal import Journal, alone
+from swarm.addresses import join_address, parse_listen
 from swarm.errors import ConfigError, DamselflyError
-from swarm.io.addresses import join_address, parse_listen
 from swarm.io.config_file import DIRECTORY, is_there, load
 from swarm.io.redaction import scrub
 

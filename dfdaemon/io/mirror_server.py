@@ -6,7 +6,8 @@ from weakref import WeakSet
 
 from aiohttp import web
 
-from dfdaemon.io.loopback import is_loopback, prefer_cheap_congestion_control
+from dfdaemon.io.loopback import prefer_cheap_congestion_control
+from swarm.addresses import is_loopback
 
 FIRST_REQUEST_S = 15.0
 """How long a client may take for the headers of its first request; after it, keep-alive's time counts."""

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Sequence
 from functools import lru_cache
 
-from dfdaemon.io.loopback import is_loopback, prefer_cheap_congestion_control
+from dfdaemon.io.loopback import prefer_cheap_congestion_control
 from dfdaemon.patience import Patience
+from swarm.addresses import is_loopback
 from swarm.errors import ConfigError, PeerUnreachable
 from swarm.messages import Address
 

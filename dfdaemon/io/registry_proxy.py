@@ -28,9 +28,9 @@ from dfdaemon.io.tags import Tags
 from dfdaemon.names import URL_CHARS_MAX, Wanted, resolve
 from dfdaemon.permissions import Place
 from dfdaemon.trust import Trust
+from swarm.addresses import bind_host, parse_listen
 from swarm.errors import ConfigError, DamselflyError
 from swarm.facts import Note
-from swarm.io.addresses import bind_host, parse_listen
 from swarm.messages import Address
 
 HEADER_BYTES_MAX = 16 * 1024

@@ -14,10 +14,10 @@ from aiohttp import web
 from scheduler.denials import Denials
 from scheduler.events import DigestAllowed, DigestDenied, Event, PurgeWanted
 from scheduler.io.loop import MachineFailed, SchedulerLoop
+from swarm.addresses import parse_listen
 from swarm.digest import Digest
 from swarm.errors import BadDigest
 from swarm.ids import TaskId
-from swarm.io.addresses import parse_listen
 from swarm.repositories import Purge
 
 BODY_BYTES_MAX = 16 * 1024

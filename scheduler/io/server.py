@@ -6,8 +6,8 @@ import grpc
 
 from scheduler.io.server_tls import ServerTls
 from scheduler.io.service import AttachService
+from swarm.addresses import join_address, parse_listen
 from swarm.errors import ConfigError
-from swarm.io.addresses import join_address, parse_listen
 from swarm.io.channel import KEEPALIVE_S, server_options
 from swarm.rpc import attach_pb2 as pb
 

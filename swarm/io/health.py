@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
+from swarm.addresses import bind_host, join_address, parse_listen
 from swarm.errors import ConfigError
-from swarm.io.addresses import bind_host, join_address, parse_listen
 from swarm.io.telemetry import Telemetry
 
 Readiness = Callable[[], list[str]]

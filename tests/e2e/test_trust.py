@@ -12,9 +12,9 @@ from benchmarks.io.puller import Pull
 from benchmarks.origin.access import AccessPolicy, Account, AuthMode, basic_header
 from dfdaemon.config import OriginConfig, RegistryConfig
 from dfdaemon.io.local_client import LocalDaemon
+from swarm.addresses import join_address
 from swarm.digest import Digest
 from swarm.ids import TaskId
-from swarm.io.addresses import join_address
 from tests.support.daemon import REGISTRY, RunningDaemon
 from tests.support.fake_origin import fake_origin
 from tests.support.herd import herd

@@ -12,8 +12,8 @@ from dfdaemon.__main__ import Threads, start_threads
 from dfdaemon.config import PeerConfig
 from scheduler.config import SchedulerConfig
 from scheduler.machine import SchedulerMachine
+from swarm.addresses import join_address
 from swarm.dice import Dice
-from swarm.io.addresses import join_address
 from tests.support.attach import WAIT_S, Scheduler
 from tests.support.daemon import REGISTRY, RunningDaemon, daemon_config, running_daemon
 from tests.support.mirror import Answer, ask

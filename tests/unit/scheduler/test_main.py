@@ -78,6 +78,8 @@ def test_an_address_that_is_taken_is_an_error(running: Running, tmp_path: Path) 
 
 LOADING = [
     ("--listen=0.0.0.0:4010", "beyond loopback a cluster token is needed"),
+    ("--listen=127.0.0.1.example:4010", "beyond loopback a cluster token is needed"),
+    ("--listen=nonsense", "listen = 'nonsense' is not an address"),
     ("--lease.timeout=3", "did you mean '--lease.timeout_s'?"),
     (f"--config=/nonexistent/{free_port()}.toml", "cannot be read: No such file"),
 ]

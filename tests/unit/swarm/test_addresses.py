@@ -1,7 +1,7 @@
 import pytest
 
+from swarm.addresses import bind_host, is_loopback, join_address, parse_listen
 from swarm.errors import ConfigError
-from swarm.io.addresses import bind_host, join_address, parse_listen
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,22 @@ def test_malformed_addresses_name_the_key(text: str) -> None:
 
 def test_all_addresses_are_those_of_both_families() -> None:
     assert [bind_host(host) for host in ("", "::", "0.0.0.0", "::1")] == [None, None, "0.0.0.0", "::1"]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost", True),
+        ("node.localhost", True),
+        ("127.0.0.1.example", False),
+        ("10.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_by_name_or_address(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected

@@ -1,6 +1,12 @@
-"""Addresses to listen on, as they stand in configurations."""
+"""Addresses as they stand in configurations."""
+
+import ipaddress
+from functools import lru_cache
 
 from swarm.errors import ConfigError
+
+HOSTS_KEPT = 1024
+"""Hosts whose kind is remembered: those of a daemon's neighbours, and their neighbours'."""
 
 
 def parse_listen(text: str, key: str) -> tuple[str, int]:
@@ -23,3 +29,14 @@ def join_address(host: str, port: int) -> str:
 def bind_host(host: str) -> str | None:
     """Return the host as servers take it: None for all addresses of both families, which `::` alone means, too."""
     return None if host in ("", "::") else host
+
+
+@lru_cache(maxsize=HOSTS_KEPT)
+def is_loopback(host: str) -> bool:
+    """Tell whether a name or an address, without a port, means this machine's own loopback."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
