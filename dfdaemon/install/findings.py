@@ -62,7 +62,7 @@ class LinkSeen:
 
 @dataclass(frozen=True, slots=True)
 class TokenSeen:
-    """The token's file: its mode, and why it cannot be used."""
+    """A file with a token: its mode, and why it cannot be used."""
 
     path: str
     mode: int = 0
@@ -247,11 +247,11 @@ def of_disk(seen: DiskSeen) -> Iterator[Finding]:
 
 
 def of_token(seen: TokenSeen) -> Iterator[Finding]:
-    """Judge the file with the cluster's token."""
+    """Judge a file with a token that the scheduler is shown."""
     if seen.error:
         yield Finding("token-unusable", True, seen.error, "copy the token of the scheduler there, mode 0600")
     elif seen.mode & READABLE_BY_OTHERS:
-        text = f"everybody on this machine can read the cluster's token in {seen.path} (mode {seen.mode:04o})"
+        text = f"everybody on this machine can read the token in {seen.path} (mode {seen.mode:04o})"
         yield Finding("token-readable", True, text, f"chmod 600 {seen.path}")
 
 

@@ -82,8 +82,7 @@ def examine(arguments: argparse.Namespace) -> Iterator[Finding]:
     yield from findings.as_notes(found, others) if others else found
     yield from _recorded(files)
     yield from _guarded("disk", lambda: findings.of_disk(probes.disk(config.store, arguments.root)))
-    token = probes.token(config.peer.token_file, arguments.root)
-    if token is not None:
+    for token in probes.tokens(config, arguments.root):
         yield from findings.of_token(token)
     certificate = probes.certificate(config.peer, arguments.root)
     if certificate is not None:

@@ -8,7 +8,7 @@ import os
 import ssl
 import stat
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -145,16 +145,21 @@ def disk(config: StoreConfig, root: Path) -> DiskSeen:
     )
 
 
-def token(path: str, root: Path) -> TokenSeen | None:
-    """Look at the token's file; None if there is to be none."""
-    if not path:
-        return None
-    place = below(root, path)
-    try:
-        read_token(str(place), "peer.token_file")
-        return TokenSeen(path, stat.S_IMODE(place.stat().st_mode))
-    except ConfigError as error:
-        return TokenSeen(path, error=str(error))
+def tokens(config: DaemonConfig, root: Path) -> Iterator[TokenSeen]:
+    """Look at the files with tokens that are to be there."""
+    files = {
+        "peer.token_file": config.peer.token_file,
+        "scheduler.seed_token_file": config.scheduler.seed_token_file,
+    }
+    for key, path in files.items():
+        if not path:
+            continue
+        place = below(root, path)
+        try:
+            read_token(str(place), key)
+            yield TokenSeen(path, stat.S_IMODE(place.stat().st_mode))
+        except ConfigError as error:
+            yield TokenSeen(path, error=str(error))
 
 
 def certificate(config: PeerConfig, root: Path) -> CertificateSeen | None:

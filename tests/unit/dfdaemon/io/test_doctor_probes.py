@@ -80,11 +80,16 @@ def test_the_disk_of_a_folder_that_is_not_made_yet_is_that_of_its_parent(tmp_pat
 
 
 def test_a_token_is_looked_at_where_the_node_has_it(tmp_path: Path) -> None:
-    assert probes.token("", tmp_path) is None
-    assert "cannot be read" in probes.token("/t", tmp_path).error  # type: ignore[union-attr]
+    assert list(probes.tokens(DaemonConfig(), tmp_path)) == []
+    config = DaemonConfig(
+        peer=PeerConfig(token_file="/t"), scheduler=SchedulerLinkConfig(seed_token_file="/seeds")
+    )
     (tmp_path / "t").write_text("0123456789abcdef")
     (tmp_path / "t").chmod(0o640)
-    assert probes.token("/t", tmp_path) == probes.TokenSeen("/t", 0o640)
+    of_cluster, of_seeds = probes.tokens(config, tmp_path)
+    assert of_cluster == probes.TokenSeen("/t", 0o640)
+    assert "scheduler.seed_token_file" in of_seeds.error
+    assert "cannot be read" in of_seeds.error
 
 
 def secured(certificate: Path, key: Path, authority: Path, root: Path) -> PeerConfig:
