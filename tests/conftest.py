@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ settings.load_profile("default")
 REQUIRE_REAL_PARTS = "DAMSELFLY_REQUIRE_REAL_PARTS"
 REAL_PARTS_FILE = Path(__file__).with_name("real-parts.txt")
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+# A shell lets what it starts in the background ignore Ctrl-C, and so would what tests start, and send SIGINT to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 SKIPPED = pytest.StashKey[list[str]]()
 
 

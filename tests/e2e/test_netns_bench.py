@@ -32,7 +32,7 @@ def test_a_small_fan_out_between_namespaces(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_is_left_behind_when_it_is_stopped(tmp_path: Path, how: signal.Signals) -> None:
-    size = ["--nodes", "2", "--blob-bytes", "32MiB"]  # 3 s: it is stopped long before
+    size = ["--nodes", "2", "--blob-bytes", "128MiB"]  # 13 s: it is stopped long before
     command = [sys.executable, "-m", "benchmarks", "netns", *size, *SHAPED, "--folder", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as bench:
         assert bench.stderr is not None, "made with a pipe"
