@@ -33,10 +33,13 @@ def bind_host(host: str) -> str | None:
 
 @lru_cache(maxsize=HOSTS_KEPT)
 def is_loopback(host: str) -> bool:
-    """Tell whether a name or an address, without a port, means this machine's own loopback."""
+    """Tell whether a name or an address, without a port, surely means this machine's own loopback.
+
+    A name below localhost does not: it should (RFC 6761), but some resolvers ask DNS for it.
+    """
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return host == "localhost"
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback

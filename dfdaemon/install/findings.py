@@ -280,12 +280,16 @@ def of_registry_files(errors: Sequence[str]) -> Iterator[Finding]:
 
 def of_addresses(advertised: Sequence[str], schedulers: Sequence[str]) -> Iterator[Finding]:
     """Judge whether other hosts can reach this one; both are host names or addresses, without ports."""
-    elsewhere = [host for host in schedulers if not is_loopback(host)]
-    if elsewhere and all(is_loopback(host) for host in advertised):
+    elsewhere = [host for host in schedulers if not _is_here(host)]
+    if elsewhere and all(_is_here(host) for host in advertised):
         text = (
             f"other hosts are told {', '.join(advertised) or 'no address'}, which only this machine can reach"
         )
         yield Finding("peer-loopback", True, text, 'set peer.listen = "0.0.0.0:4002", or peer.advertise')
+
+
+def _is_here(host: str) -> bool:
+    return is_loopback(host) or host.endswith(".localhost")
 
 
 def of_changed_files(missing: Sequence[str], runtime: str) -> Iterator[Finding]:

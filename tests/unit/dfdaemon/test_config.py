@@ -28,7 +28,9 @@ def test_loopback_needs_no_cluster_token(listen: str) -> None:
     assert PeerConfig(listen=listen).listen == listen
 
 
-@pytest.mark.parametrize("listen", ["0.0.0.0:4002", ":4002", "[::]:4002", "127.0.0.1.example:4002"])
+@pytest.mark.parametrize(
+    "listen", ["0.0.0.0:4002", ":4002", "[::]:4002", "127.0.0.1.example:4002", "a.localhost:4002"]
+)
 def test_beyond_loopback_a_cluster_token_is_needed(listen: str) -> None:
     with pytest.raises(ConfigError, match=r"peer\.listen.*a cluster token is needed"):
         PeerConfig(listen=listen)

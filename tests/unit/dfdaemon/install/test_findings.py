@@ -242,6 +242,7 @@ def test_each_file_of_a_registry_is_a_finding() -> None:
     [
         (["127.0.0.1"], ["scheduler.example"], ["peer-loopback"]),
         (["localhost", "::1"], ["10.0.0.1"], ["peer-loopback"]),
+        (["node.localhost"], ["10.0.0.1"], ["peer-loopback"]),
         ([], ["10.0.0.1"], ["peer-loopback"]),
         (["127.0.0.1", "10.0.0.2"], ["10.0.0.1"], []),
         (["127.0.0.1"], ["127.0.0.1", "localhost"], []),
