@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import uvloop
-
 from dfdaemon.config import DaemonConfig, PeerConfig
 from dfdaemon.events import BlobEvicted, Event, Stopping
 from dfdaemon.io import node_commands
@@ -44,6 +42,7 @@ from swarm.addresses import join_address
 from swarm.dice import Dice
 from swarm.errors import DamselflyError
 from swarm.facts import Note
+from swarm.io import event_loop
 from swarm.io.config_file import load
 from swarm.io.descriptors import allow_many
 from swarm.io.health import HealthServer
@@ -90,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         config = load(DaemonConfig, argv, prog="dfdaemon", description=f"{WHAT} {node_commands.HELP}")
         allow_many()
-        uvloop.run(run(config))
+        event_loop.run(run(config))
     except DamselflyError as error:
         print(f"dfdaemon: {error}", file=sys.stderr)
         sys.exit(2)

@@ -6,8 +6,6 @@ import secrets
 import signal
 import sys
 
-import uvloop
-
 from scheduler.config import SchedulerConfig
 from scheduler.io.admin import Admin
 from scheduler.io.denials_file import DenialsFile
@@ -21,6 +19,7 @@ from scheduler.machine import SchedulerMachine
 from swarm.dice import Dice
 from swarm.errors import DamselflyError
 from swarm.facts import Note
+from swarm.io import event_loop
 from swarm.io.config_file import load
 from swarm.io.descriptors import allow_many
 from swarm.io.health import HealthServer
@@ -85,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         config = load(SchedulerConfig, argv, "dfscheduler", DESCRIPTION)
         allow_many()
-        uvloop.run(run(config))
+        event_loop.run(run(config))
     except DamselflyError as error:
         print(f"dfscheduler: {error}", file=sys.stderr)
         sys.exit(2)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-import uvloop
 
 from benchmarks.io.attach_client import AttachedDaemon, Blob, Traffic
 from swarm.ids import TaskId
+from swarm.io import event_loop
 from swarm.io.channel import client_options
 
 OPEN_AT_ONCE = 100
@@ -117,7 +117,7 @@ async def run() -> None:
 
 def main() -> None:
     """One process."""
-    uvloop.run(run())
+    event_loop.run(run())
 
 
 if __name__ == "__main__":

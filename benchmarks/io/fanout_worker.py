@@ -16,8 +16,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-import uvloop
-
 from benchmarks.report import NodeResult, as_dict
 from dfdaemon.__main__ import Daemon, Threads, build, open_doors, start_threads
 from dfdaemon.config import (
@@ -33,6 +31,7 @@ from dfdaemon.config import (
 from dfdaemon.io.origin_client import OriginSource
 from swarm.digest import Digest
 from swarm.errors import DamselflyError
+from swarm.io import event_loop
 from swarm.io.telemetry import Telemetry
 
 BLOBS_AT_ONCE = 3
@@ -271,7 +270,7 @@ async def run() -> None:
 
 def main() -> None:
     """One process."""
-    uvloop.run(run())
+    event_loop.run(run())
 
 
 if __name__ == "__main__":
