@@ -1,6 +1,7 @@
 """The daemon's talk with its scheduler: attached or alone, at which pace, and whom to ask when there is none.
 
-Progress of all downloads goes in one message per Settings.progress_interval_s; the first after a silence at once.
+Progress of all downloads goes in one message per Settings.progress_interval_s, or in the time that a piece takes to
+come where that is longer; the first after a silence at once. News of leases do not wait for pieces.
 What is told while there is no stream is lost on purpose: the next Hello tells all.
 """
 
@@ -27,6 +28,10 @@ REMEMBERED_ASKED = 8
 """How many of them a download asks: one neighbourhood."""
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.01, 60.0
 """Bounds on what Settings may ask for."""
+
+
+PACE_S_MAX = 5.0
+"""Longest pause between two messages because pieces come slowly: half of what a lease's owner may be silent."""
 
 
 class Link(Enum):
@@ -58,11 +63,14 @@ class Session:
         """How long to wait for the first word about a scheduler before a download counts as alone."""
         self.lost_at = float("-inf")
         """Since when there has been no scheduler, if one is configured that might come back."""
+        self.pace_s = 0.0
+        """How long a piece takes to come, lately; 0: not known."""
         self._has_scheduler = bool(config.scheduler.addresses)
         self._out = out
         self._changed: dict[TaskId, Reporter] = {}
         self._leases: dict[tuple[TaskId, Epoch], LeaseProgress] = {}
         self._next_progress_at = 0.0
+        self._told_at = float("-inf")
         self.next_starving_at = 0.0
         """When the scheduler may hear again that a download starves."""
         self._remembered: OrderedDict[HostId, Parent] = OrderedDict()
@@ -77,6 +85,7 @@ class Session:
         self.link = Link.ATTACHED
         self._leases.clear()
         self._next_progress_at = now
+        self._told_at = float("-inf")
 
     def lose(self, now: float) -> None:
         """There is no scheduler now."""
@@ -128,21 +137,27 @@ class Session:
             self.tell(progress)
         self._leases.clear()
         self._next_progress_at = now + self.settings.progress_interval_s
+        self._told_at = now
 
     def settle(self, now: float) -> None:
         """Tell what waits, if it is time."""
-        if now >= self._next_progress_at:
+        if now >= self._due_at():
             self.flush(now)
+
+    def _due_at(self) -> float:
+        if self._leases:
+            return self._next_progress_at
+        return max(self._next_progress_at, self._told_at + min(PACE_S_MAX, self.pace_s))
 
     def wakeup_at(self) -> float:
         """Return when to call settle."""
-        return self._next_progress_at if self._changed or self._leases else float("inf")
+        return self._due_at() if self._changed or self._leases else float("inf")
 
     def starve(self, task: TaskId, wanted: int, now: float) -> float:
         """Tell that a download starves, unless that was told of any too recently. Returns when it may be told next."""
         if now >= self.next_starving_at:
             self.tell(Starving(task, wanted))
-            self.next_starving_at = now + self.settings.starving_interval_s
+            self.next_starving_at = now + max(self.settings.starving_interval_s, min(PACE_S_MAX, self.pace_s))
         return self.next_starving_at
 
     # --- for times without a scheduler --------------------------------------------------------------------------

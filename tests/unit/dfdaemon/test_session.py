@@ -2,7 +2,7 @@ import pytest
 
 from dfdaemon.commands import Command, TellScheduler
 from dfdaemon.config import DaemonConfig
-from dfdaemon.session import INTERVAL_MAX_S, REMEMBERED_ASKED, REMEMBERED_MAX, Link, Session
+from dfdaemon.session import INTERVAL_MAX_S, PACE_S_MAX, REMEMBERED_ASKED, REMEMBERED_MAX, Link, Session
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import Completed, LeaseProgress, Parent, Progress, Settings, Starving, TaskProgress
 
@@ -91,6 +91,29 @@ def test_starving_is_told_once_a_second_for_all_downloads_together(
     assert out == [TellScheduler(Starving(A, 0b1))]
     session.starve(B, 0b10, now=2.0)
     assert out[1:] == [TellScheduler(Starving(B, 0b10))]
+
+
+def test_where_pieces_come_slowly_progress_waits_for_them_but_leases_do_not(
+    session: Session, out: list[Command]
+) -> None:
+    session.pace_s = 2.0
+    session.changed(Report(A))
+    session.settle(now=1.0)
+    session.changed(Report(A))
+    assert session.wakeup_at() == 3.0
+    session.settle(now=2.9)
+    assert len(out) == 1
+    session.lease_moved(LeaseProgress(A, Epoch(1), 0, 1))
+    assert session.wakeup_at() == 1.25
+    session.settle(now=2.9)
+    assert len(out) == 3
+
+
+def test_where_pieces_come_slowly_a_starving_host_calls_as_often_as_they_come(session: Session) -> None:
+    session.pace_s = 2.0
+    assert session.starve(A, 1, now=1.0) == 3.0
+    session.pace_s = 1000.0
+    assert session.starve(A, 1, now=3.0) == 3.0 + PACE_S_MAX
 
 
 def test_the_scheduler_sets_the_pace_within_bounds(session: Session) -> None:
