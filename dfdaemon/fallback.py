@@ -65,7 +65,7 @@ class Fallback:
         self._owes = False
         """What was there and is missing again could not be fetched yet."""
         self._run = 1
-        """Pieces of the next fetch, where others may fetch too: twice as many as before while nobody else does."""
+        """Pieces of the next fetch: twice as many as before, while nobody else fetches, or no parent offers them."""
         self._by_others = 0
         """What is missing besides our fetch: if it comes meanwhile, others fetch too."""
 
@@ -207,6 +207,8 @@ class Fallback:
             bits &= picker.window_of(missing)
         if not self._means.session.is_attached:
             bits = self._share(bits)
+        elif not self._whole:
+            bits = shares.next_run(bits, self._run, self._means.info.host, (), self._means.dice)
         if bits and not self._origin.fetch_own(bits, now):
             self.at = max(self._origin.own_at, now + REMEMBERED_S + self._jitter(REMEMBERED_JITTER_S))
         else:
@@ -224,7 +226,10 @@ class Fallback:
         """A fetch of our own is over: go on at once with what is still missing, or leave it to others who fetch."""
         if self._helping or self._blob.is_part:
             self.at = max(now, self._origin.own_at)
-        if self._means.session.is_attached or not self._helping:
+        if self._means.session.is_attached:
+            self._run = min(shares.RUN_MAX, 2 * self._run)
+            return
+        if not self._helping:
             return
         shared = self._by_others & (self._blob.table.verified | self._peers.parents.offered())
         self._run = 1 if shared else min(shares.RUN_MAX, 2 * self._run)

@@ -110,7 +110,17 @@ def test_a_scheduler_that_comes_in_time_decides(playbook: Playbook) -> None:
 
 def test_but_no_pull_hangs_for_ever(playbook: Playbook) -> None:
     playbook.attached().joined(3)
-    assert own(0, 3) in playbook.later(2 * HANG_S)
+    assert own(0, 1) in playbook.later(2 * HANG_S)
+
+
+def test_attached_it_fetches_little_by_itself_and_more_while_no_parent_offers_it(playbook: Playbook) -> None:
+    playbook.attached().joined(4)
+    assert own(0, 1) in playbook.later(2 * HANG_S)
+    playbook >> events.OriginPieceArrived(TASK, UNGRANTED, record(0)) << CommitPiece(TASK, record(0))
+    playbook >> events.PieceCommitted(TASK, 0)
+    playbook.skip()
+    playbook >> events.OriginEnded(TASK, UNGRANTED)
+    assert own(1, 3) in playbook.later(0.1)
 
 
 def test_attached_to_a_scheduler_and_cut_off_from_all_parents_it_helps_itself_soon() -> None:
