@@ -85,8 +85,6 @@ class HostBook:
         """Seconds per byte, mean over all hosts; 0: not known."""
         self.typical_bytes_per_s = 0.0
         """Rate of a transfer to us, mean over all hosts; 0: not known."""
-        self.wait_s = 0.0
-        """Seconds from request to arrival of a piece, mean over all hosts; 0: not known."""
         self.patience = 1.0
         """By how much deadlines are stretched now: doubles when one is missed, halves when a piece arrives."""
 
@@ -114,7 +112,6 @@ class HostBook:
         host.bytes_per_s = blend(host.bytes_per_s, rate)
         self.typical_pace = blend(self.typical_pace, pace)
         self.typical_bytes_per_s = blend(self.typical_bytes_per_s, rate)
-        self.wait_s = blend(self.wait_s, waited_s)
         self.patience = max(1.0, self.patience / 2)
         host.strikes = 0
 

@@ -203,7 +203,7 @@ class DaemonMachine:
     # --- the scheduler ------------------------------------------------------------------------------------------------
 
     def _attached(self, event: events.SchedulerAttached, now: float) -> None:
-        self.session.attach(now)
+        self.session.attach()
         self._out.append(Note("scheduler_attached"))
         self._pardon()
         active = [download.active_task() for download in self.downloads.values()]

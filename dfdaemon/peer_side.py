@@ -203,7 +203,7 @@ class PeerSide:
         length = blob.pieces.length(index)
         self._means.budget.received_bytes += length
         self._means.book.delivered(host, length, now - request.started, event.seconds)
-        self._means.session.pace_s = self._means.book.wait_s
+        self._means.session.piece_came(now - request.started)
         expected = blob.proof.expected(event.claimed)
         if event.actual != event.claimed.digest:
             self._reject(event, event.claimed.digest)

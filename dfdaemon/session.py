@@ -11,6 +11,7 @@ from typing import Protocol
 
 from dfdaemon.commands import Command, TellScheduler
 from dfdaemon.config import DaemonConfig
+from dfdaemon.hosts import blend
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import (
     LeaseProgress,
@@ -28,9 +29,7 @@ REMEMBERED_ASKED = 8
 """How many of them a download asks: one neighbourhood."""
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.01, 60.0
 """Bounds on what Settings may ask for."""
-
-
-PACE_S_MAX = 5.0
+PIECE_S_MAX = 5.0
 """Longest pause between two messages because pieces come slowly: half of what a lease's owner may be silent."""
 
 
@@ -63,14 +62,13 @@ class Session:
         """How long to wait for the first word about a scheduler before a download counts as alone."""
         self.lost_at = float("-inf")
         """Since when there has been no scheduler, if one is configured that might come back."""
-        self.pace_s = 0.0
-        """How long a piece takes to come, lately; 0: not known."""
         self._has_scheduler = bool(config.scheduler.addresses)
         self._out = out
         self._changed: dict[TaskId, Reporter] = {}
         self._leases: dict[tuple[TaskId, Epoch], LeaseProgress] = {}
-        self._next_progress_at = 0.0
         self._told_at = float("-inf")
+        self._piece_s = 0.0
+        """Seconds from request to arrival of a piece, lately; 0: not known."""
         self.next_starving_at = 0.0
         """When the scheduler may hear again that a download starves."""
         self._remembered: OrderedDict[HostId, Parent] = OrderedDict()
@@ -80,11 +78,10 @@ class Session:
         """Whether a scheduler hears us."""
         return self.link is Link.ATTACHED
 
-    def attach(self, now: float) -> None:
+    def attach(self) -> None:
         """A stream is open. Hello is the machine's to send, first."""
         self.link = Link.ATTACHED
         self._leases.clear()
-        self._next_progress_at = now
         self._told_at = float("-inf")
 
     def lose(self, now: float) -> None:
@@ -120,6 +117,10 @@ class Session:
         if self.link is Link.ATTACHED:
             self._leases[progress.task, progress.epoch] = progress
 
+    def piece_came(self, waited_s: float) -> None:
+        """A piece came from a parent, so long after it was asked for."""
+        self._piece_s = blend(self._piece_s, waited_s)
+
     def forget(self, task: TaskId) -> None:
         """A download is over: nothing more of it is told."""
         self._changed.pop(task, None)
@@ -136,7 +137,6 @@ class Session:
         for progress in self._leases.values():
             self.tell(progress)
         self._leases.clear()
-        self._next_progress_at = now + self.settings.progress_interval_s
         self._told_at = now
 
     def settle(self, now: float) -> None:
@@ -145,9 +145,12 @@ class Session:
             self.flush(now)
 
     def _due_at(self) -> float:
-        if self._leases:
-            return self._next_progress_at
-        return max(self._next_progress_at, self._told_at + min(PACE_S_MAX, self.pace_s))
+        interval_s = self.settings.progress_interval_s
+        return self._told_at + (interval_s if self._leases else self._at_pace(interval_s))
+
+    def _at_pace(self, interval_s: float) -> float:
+        """Return the pause between two messages: what is told more often than pieces come says no more."""
+        return max(interval_s, min(PIECE_S_MAX, self._piece_s))
 
     def wakeup_at(self) -> float:
         """Return when to call settle."""
@@ -157,7 +160,7 @@ class Session:
         """Tell that a download starves, unless that was told of any too recently. Returns when it may be told next."""
         if now >= self.next_starving_at:
             self.tell(Starving(task, wanted))
-            self.next_starving_at = now + max(self.settings.starving_interval_s, min(PACE_S_MAX, self.pace_s))
+            self.next_starving_at = now + self._at_pace(self.settings.starving_interval_s)
         return self.next_starving_at
 
     # --- for times without a scheduler --------------------------------------------------------------------------

@@ -2,7 +2,7 @@ import pytest
 
 from dfdaemon.commands import Command, TellScheduler
 from dfdaemon.config import DaemonConfig
-from dfdaemon.session import INTERVAL_MAX_S, PACE_S_MAX, REMEMBERED_ASKED, REMEMBERED_MAX, Link, Session
+from dfdaemon.session import INTERVAL_MAX_S, PIECE_S_MAX, REMEMBERED_ASKED, REMEMBERED_MAX, Link, Session
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import Completed, LeaseProgress, Parent, Progress, Settings, Starving, TaskProgress
 
@@ -26,7 +26,7 @@ def out() -> list[Command]:
 @pytest.fixture
 def session(out: list[Command]) -> Session:
     session = Session(DaemonConfig(), out)
-    session.attach(now=0.0)
+    session.attach()
     return session
 
 
@@ -96,7 +96,7 @@ def test_starving_is_told_once_a_second_for_all_downloads_together(
 def test_where_pieces_come_slowly_progress_waits_for_them_but_leases_do_not(
     session: Session, out: list[Command]
 ) -> None:
-    session.pace_s = 2.0
+    session.piece_came(2.0)
     session.changed(Report(A))
     session.settle(now=1.0)
     session.changed(Report(A))
@@ -110,10 +110,10 @@ def test_where_pieces_come_slowly_progress_waits_for_them_but_leases_do_not(
 
 
 def test_where_pieces_come_slowly_a_starving_host_calls_as_often_as_they_come(session: Session) -> None:
-    session.pace_s = 2.0
+    session.piece_came(2.0)
     assert session.starve(A, 1, now=1.0) == 3.0
-    session.pace_s = 1000.0
-    assert session.starve(A, 1, now=3.0) == 3.0 + PACE_S_MAX
+    session.piece_came(1000.0)
+    assert session.starve(A, 1, now=3.0) == 3.0 + PIECE_S_MAX
 
 
 def test_the_scheduler_sets_the_pace_within_bounds(session: Session) -> None:
