@@ -119,7 +119,8 @@ class Fallback:
         self.at = now + UNREACHED_S + self._stall_jitter()
 
     def link_changed(self, now: float) -> None:
-        """There is a scheduler now, or there is none."""
+        """There is a scheduler now, or there is none: who else fetches is seen anew."""
+        self._run, self._by_others = 1, 0
         (self.attached if self._means.session.is_attached else self.lost)(now)
         self.reader_came(now)
 
@@ -226,9 +227,6 @@ class Fallback:
         """A fetch of our own is over: go on at once with what is still missing, or leave it to others who fetch."""
         if self._helping or self._blob.is_part:
             self.at = max(now, self._origin.own_at)
-        if self._means.session.is_attached:
-            self._run = min(shares.RUN_MAX, 2 * self._run)
-            return
         if not self._helping:
             return
         shared = self._by_others & (self._blob.table.verified | self._peers.parents.offered())

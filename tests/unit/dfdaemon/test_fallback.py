@@ -123,6 +123,23 @@ def test_attached_it_fetches_little_by_itself_and_more_while_no_parent_offers_it
     assert own(1, 3) in playbook.later(0.1)
 
 
+def test_what_it_fetched_at_once_while_attached_does_not_count_among_hosts_without_a_scheduler() -> None:
+    playbook = Playbook().attached().joined(20).with_parents("0" * 20)
+    bits = fetched(playbook.later(2 * HANG_S))
+    for count in (1, 2, 4):
+        assert bits.bit_count() == count
+        if count == 4:
+            playbook.alone()
+        for index in availability.indexes(bits):
+            playbook >> events.OriginPieceArrived(TASK, UNGRANTED, record(index))
+            playbook.skip()
+            playbook >> events.PieceCommitted(TASK, index)
+            playbook.skip()
+        playbook >> events.OriginEnded(TASK, UNGRANTED)
+        bits = fetched([*playbook.skip(), *playbook.later(0.1)])
+    assert 1 <= bits.bit_count() <= 2
+
+
 def test_attached_to_a_scheduler_and_cut_off_from_all_parents_it_helps_itself_soon() -> None:
     playbook = Playbook().attached().joined(3).with_parents("000", "000")
     playbook.skip()
