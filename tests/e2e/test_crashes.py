@@ -82,7 +82,7 @@ def ended(*pulls: Future[None]) -> None:
 
 def test_a_parent_dies(scene: Scene) -> None:
     with Cluster(scene.folder, scene.throttle.url) as cluster:
-        (parent,) = cluster.daemons("parent", settings={"upload_bytes_per_s": SLOW_BYTES_PER_S})
+        (parent,) = cluster.daemons("parent", settings={"peer": {"upload_bytes_per_s_max": SLOW_BYTES_PER_S}})
         pull(scene.image, parent)
         children = cluster.nodes("one", "two")
         scene.registry.forget_traffic()
