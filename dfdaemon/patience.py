@@ -13,7 +13,7 @@ MEAN_SHARE, DEVIATION_SHARE = 1 / 8, 1 / 4
 DEVIATIONS = 4
 """Deviations that are added to the mean (RFC 6298, section 2)."""
 LIMIT_S_MAX = 15.0
-"""Longest wait: as long as a control connection may be silent."""
+"""Longest wait: as long as a machine that is gone is not missed (peer_stream.py)."""
 START_S = 5.0
 """Least wait until something was heard: whoever starts may do so together with all others."""
 

@@ -11,7 +11,7 @@ from dfdaemon.events import PeerFault
 from dfdaemon.io.peer_connection import ControlConnection
 from dfdaemon.io.peer_handshake import Identity, greet, refused
 from dfdaemon.io.peer_socket import Target, connect, connect_first
-from dfdaemon.io.peer_stream import PeerStream, carry
+from dfdaemon.io.peer_stream import PeerStream, carry, probe_when_silent
 from dfdaemon.io.peer_tls import PeerTls
 from dfdaemon.io.piece_connection import Answer, Key, PieceConnection, Taken, Wish
 from dfdaemon.io.piece_file import PieceFile
@@ -168,6 +168,7 @@ class ParentLink:
             stream = await self._tls.open(sock, self._patience)
             welcomed = await greet(stream, self._identity, self._parent.host, Purpose.CONTROL, self._patience)
             self._control = control = ControlConnection(FROM_PARENT, self._heard, self._lost)
+            probe_when_silent(stream)
             await carry(stream, control)
         except (PeerError, OSError) as error:
             self._lost(_fault_of(error), str(error))

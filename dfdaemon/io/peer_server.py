@@ -27,7 +27,7 @@ from dfdaemon.io.newcomers import Newcomers
 from dfdaemon.io.peer_connection import CHILD_PING_AFTER_S, ControlConnection
 from dfdaemon.io.peer_handshake import FirstFrame, Greeting, Identity, refuse, take_greeting
 from dfdaemon.io.peer_socket import choose_congestion_control, listen, tune
-from dfdaemon.io.peer_stream import PeerStream, carry
+from dfdaemon.io.peer_stream import PeerStream, carry, probe_when_silent
 from dfdaemon.io.peer_tls import PeerTls
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
@@ -264,6 +264,7 @@ class PeerServer:
             CHILD_PING_AFTER_S,
         )
         child = self._children[host] = _Child(host, greeting.zone, control, Gate(greeting.key))
+        probe_when_silent(sock)
         await carry(sock, control)
 
     def _child(self, sock: PeerStream, host: HostId) -> _Child:

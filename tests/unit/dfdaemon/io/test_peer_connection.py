@@ -75,6 +75,7 @@ async def test_a_ping_is_answered_and_nobody_else_hears_it() -> None:
 
 async def test_silence_is_met_with_a_ping_and_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_connection, "PING_AFTER_S", 0.01)
+    monkeypatch.setattr(peer_connection, "PONG_S", 0.01)
     async with talking() as talk:
         await talk.hear(PingFrame())
         assert (await talk.ends.get())[0] is PeerFault.TIMEOUT
@@ -82,6 +83,7 @@ async def test_silence_is_met_with_a_ping_and_then_given_up(monkeypatch: pytest.
 
 async def test_a_parent_leaves_the_asking_to_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_connection, "PING_AFTER_S", 0.01)
+    monkeypatch.setattr(peer_connection, "PONG_S", 0.01)
     async with talking(CHILD_PING_AFTER_S) as talk:
         for _ in range(2 * peer_connection.PINGS_MAX):  # longer than it takes to give up who says nothing
             await asyncio.sleep(0.02)
