@@ -271,7 +271,7 @@ class DaemonMachine:
             sent = event.sent_bytes if isinstance(event, events.UploadEnded) else 0
             load = self._load.look(uploads, sent, self._means.budget.received_bytes, now)
             if load is not None:
-                self.session.tell(load)
+                self.session.measured(load)
 
     def _time_reached(self, event: events.TimeReached, now: float) -> None:
         self._out += self.sharing.handle(event, now)

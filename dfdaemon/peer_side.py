@@ -361,7 +361,7 @@ class PeerSide:
             request.peer.host.strike(self._means.dice.share(), now)
             self._cancel(request)
         elif request.scratch or not self._hedge(request, now):
-            self.transfers.look_again(request, now)
+            self.transfers.look_again(request, self._blob.pieces.length(request.index), now)
 
     def _hedge(self, request: Request, now: float) -> bool:
         blob, index = self._blob, request.index
@@ -379,7 +379,7 @@ class PeerSide:
         if not others:
             return False
         self._send(picker.pick_parent(others, index, self._means.dice), index, True, now)
-        self.transfers.look_again(request, now)
+        self.transfers.look_again(request, length, now)
         return True
 
     def validate(self) -> None:

@@ -1,7 +1,8 @@
 """The daemon's talk with its scheduler: attached or alone, at which pace, and whom to ask when there is none.
 
 Progress of all downloads goes in one message per Settings.progress_interval_s, or in the time that a piece takes to
-come where that is longer; the first after a silence at once. News of leases do not wait for pieces.
+come where that is longer; the first after a silence at once. Measured rates go along. News of leases do not wait for
+pieces. Who calls for help in vain calls half as often.
 What is told while there is no stream is lost on purpose: the next Hello tells all.
 """
 
@@ -15,6 +16,7 @@ from dfdaemon.hosts import blend
 from swarm.ids import Epoch, HostId, TaskId
 from swarm.messages import (
     LeaseProgress,
+    Load,
     Parent,
     Progress,
     Settings,
@@ -30,7 +32,7 @@ REMEMBERED_ASKED = 8
 INTERVAL_MIN_S, INTERVAL_MAX_S = 0.01, 60.0
 """Bounds on what Settings may ask for."""
 PIECE_S_MAX = 5.0
-"""Longest pause between two messages because pieces come slowly: half of what a lease's owner may be silent."""
+"""Longest pause between two messages because pieces come slowly, or not: half of what a lease's owner may be silent."""
 
 
 class Link(Enum):
@@ -66,7 +68,10 @@ class Session:
         self._out = out
         self._changed: dict[TaskId, Reporter] = {}
         self._leases: dict[tuple[TaskId, Epoch], LeaseProgress] = {}
+        self._load: Load | None = None
         self._told_at = float("-inf")
+        self._starving_s = 0.0
+        """Pause after the last call for help, if nothing came since."""
         self._piece_s = 0.0
         """Seconds from request to arrival of a piece, lately; 0: not known."""
         self.next_starving_at = 0.0
@@ -82,7 +87,9 @@ class Session:
         """A stream is open. Hello is the machine's to send, first."""
         self.link = Link.ATTACHED
         self._leases.clear()
+        self._load = None
         self._told_at = float("-inf")
+        self._starving_s = 0.0
 
     def lose(self, now: float) -> None:
         """There is no scheduler now."""
@@ -91,6 +98,7 @@ class Session:
         self.link = Link.ALONE
         self._changed.clear()
         self._leases.clear()
+        self._load = None
 
     def adopt(self, settings: Settings) -> None:
         """Behave as the scheduler asks, within bounds."""
@@ -117,9 +125,15 @@ class Session:
         if self.link is Link.ATTACHED:
             self._leases[progress.task, progress.epoch] = progress
 
+    def measured(self, load: Load) -> None:
+        """Our rates are known anew; the latest go with the next Progress."""
+        if self.link is Link.ATTACHED:
+            self._load = load
+
     def piece_came(self, waited_s: float) -> None:
         """A piece came from a parent, so long after it was asked for."""
         self._piece_s = blend(self._piece_s, waited_s)
+        self._starving_s = 0.0
 
     def forget(self, task: TaskId) -> None:
         """A download is over: nothing more of it is told."""
@@ -129,7 +143,7 @@ class Session:
 
     def flush(self, now: float) -> None:
         """Tell everything that waits."""
-        if not self._changed and not self._leases:
+        if not self._waits:
             return
         if self._changed:
             self.tell(Progress(tuple(reporter.progress() for reporter in self._changed.values())))
@@ -137,12 +151,19 @@ class Session:
         for progress in self._leases.values():
             self.tell(progress)
         self._leases.clear()
+        if self._load is not None:
+            self.tell(self._load)
+            self._load = None
         self._told_at = now
 
     def settle(self, now: float) -> None:
         """Tell what waits, if it is time."""
         if now >= self._due_at():
             self.flush(now)
+
+    @property
+    def _waits(self) -> bool:
+        return bool(self._changed or self._leases or self._load is not None)
 
     def _due_at(self) -> float:
         interval_s = self.settings.progress_interval_s
@@ -154,13 +175,16 @@ class Session:
 
     def wakeup_at(self) -> float:
         """Return when to call settle."""
-        return self._due_at() if self._changed or self._leases else float("inf")
+        return self._due_at() if self._waits else float("inf")
 
     def starve(self, task: TaskId, wanted: int, now: float) -> float:
         """Tell that a download starves, unless that was told of any too recently. Returns when it may be told next."""
         if now >= self.next_starving_at:
             self.tell(Starving(task, wanted))
-            self.next_starving_at = now + self._at_pace(self.settings.starving_interval_s)
+            self._starving_s = max(
+                self._at_pace(self.settings.starving_interval_s), min(PIECE_S_MAX, 2 * self._starving_s)
+            )
+            self.next_starving_at = now + self._starving_s
         return self.next_starving_at
 
     # --- for times without a scheduler --------------------------------------------------------------------------
@@ -182,3 +206,4 @@ class Session:
         if self.link is not Link.ATTACHED:
             assert not self._changed, "progress waits without a scheduler"
             assert not self._leases, "news of leases waits without a scheduler"
+            assert self._load is None, "rates wait without a scheduler"

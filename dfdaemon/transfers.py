@@ -19,7 +19,8 @@ HEDGE_SHARE = 0.02
 HEDGES_BYTES_MAX = 32 << 20
 """Hedges at once beside the first: their bytes arrive in memory, until the piece is decided."""
 DEADLINE_AGE = 8.0
-"""A request this many times older than expected is taken back."""
+"""A request this many times older than expected is taken back, or than what is typical: where that is long, a host that
+was quick once may well take as long as the others."""
 DEADLINE_S = 1.0
 """No request is taken back sooner."""
 FIRST_REQUESTS = 2
@@ -91,11 +92,10 @@ class Transfers:
         expected = self._book.expected_s(request.peer.host, length)
         age = HEDGE_AGE_LAST if last else HEDGE_AGE
         request.hedge_at = request.started + max(HEDGE_AFTER_S, age * expected)
-        patience = self._book.patience
-        request.deadline = request.started + patience * max(DEADLINE_S, DEADLINE_AGE * expected)
-        self._look_at(
-            request, request.deadline if request.scratch else min(request.hedge_at, request.deadline)
-        )
+        slow = DEADLINE_AGE * max(expected, self._book.typical_pace * length)
+        request.deadline = request.started + self._book.patience * max(DEADLINE_S, slow)
+        hedged = not request.scratch and self._can_pay(length)
+        self._look_at(request, min(request.hedge_at, request.deadline) if hedged else request.deadline)
         if request.scratch:
             self._hedge_bytes_left -= length
             self._hedges_sent += 1
@@ -118,18 +118,28 @@ class Transfers:
         """Tell whether a second copy of a piece may be asked for."""
         if index in self.hedges or (self.hedges and (len(self.hedges) + 1) * length > HEDGES_BYTES_MAX):
             return False
+        return self._can_pay(length)
+
+    def _can_pay(self, length: int) -> bool:
         return not self._hedges_sent or self._hedge_bytes_left >= length
 
     def refund(self, request: Request, length: int) -> None:
-        """A request was refused: if it was a hedge, it cost nothing."""
+        """A request was refused: if it was a hedge, it cost nothing, and another may be sent."""
         if request.scratch:
+            could_pay = self._can_pay(length)
             self._hedge_bytes_left += length
             self._hedges_sent -= 1
+            for other in self.requests.values() if not could_pay else ():
+                self._look_at(other, min(other.hedge_at, other.deadline))
 
-    def look_again(self, request: Request, now: float) -> None:
-        """Nothing could be done about an old request: look again a little later, at its deadline at the latest."""
+    def look_again(self, request: Request, length: int, now: float) -> None:
+        """Nothing could be done about an old request: look again a little later, at its deadline at the latest.
+
+        Only then, when there is nothing left for hedges.
+        """
         age = max(HEDGE_AFTER_S, now - request.started)
-        self._look_at(request, min(request.deadline, now + age / 2) if request.deadline > now else now + age)
+        soon = now + age / 2 if self._can_pay(length) else request.deadline
+        self._look_at(request, min(request.deadline, soon) if request.deadline > now else now + age)
 
     def _look_at(self, request: Request, at: float) -> None:
         self._order += 1

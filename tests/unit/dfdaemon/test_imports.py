@@ -5,6 +5,7 @@ import pytest
 from dfdaemon import events
 from dfdaemon.commands import RequestPiece, Subscribe, TellScheduler
 from dfdaemon.imports import ALONE_JITTER_S, ALONE_S, ATTACHED_JITTER_S, ATTACHED_S
+from dfdaemon.session import PIECE_S_MAX
 from dfdaemon.shares import is_ours
 from swarm.ids import HostId
 from swarm.messages import Imports, Parent, Parents, Progress, Settings
@@ -95,7 +96,7 @@ def test_where_nothing_moves_for_long_other_zones_are_asked_for_all(playbook: Pl
     meet(playbook)
     playbook.skip()
     assert pass_time(playbook, ATTACHED_S - 0.1) == set()
-    assert {parent for parent, _ in pass_time(playbook, ATTACHED_JITTER_S + 2.0)} == {FAR}
+    assert {parent for parent, _ in pass_time(playbook, ATTACHED_JITTER_S + PIECE_S_MAX)} == {FAR}
 
 
 def test_without_a_scheduler_each_host_imports_its_share(playbook: Playbook) -> None:

@@ -4,7 +4,7 @@ from dfdaemon.commands import Command, TellScheduler
 from dfdaemon.config import DaemonConfig
 from dfdaemon.session import INTERVAL_MAX_S, PIECE_S_MAX, REMEMBERED_ASKED, REMEMBERED_MAX, Link, Session
 from swarm.ids import Epoch, HostId, TaskId
-from swarm.messages import Completed, LeaseProgress, Parent, Progress, Settings, Starving, TaskProgress
+from swarm.messages import Completed, LeaseProgress, Load, Parent, Progress, Settings, Starving, TaskProgress
 
 A, B = TaskId("sha256:a"), TaskId("sha256:b")
 
@@ -114,6 +114,34 @@ def test_where_pieces_come_slowly_a_starving_host_calls_as_often_as_they_come(se
     assert session.starve(A, 1, now=1.0) == 3.0
     session.piece_came(1000.0)
     assert session.starve(A, 1, now=3.0) == 3.0 + PIECE_S_MAX
+
+
+def test_who_calls_in_vain_calls_half_as_often_until_a_piece_comes(session: Session) -> None:
+    assert session.starve(A, 1, now=1.0) == 2.0
+    assert session.starve(A, 1, now=2.0) == 4.0
+    assert session.starve(B, 1, now=4.0) == 8.0
+    assert session.starve(A, 1, now=8.0) == 8.0 + PIECE_S_MAX
+    session.piece_came(0.1)
+    assert session.starve(A, 1, now=20.0) == 21.0
+    session.attach()
+    assert session.starve(A, 1, now=21.0) == 22.0, "a scheduler that is new has not heard it"
+
+
+def test_rates_go_along_with_progress_and_the_latest_counts(session: Session, out: list[Command]) -> None:
+    session.measured(Load(1, 1, 3))
+    session.settle(now=1.0)
+    assert out == [TellScheduler(Load(1, 1, 3))]
+    session.measured(Load(2, 2, 3))
+    session.measured(Load(3, 3, 3))
+    session.settle(now=1.1)
+    assert session.wakeup_at() == 1.25
+    session.changed(Report(A))
+    session.settle(now=1.25)
+    assert out[1:] == [TellScheduler(Progress((TaskProgress(A, 0),))), TellScheduler(Load(3, 3, 3))]
+    session.measured(Load(4, 4, 3))
+    session.lose(now=1.3)
+    session.validate()
+    assert session.wakeup_at() == float("inf")
 
 
 def test_the_scheduler_sets_the_pace_within_bounds(session: Session) -> None:

@@ -99,7 +99,7 @@ def test_looking_again_comes_later_and_not_after_the_deadline(transfers: Transfe
     takes(book, 0.1)
     request = start(transfers, book, 0)
     assert transfers.due(0.4) == [request]
-    transfers.look_again(request, 0.4)
+    transfers.look_again(request, MIB, 0.4)
     assert 0.4 < transfers.wakeup_at() <= request.deadline + LOOK_GRID_S
 
 
@@ -133,3 +133,23 @@ def test_a_refused_hedge_costs_nothing(book: HostBook) -> None:
     transfers.refund(hedge, MIB)
     transfers.end(hedge)
     assert transfers.may_hedge(0, MIB)
+
+
+def test_once_hedges_are_spent_requests_are_looked_at_only_at_their_deadline(book: HostBook) -> None:
+    takes(book, 0.1)
+    small = Transfers(book, 10 * MIB)
+    hedge, request = start(small, book, 0, scratch=True), start(small, book, 1)
+    assert small.wakeup_at() >= request.deadline
+    small.look_again(request, MIB, 0.4)
+    assert small.wakeup_at() >= request.deadline
+    small.refund(hedge, MIB)
+    small.end(hedge)
+    assert small.due(0.4) == [request], "another may be sent"
+
+
+def test_who_was_quick_once_has_the_time_that_is_typical(transfers: Transfers, book: HostBook) -> None:
+    takes(book, 0.05)
+    slow = book.get(HostId("slow"))
+    for _ in range(20):
+        book.delivered(slow, MIB, 5.0, 5.0)
+    assert start(transfers, book, 0).deadline == pytest.approx(DEADLINE_AGE * 5.0, rel=0.01)
