@@ -23,6 +23,9 @@ DEADLINE_AGE = 8.0
 was quick once may well take as long as the others."""
 DEADLINE_S = 1.0
 """No request is taken back sooner."""
+DEADLINE_UNKNOWN_S = 10.0
+"""Nor before this while no piece ever came: in a crowd the first one takes so long, and who says nothing at all is
+noticed by the connection."""
 FIRST_REQUESTS = 2
 """A download that holds nothing begins another request only while fewer than so many are in flight in all. In a herd
 whoever comes last finds the slots of parents full of requests of hosts that hold nothing, and can give nothing yet."""
@@ -92,8 +95,10 @@ class Transfers:
         expected = self._book.expected_s(request.peer.host, length)
         age = HEDGE_AGE_LAST if last else HEDGE_AGE
         request.hedge_at = request.started + max(HEDGE_AFTER_S, age * expected)
-        slow = DEADLINE_AGE * max(expected, self._book.typical_pace * length)
-        request.deadline = request.started + self._book.patience * max(DEADLINE_S, slow)
+        typical = self._book.typical_pace * length
+        least = DEADLINE_S if typical else DEADLINE_UNKNOWN_S
+        slow = DEADLINE_AGE * max(expected, typical)
+        request.deadline = request.started + self._book.patience * max(least, slow)
         hedged = not request.scratch and self._can_pay(length)
         self._look_at(request, min(request.hedge_at, request.deadline) if hedged else request.deadline)
         if request.scratch:
@@ -155,7 +160,8 @@ class Transfers:
         return due
 
     def wakeup_at(self) -> float:
-        """Return when to look at a request; it may have ended by then."""
-        if not self.requests and not self.hedges:
-            self._looks.clear()
-        return self._looks[0][0] if self._looks else float("inf")
+        """Return when to look at a request."""
+        looks = self._looks
+        while looks and not looks[0][2].is_open:
+            heappop(looks)
+        return looks[0][0] if looks else float("inf")

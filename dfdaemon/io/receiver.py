@@ -57,7 +57,8 @@ class Transfer(ABC, Generic[T]):
         self.limit = limit
         self.granted = 0
         """Bytes that the limit lets it read now, or when it goes on; a step takes off what it reads."""
-        self.touched = time.monotonic()
+        self.touched = self.looked = time.monotonic()
+        """When bytes came last, and when they were last looked for though no socket told of any."""
         self.tell: Callable[[T], None] = _nobody
         self.report: Callable[[dict[str, Any]], None] = _nobody
         self.post: Callable[[Order], None] = _nobody
@@ -230,11 +231,14 @@ class _Worker:
         now = time.monotonic()
         for fd, transfer in list(self._active.items()):
             silent_s_max = transfer.silence_s_max
-            if fd not in self._resting and now - transfer.touched >= min(UNTOLD_S_MAX, silent_s_max):
-                self._advance(transfer)
-                waits = fd in self._active and fd not in self._resting
-                if waits and now - transfer.touched >= silent_s_max:
-                    self._finish(transfer, transfer.timed_out)
+            known_at = max(transfer.touched, transfer.looked)
+            if fd in self._resting or now - known_at < min(UNTOLD_S_MAX, silent_s_max):
+                continue
+            transfer.looked = now
+            self._advance(transfer)
+            waits = fd in self._active and fd not in self._resting
+            if waits and now - transfer.touched >= silent_s_max:
+                self._finish(transfer, transfer.timed_out)
         self._look_at = now + LOOK_S
 
     def _read_inbox(self) -> None:

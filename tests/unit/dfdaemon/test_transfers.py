@@ -2,7 +2,15 @@ import pytest
 
 from dfdaemon.hosts import HostBook
 from dfdaemon.parents import Peer
-from dfdaemon.transfers import DEADLINE_AGE, DEADLINE_S, HEDGE_AFTER_S, LOOK_GRID_S, Request, Transfers
+from dfdaemon.transfers import (
+    DEADLINE_AGE,
+    DEADLINE_S,
+    DEADLINE_UNKNOWN_S,
+    HEDGE_AFTER_S,
+    LOOK_GRID_S,
+    Request,
+    Transfers,
+)
 from swarm.ids import HostId
 from swarm.messages import Parent
 from swarm.pieces import PIECE_BYTES_MAX
@@ -83,6 +91,10 @@ def test_deadlines_grow_with_what_a_piece_takes_and_with_patience(
     assert start(transfers, book, 2).deadline == pytest.approx(2 * DEADLINE_AGE * slow)
 
 
+def test_while_no_piece_ever_came_a_request_has_more_time(transfers: Transfers, book: HostBook) -> None:
+    assert start(transfers, book, 0).deadline == DEADLINE_UNKNOWN_S
+
+
 def test_what_ended_or_was_taken_back_is_not_looked_at(transfers: Transfers, book: HostBook) -> None:
     request, other = start(transfers, book, 0), start(transfers, book, 1)
     transfers.end(request)
@@ -93,6 +105,13 @@ def test_what_ended_or_was_taken_back_is_not_looked_at(transfers: Transfers, boo
 def test_nothing_in_flight_needs_no_timer(transfers: Transfers, book: HostBook) -> None:
     transfers.end(start(transfers, book, 0))
     assert transfers.wakeup_at() == float("inf")
+
+
+def test_who_ended_needs_no_timer(transfers: Transfers, book: HostBook) -> None:
+    takes(book, 0.1)
+    sooner, later = start(transfers, book, 0), start(transfers, book, 1, now=0.2)
+    transfers.end(sooner)
+    assert transfers.wakeup_at() == pytest.approx(later.hedge_at, abs=1.1 * LOOK_GRID_S)
 
 
 def test_looking_again_comes_later_and_not_after_the_deadline(transfers: Transfers, book: HostBook) -> None:

@@ -1,6 +1,7 @@
 """The receivers' threads: pieces from a socket to their place."""
 
 import asyncio
+import itertools
 import os
 import socket
 import time
@@ -311,6 +312,27 @@ async def test_a_parent_that_sends_less_than_the_mark_in_time_is_not_silent(
             assert outcomes.empty()
             transfer.cancel()
             assert await outcomes.get() is PeerFault.CANCELLED
+
+
+async def test_a_silent_transfer_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receiver, "UNTOLD_S_MAX", 0.1)
+    monkeypatch.setattr(receiver, "LOOK_S", 0.005)
+    looks: list[float] = []
+    step = PieceTransfer.step
+
+    def counted(transfer: PieceTransfer, room: memoryview) -> Step | Outcome:
+        looks.append(time.monotonic())
+        return step(transfer, room)
+
+    monkeypatch.setattr(PieceTransfer, "step", counted)
+    with tcp_wires() as (_, child):
+        async with receivers(1) as pool:
+            transfer, outcomes = receive(pool, child, BLOB.empty_file(), 0)
+            while len(looks) < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            transfer.cancel()
+            assert await outcomes.get() is PeerFault.CANCELLED
+    assert all(later - sooner > 0.05 for sooner, later in itertools.pairwise(looks[1:]))
 
 
 async def test_a_reset_below_the_mark_closes_the_transfer() -> None:
