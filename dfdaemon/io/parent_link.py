@@ -189,6 +189,7 @@ class ParentLink:
             opening = await self._introduce(stream)
         except PeerError as error:
             self._note("parent_data_failed", str(error))
+            self._doubt()
             if self._waiting:
                 self._report(self._waiting.pop(next(iter(self._waiting))), _fault_of(error))
             return
@@ -213,6 +214,11 @@ class ParentLink:
     def _tell(self, frame: Frame) -> None:
         if self._control is not None:
             self._control.send(frame)
+
+    def _doubt(self) -> None:
+        """It let a request wait: if it is there it says so, if it hangs it is lost soon."""
+        if self._control is not None:
+            self._control.suspect()
 
     def _heard(self, frame: Frame) -> None:
         host = self._parent.host
@@ -283,6 +289,8 @@ class ParentLink:
     def _answered(self, connection: PieceConnection, wish: Wish, answer: Answer) -> None:
         del self._running[wish.key]
         self._report(wish, answer)
+        if answer is PeerFault.TIMEOUT:
+            self._doubt()
         if self._ending and not connection.closed:
             connection.close()
         elif not connection.closed:

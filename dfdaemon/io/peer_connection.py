@@ -1,6 +1,7 @@
 """A control connection after its handshake: frames both ways, and a heartbeat. The same at both ends.
 
-That a machine is gone the kernel notices (peer_stream.probe_when_silent): a ping is for a process that hangs.
+That a machine is gone the kernel notices (peer_stream.probe_when_silent): a ping is for a process that hangs. It comes
+when something waited for too long, and else seldom.
 """
 
 import asyncio
@@ -110,13 +111,24 @@ class ControlConnection(asyncio.Protocol):
         self._timer.cancel()
         return True
 
+    def suspect(self) -> None:
+        """It let something wait for too long: ask at once whether it is there."""
+        if not self._closed and not self._pings:
+            self._timer.cancel()
+            self._ask()
+
     def _watch(self) -> None:
         wait_s = self._ping_after_s - (self._loop.time() - self._heard)
-        if wait_s <= 0 and self._pings >= PINGS_MAX:
-            self.fail(PeerFault.TIMEOUT, f"it answered none of {PINGS_MAX} pings")
-        elif wait_s <= 0:
-            self.send(PingFrame())
-            self._pings += 1
-            wait_s = PONG_S
-        if not self._closed:
+        if self._pings or wait_s <= 0:
+            self._ask()
+        else:
             self._timer = self._loop.call_later(wait_s, self._watch)
+
+    def _ask(self) -> None:
+        if self._pings >= PINGS_MAX:
+            self.fail(PeerFault.TIMEOUT, f"it answered none of {PINGS_MAX} pings")
+            return
+        self.send(PingFrame())
+        self._pings += 1
+        if not self._closed:
+            self._timer = self._loop.call_later(PONG_S, self._watch)

@@ -16,10 +16,11 @@ from dfdaemon.events import (
     PieceArrived,
     PieceFailed,
 )
-from dfdaemon.io import parent_link
+from dfdaemon.io import parent_link, peer_connection
 from dfdaemon.io import piece_connection as data
+from dfdaemon.io.peer_connection import ControlConnection
 from swarm.availability import full
-from swarm.frames import HaveFrame
+from swarm.frames import HaveFrame, PongFrame
 from swarm.ids import Epoch, HostId
 from swarm.messages import Address, Parent, PieceRecord
 from swarm.pieces import MIB
@@ -89,6 +90,26 @@ async def test_a_fault_of_one_piece_ends_one_request(
     await got.next(ParentAvailable)
     assert await got.next(PieceFailed) == PieceFailed(FAULTY, BLOB.task, 1, answer)
     assert await got.next(ParentLost) == ParentLost(FAULTY, PeerFault.CANCELLED), "we left, not it"
+
+
+async def test_who_lets_a_request_wait_and_answers_no_ping_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "REPLY_S", 0.1)
+    monkeypatch.setattr(peer_connection, "PONG_S", 0.05)
+    send = ControlConnection.send
+    monkeypatch.setattr(
+        ControlConnection,
+        "send",
+        lambda self, frame: None if isinstance(frame, PongFrame) else send(self, frame),
+    )
+    got, peer = Inbox(), FaultyPeer(Fault.SILENT, BLOB.content)
+    at = await peer.start()
+    async with taking(got, token=b"") as client:
+        client.subscribe(Parent(FAULTY, (at,)), BLOB.task, BLOB.pieces.size)
+        await got.next(ParentAvailable)
+        client.request(FAULTY, BLOB.task, 1, BLOB.empty_file(), False)
+        assert (await got.next(PieceFailed)).fault is PeerFault.TIMEOUT
+        assert await got.next(ParentLost) == ParentLost(FAULTY, PeerFault.TIMEOUT)
+    await peer.close()
 
 
 async def test_a_busy_parent() -> None:

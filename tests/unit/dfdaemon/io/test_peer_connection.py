@@ -81,6 +81,25 @@ async def test_silence_is_met_with_a_ping_and_then_given_up(monkeypatch: pytest.
         assert (await talk.ends.get())[0] is PeerFault.TIMEOUT
 
 
+async def test_who_is_suspected_is_asked_at_once_and_given_up_without_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peer_connection, "PONG_S", 0.01)
+    async with talking() as talk:
+        talk.connection.suspect()
+        await talk.hear(PingFrame())
+        await talk.say(encode(PongFrame()))
+        await talk.say(encode(SubscribeFrame(TASK)))
+        await talk.frames.get()
+        assert talk.ends.empty()
+        talk.connection.suspect()
+        talk.connection.suspect()
+        assert (await talk.ends.get())[0] is PeerFault.TIMEOUT
+        talk.connection.suspect()
+        sent = await asyncio.get_running_loop().sock_recv(talk.other, 1000)
+        assert sent == peer_connection.PINGS_MAX * encode(PingFrame())
+
+
 async def test_a_parent_leaves_the_asking_to_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_connection, "PING_AFTER_S", 0.01)
     monkeypatch.setattr(peer_connection, "PONG_S", 0.01)
