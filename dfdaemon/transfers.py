@@ -130,11 +130,13 @@ class Transfers:
 
     def refund(self, request: Request, length: int) -> None:
         """A request was refused: if it was a hedge, it cost nothing, and another may be sent."""
-        if request.scratch:
-            could_pay = self._can_pay(length)
-            self._hedge_bytes_left += length
-            self._hedges_sent -= 1
-            for other in self.requests.values() if not could_pay else ():
+        if not request.scratch:
+            return
+        were_spent = not self._can_pay(length)
+        self._hedge_bytes_left += length
+        self._hedges_sent -= 1
+        if were_spent:
+            for other in self.requests.values():
                 self._look_at(other, min(other.hedge_at, other.deadline))
 
     def look_again(self, request: Request, length: int, now: float) -> None:

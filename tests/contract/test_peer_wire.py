@@ -11,7 +11,6 @@ from dfdaemon.events import (
     ChildSubscribed,
     ChildUnsubscribed,
     Event,
-    ParentAvailable,
     ParentBusy,
     ParentGone,
     ParentHas,
@@ -25,7 +24,6 @@ from dfdaemon.events import (
 )
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.token_bucket import TokenBucket
-from swarm.availability import full
 from swarm.frames import RECORDS_MAX
 from swarm.ids import Epoch, HostId
 from swarm.messages import Address, Parent, PieceRecord
@@ -40,6 +38,7 @@ from tests.support.peers import (
     Inbox,
     read_piece,
     serving,
+    subscribe,
     taking,
     tls_settings,
     two_ends,
@@ -55,15 +54,6 @@ def _wire(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
     token = SECURED.set(tls_settings(tmp_path) if request.param == "TLS" else None)
     yield
     SECURED.reset(token)
-
-
-async def subscribe(ends: Ends, blob: Blob = SMALL) -> None:
-    """Connect, and let the parent say that it has all of a blob."""
-    ends.client.subscribe(ends.parent, blob.task, blob.pieces.size)
-    assert await ends.served.next(ChildSubscribed) == ChildSubscribed(CHILD, blob.task)
-    bits = full(blob.pieces.count)
-    ends.server.send_availability(CHILD, blob.task, blob.pieces.size, bits)
-    assert await ends.got.next(ParentAvailable) == ParentAvailable(PARENT, blob.task, bits)
 
 
 async def ask(ends: Ends, index: int, target: PieceFile, blob: Blob = SMALL) -> PieceRequested:
@@ -94,7 +84,7 @@ def serve_all(ends: Ends, blob: Blob, source: PieceFile) -> None:
 async def test_a_piece_travels_from_file_to_file() -> None:
     source, target = SMALL.file(), SMALL.empty_file()
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         for index in (6, 0):
             upload(ends, await ask(ends, index, target), source)
             ended = await ends.served.next(UploadEnded)
@@ -150,7 +140,7 @@ async def test_requests_before_the_connection_stands_wait_for_it() -> None:
 async def test_a_second_copy_of_a_piece_is_told_apart() -> None:
     source, target, scratch = SMALL.file(), SMALL.empty_file(), PieceFile.ring(SMALL.pieces.size, 1)
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         serve_all(ends, SMALL, source)
         ends.client.request(PARENT, SMALL.task, 2, target, False)
         ends.client.request(PARENT, SMALL.task, 2, scratch, True)
@@ -175,7 +165,7 @@ async def test_what_a_parent_gains_is_heard_however_much_it_is() -> None:
 async def test_a_busy_parent_says_so_and_calls_later() -> None:
     target = SMALL.empty_file()
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         asked = await ask(ends, 3, target)
         ends.server.refuse(CHILD, asked.request, False)
         assert await ends.got.next(ParentBusy) == ParentBusy(PARENT, SMALL.task, 3)
@@ -186,7 +176,7 @@ async def test_a_busy_parent_says_so_and_calls_later() -> None:
 @on_both_loops
 async def test_a_piece_that_is_not_there_is_gone() -> None:
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         asked = await ask(ends, 3, SMALL.empty_file())
         ends.server.refuse(CHILD, asked.request, True)
         failed = await ends.got.next(PieceFailed)
@@ -221,7 +211,7 @@ async def test_several_tasks_share_the_connection() -> None:
 async def test_a_request_is_taken_back_before_its_answer() -> None:
     source, target = SMALL.file(), SMALL.empty_file()
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         asked = await ask(ends, 0, target)
         ends.client.cancel(PARENT, SMALL.task, 0, False)
         failed = await ends.got.next(PieceFailed)
@@ -238,7 +228,7 @@ async def test_a_request_is_taken_back_before_its_answer() -> None:
 async def test_when_the_parent_dies_all_requests_fail_before_it_is_lost() -> None:
     target = SMALL.empty_file()
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         for index in range(6):  # more than there are data connections
             ends.client.request(PARENT, SMALL.task, index, target, False)
         for _ in range(4):
@@ -258,7 +248,7 @@ async def test_when_the_parent_dies_all_requests_fail_before_it_is_lost() -> Non
 async def test_when_the_child_leaves_its_uploads_fail_before_it_is_lost() -> None:
     source, target = SMALL.file(), SMALL.empty_file()
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         asked = await ask(ends, 0, target)
         ends.client.disconnect(PARENT)
         assert (await ends.got.next(PieceFailed)).fault is PeerFault.CANCELLED
@@ -274,11 +264,11 @@ async def test_when_the_child_leaves_its_uploads_fail_before_it_is_lost() -> Non
 @on_both_loops
 async def test_after_a_loss_the_parent_can_be_found_again() -> None:
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         ends.client.disconnect(PARENT)
         await ends.got.next(ParentLost)
         await ends.served.next(ChildLost)
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
 
 
 @on_both_loops
@@ -367,7 +357,7 @@ async def test_a_child_that_connects_anew_replaces_itself() -> None:
 async def test_an_upload_is_taken_back() -> None:
     target, source = SMALL.empty_file(), SMALL.file()
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         asked = await ask(ends, 0, target)
         ends.server.abort(CHILD, asked.request)
         assert (await ends.got.next(PieceFailed)).fault is PeerFault.CLOSED
@@ -396,7 +386,7 @@ async def test_a_piece_that_is_dropped_and_written_anew_while_it_is_sent_never_a
 async def test_pieces_that_are_cut_short_fail() -> None:
     empty, target = PieceFile.ring(SMALL.pieces.length(6), 1), SMALL.empty_file()
     async with two_ends() as ends:
-        await subscribe(ends)
+        await subscribe(ends, SMALL)
         asked = await ask(ends, 0, target)
         upload(ends, asked, empty)
         ended = await ends.served.next(UploadEnded)

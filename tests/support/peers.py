@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dfdaemon.config import PeerConfig
-from dfdaemon.events import Event
+from dfdaemon.events import ChildSubscribed, Event, ParentAvailable
 from dfdaemon.io.peer_client import PeerClient
 from dfdaemon.io.peer_server import PeerServer
 from dfdaemon.io.piece_file import PieceFile
 from dfdaemon.io.receiver import ReceiverPool
 from dfdaemon.patience import Patience
+from swarm.availability import full
 from swarm.digest import Digest
 from swarm.facts import Note
 from swarm.frames import VERSION_MAX
@@ -193,3 +194,12 @@ async def two_ends(
         taking(got, version_max=child_speaks) as client,
     ):
         yield Ends(server, client, at, served, got)
+
+
+async def subscribe(ends: Ends, blob: Blob) -> None:
+    """Connect, and let the parent say that it has all of a blob."""
+    ends.client.subscribe(ends.parent, blob.task, blob.pieces.size)
+    assert await ends.served.next(ChildSubscribed) == ChildSubscribed(CHILD, blob.task)
+    bits = full(blob.pieces.count)
+    ends.server.send_availability(CHILD, blob.task, blob.pieces.size, bits)
+    assert await ends.got.next(ParentAvailable) == ParentAvailable(PARENT, blob.task, bits)
